@@ -1,0 +1,291 @@
+//! Opening a database, and the state that everything opened from it shares.
+
+use crate::dict::Dict;
+use crate::error::{Error, Result};
+use crate::lock::Lock;
+use crate::options::{Durability, Journal, JournalChoice, OpenMode, Options};
+use crate::queue::Queue;
+use crate::runtime::{Runtime, SystemRuntime};
+use crate::schema::{self, Found};
+use crate::transaction::Transaction;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// An open database: one SQLite connection, for one thread.
+///
+/// Cloning gives another reference to the same connection; it closes when the
+/// last reference, held by a manager or not, is gone.
+#[derive(Clone, Debug)]
+pub struct Database {
+    pub(crate) inner: Rc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) connection: Connection,
+    pub(crate) runtime: Rc<dyn Runtime>,
+    pub(crate) options: Options,
+    journal: Journal,
+    /// Makes waiter ids of this connection unlike anybody else's.
+    owner: u128,
+    owners: Cell<u64>,
+    /// Whether a [`Transaction`] is open on this connection.
+    pub(crate) in_transaction: Cell<bool>,
+    /// Lock rows that could not be deleted when their owner was dropped; the
+    /// next write deletes them.
+    pub(crate) orphans: RefCell<Vec<(String, String)>>,
+    /// What SQLite's busy timeout is set to now.
+    busy_timeout: Cell<Duration>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner")
+            .field("options", &self.options)
+            .field("journal", &self.journal)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Statements kept compiled per connection; more than there are.
+const STATEMENT_CACHE: usize = 64;
+
+impl Database {
+    /// Opens `path` with the operating system's clocks.
+    ///
+    /// # Errors
+    /// See [`Database::open_with`].
+    pub fn open(path: &str, options: &Options) -> Result<Self> {
+        Self::open_with(path, options, Rc::new(SystemRuntime::new()))
+    }
+
+    /// Opens `path` and makes the tables when the file is new. Blocks while
+    /// somebody else creates or recovers the same file, up to
+    /// [`Options::busy_timeout`].
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::AccessDenied`], [`Error::UnsupportedFormat`]
+    /// (not BeaverDB 1.x: the file is left as it is), [`Error::WalUnsupported`],
+    /// [`Error::ReadOnly`], [`Error::Busy`], [`Error::Corrupt`].
+    pub fn open_with(path: &str, options: &Options, runtime: Rc<dyn Runtime>) -> Result<Self> {
+        if path.is_empty() || path.contains('\0') {
+            return Err(Error::InvalidArgument(
+                "a database name must not be empty or contain NUL".into(),
+            ));
+        }
+        let explain = |error: rusqlite::Error| match error.sqlite_error_code() {
+            Some(ErrorCode::CannotOpen) => runtime.explain_cannot_open(path),
+            _ => Error::from(error),
+        };
+        let access = match options.mode {
+            OpenMode::Create => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+            OpenMode::Existing => OpenFlags::SQLITE_OPEN_READ_WRITE,
+            OpenMode::ReadOnly => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        };
+        // No SQLITE_OPEN_URI: a name is a name, whatever it looks like.
+        let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(explain)?;
+        connection.busy_timeout(clamp_busy(options.busy_timeout))?;
+        connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+        connection
+            .execute_batch(match options.durability {
+                Durability::Normal => "PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY",
+                Durability::Full => "PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY",
+            })
+            .map_err(explain)?;
+        let read_only = options.mode == OpenMode::ReadOnly;
+        let mut found = schema::inspect(&connection).map_err(|error| match error {
+            Error::Failed { ref message, .. } if message.contains("unable to open") => {
+                runtime.explain_cannot_open(path)
+            }
+            other => other,
+        })?;
+        let journal =
+            set_journal(&connection, options.journal, read_only).map_err(|error| match error {
+                Error::Failed { ref message, .. } if message.contains("unable to open") => {
+                    runtime.explain_cannot_open(path)
+                }
+                other => other,
+            })?;
+        if found != Found::Complete && !read_only {
+            connection.execute_batch("BEGIN IMMEDIATE")?;
+            let made = schema::inspect(&connection).and_then(|now| {
+                found = now;
+                if found == Found::Complete {
+                    Ok(())
+                } else {
+                    schema::create(&connection, &found)
+                }
+            });
+            match made {
+                Ok(()) => connection
+                    .execute_batch("COMMIT")
+                    .map_err(Error::at_commit)?,
+                Err(error) => {
+                    let _ = connection.execute_batch("ROLLBACK");
+                    return Err(error);
+                }
+            }
+        } else if found != Found::Complete {
+            return Err(Error::UnsupportedFormat(
+                "the file has no BeaverDB tables yet, and it was opened read-only".into(),
+            ));
+        }
+        let owner = runtime.random();
+        Ok(Self {
+            inner: Rc::new(Inner {
+                connection,
+                runtime,
+                options: options.clone(),
+                journal,
+                owner,
+                owners: Cell::new(0),
+                in_transaction: Cell::new(false),
+                orphans: RefCell::default(),
+                busy_timeout: Cell::new(options.busy_timeout),
+            }),
+        })
+    }
+
+    /// The BeaverDB version that the file names, if it names one.
+    ///
+    /// # Errors
+    /// What reading may report.
+    pub fn format_version(&self) -> Result<Option<String>> {
+        let text: Option<String> = self.read(|connection| {
+            Ok(connection
+                .prepare_cached(
+                    "SELECT value FROM beaver_dicts
+                     WHERE dict_name = '__metadata__' AND key = 'version'",
+                )?
+                .query_row([], |row| row.get(0))
+                .optional()?)
+        })?;
+        Ok(text.map(|text| text.trim_matches('"').to_owned()))
+    }
+
+    /// The journal in use.
+    pub fn journal(&self) -> Journal {
+        self.inner.journal
+    }
+
+    /// Copies what can be copied from the write-ahead log into the database
+    /// and empties the log if nobody reads it. Returns the frames left in the
+    /// log; 0 with a rollback journal. Doesn't wait for readers or writers.
+    ///
+    /// # Errors
+    /// [`Error::InTransaction`], and what writing may report.
+    pub fn checkpoint(&self) -> Result<u64> {
+        if self.inner.in_transaction.get() {
+            return Err(Error::InTransaction);
+        }
+        self.set_busy_timeout(Duration::ZERO)?;
+        let result =
+            self.inner
+                .connection
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+                    Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+                });
+        self.set_busy_timeout(self.inner.options.busy_timeout)?;
+        // Without WAL SQLite answers -1, -1.
+        let (log, copied) = result?;
+        Ok(u64::try_from(log.max(0) - copied.max(0)).unwrap_or(0))
+    }
+
+    /// A handle for the dictionary `name`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a bad name, [`Error::UnsupportedFormat`]
+    /// when the Python package keeps it encrypted.
+    pub fn dict(&self, name: &str) -> Result<Dict> {
+        Dict::open(self, name)
+    }
+
+    /// A handle for the queue `name`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a bad name.
+    pub fn queue(&self, name: &str) -> Result<Queue> {
+        Queue::open(self, name)
+    }
+
+    /// A handle for the lock `name`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a bad name.
+    pub fn lock(&self, name: &str) -> Result<Lock> {
+        Lock::open(self, name)
+    }
+
+    /// Starts a transaction; blocks for the write lock up to
+    /// [`Options::busy_timeout`].
+    ///
+    /// # Errors
+    /// [`Error::InTransaction`], [`Error::Busy`].
+    pub fn begin(&self) -> Result<Transaction> {
+        Transaction::begin(self)
+    }
+
+    /// Runs `body` in a transaction: commits when it returns `Ok`, rolls back
+    /// when it fails or panics.
+    ///
+    /// # Errors
+    /// Those of `body`, of [`Database::begin`] and of [`Transaction::commit`].
+    pub fn transaction<T>(&self, body: impl FnOnce(&Transaction) -> Result<T>) -> Result<T> {
+        let transaction = self.begin()?;
+        let value = body(&transaction)?;
+        transaction.commit()?;
+        Ok(value)
+    }
+
+    /// An id for a lock row that nobody else uses, nor this connection again.
+    pub(crate) fn next_waiter_id(&self) -> String {
+        let count = self.inner.owners.get();
+        self.inner.owners.set(count + 1);
+        format!("wasm:{:032x}:{count}", self.inner.owner)
+    }
+
+    /// How long SQLite waits for locks from now on.
+    pub(crate) fn set_busy_timeout(&self, timeout: Duration) -> Result<()> {
+        if self.inner.busy_timeout.get() != timeout {
+            self.inner.connection.busy_timeout(clamp_busy(timeout))?;
+            self.inner.busy_timeout.set(timeout);
+        }
+        Ok(())
+    }
+}
+
+/// rusqlite refuses more milliseconds than an `i32` holds.
+fn clamp_busy(timeout: Duration) -> Duration {
+    timeout.min(Duration::from_millis(i32::MAX as u64))
+}
+
+fn set_journal(connection: &Connection, choice: JournalChoice, read_only: bool) -> Result<Journal> {
+    let ask = |sql: &str| -> Result<Journal> {
+        let mode: String = connection.query_row(sql, [], |row| row.get(0))?;
+        Ok(if mode.eq_ignore_ascii_case("wal") {
+            Journal::Wal
+        } else {
+            Journal::Rollback
+        })
+    };
+    if read_only {
+        return ask("PRAGMA journal_mode");
+    }
+    match choice {
+        JournalChoice::Automatic => match ask("PRAGMA journal_mode=WAL") {
+            // Somebody uses the file with its rollback journal: so do we.
+            Err(Error::Busy | Error::ReadOnly) => ask("PRAGMA journal_mode"),
+            other => other,
+        },
+        JournalChoice::Wal => match ask("PRAGMA journal_mode=WAL")? {
+            Journal::Wal => Ok(Journal::Wal),
+            Journal::Rollback => Err(Error::WalUnsupported),
+        },
+        JournalChoice::Rollback => match ask("PRAGMA journal_mode=DELETE")? {
+            Journal::Rollback => Ok(Journal::Rollback),
+            Journal::Wal => Err(Error::Busy),
+        },
+    }
+}

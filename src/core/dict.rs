@@ -1,0 +1,341 @@
+//! A dictionary from text to JSON, table `beaver_dicts`.
+//!
+//! What must stay true: an expired entry is as good as absent, to every method;
+//! values are Python's JSON text; a write counts up the manager's version.
+
+use crate::cursor::{check_max, pages_iterator, read_page};
+use crate::database::Database;
+use crate::error::{Error, Result};
+use crate::json::python_text;
+use crate::manager::{Kind, Manager, check_key};
+use crate::owner::{Owner, check_ttl, lock_methods};
+use crate::write::{Effect, Interference, Request};
+use rusqlite::{Connection, OptionalExtension as _, params};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// A handle for a dictionary: one lock owner. Dropping it gives its lock back.
+///
+/// Every method is one transaction of its own, or part of the open
+/// [`Transaction`](crate::Transaction). Values are JSON texts.
+#[derive(Debug)]
+pub struct Dict {
+    database: Database,
+    manager: Rc<Manager>,
+    owner: Owner,
+}
+
+lock_methods!(Dict);
+
+/// A key and its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: String,
+    /// The JSON text.
+    pub value: String,
+}
+
+impl Dict {
+    pub(crate) fn open(database: &Database, name: &str) -> Result<Self> {
+        let manager = Rc::new(Manager::new(Kind::Dict, name)?);
+        let encrypted: bool = database.read(|connection| {
+            Ok(connection
+                .prepare_cached(
+                    "SELECT EXISTS (SELECT 1 FROM beaver_dicts
+                     WHERE dict_name = '__security__' AND key = ?1)",
+                )?
+                .query_row([name], |row| row.get(0))?)
+        })?;
+        if encrypted && name != "__security__" {
+            // Plain text among encrypted values could be read by nobody else.
+            return Err(Error::UnsupportedFormat(format!(
+                "dictionary {name:?} is encrypted by the Python package"
+            )));
+        }
+        Ok(Self {
+            owner: Owner::new(database, &manager.lock_name),
+            database: database.clone(),
+            manager,
+        })
+    }
+
+    /// The dictionary's name.
+    pub fn name(&self) -> &str {
+        &self.manager.name
+    }
+
+    /// Sets `key` to the JSON text `value`, replacing what was there, its time
+    /// to live included. Without `ttl` the entry never expires.
+    ///
+    /// # Errors
+    /// [`Error::InvalidJson`], [`Error::InvalidArgument`], [`Error::Locked`],
+    /// [`Error::LockLost`], and what writing may report.
+    pub fn set(&self, key: &str, value: &str, ttl: Option<Duration>) -> Result<()> {
+        check_key(key)?;
+        let ttl = check_ttl(ttl)?;
+        let value = python_text(value)?;
+        self.write(|connection| {
+            let expires_at = ttl.map(|ttl| self.now() + ttl.as_secs_f64());
+            connection
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO beaver_dicts (dict_name, key, value, expires_at)
+                     VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .execute(params![self.manager.name, key, value, expires_at])?;
+            Ok(Effect::Changed(()))
+        })
+    }
+
+    /// The JSON text of `key`; none when it is absent or expired.
+    ///
+    /// # Errors
+    /// What reading may report.
+    pub fn get(&self, key: &str) -> Result<Option<String>> {
+        check_key(key)?;
+        self.database
+            .read(|connection| self.select(connection, key))
+    }
+
+    /// Whether [`Dict::get`] would return a value.
+    ///
+    /// # Errors
+    /// What reading may report.
+    pub fn contains(&self, key: &str) -> Result<bool> {
+        check_key(key)?;
+        self.database.read(|connection| {
+            Ok(connection
+                .prepare_cached(
+                    "SELECT EXISTS (SELECT 1 FROM beaver_dicts WHERE dict_name = ?1 AND key = ?2
+                     AND (expires_at IS NULL OR expires_at > ?3))",
+                )?
+                .query_row(params![self.manager.name, key, self.now()], |row| {
+                    row.get(0)
+                })?)
+        })
+    }
+
+    /// Removes `key`. False when it was absent or expired.
+    ///
+    /// # Errors
+    /// As [`Dict::set`].
+    pub fn delete(&self, key: &str) -> Result<bool> {
+        Ok(self.pop(key)?.is_some())
+    }
+
+    /// Removes `key` and returns its JSON text; none when it was absent or expired.
+    ///
+    /// # Errors
+    /// As [`Dict::set`].
+    pub fn pop(&self, key: &str) -> Result<Option<String>> {
+        check_key(key)?;
+        self.write(|connection| {
+            let value = self.select(connection, key)?;
+            let deleted = connection
+                .prepare_cached("DELETE FROM beaver_dicts WHERE dict_name = ?1 AND key = ?2")?
+                .execute([self.manager.name.as_str(), key])?;
+            Ok(if deleted > 0 {
+                Effect::Changed(value)
+            } else {
+                Effect::Unchanged(value)
+            })
+        })
+    }
+
+    /// The number of entries that have not expired.
+    ///
+    /// # Errors
+    /// What reading may report.
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a count is a query; is_empty would hide that"
+    )]
+    pub fn len(&self) -> Result<u64> {
+        self.database.read(|connection| self.count(connection))
+    }
+
+    /// Removes every entry; returns how many had not expired.
+    ///
+    /// # Errors
+    /// As [`Dict::set`].
+    pub fn clear(&self) -> Result<u64> {
+        self.write(|connection| {
+            let live = self.count(connection)?;
+            let deleted = connection
+                .prepare_cached("DELETE FROM beaver_dicts WHERE dict_name = ?1")?
+                .execute([&self.manager.name])?;
+            Ok(if deleted > 0 {
+                Effect::Changed(live)
+            } else {
+                Effect::Unchanged(live)
+            })
+        })
+    }
+
+    /// The keys in order of their bytes.
+    ///
+    /// # Errors
+    /// None now; each page may fail.
+    pub fn keys(&self) -> Result<Keys> {
+        Ok(Keys {
+            position: self.start(),
+            buffer: Vec::new().into_iter(),
+        })
+    }
+
+    /// The values in key order.
+    ///
+    /// # Errors
+    /// None now; each page may fail.
+    pub fn values(&self) -> Result<Values> {
+        Ok(Values {
+            position: self.start(),
+            buffer: Vec::new().into_iter(),
+        })
+    }
+
+    /// The entries in key order.
+    ///
+    /// # Errors
+    /// None now; each page may fail.
+    pub fn items(&self) -> Result<Items> {
+        Ok(Items {
+            position: self.start(),
+            buffer: Vec::new().into_iter(),
+        })
+    }
+
+    fn start(&self) -> Position {
+        Position {
+            database: self.database.clone(),
+            manager: Rc::clone(&self.manager),
+            after: None,
+            done: false,
+        }
+    }
+
+    fn now(&self) -> f64 {
+        self.database.inner.runtime.unix_seconds()
+    }
+
+    fn write<T>(&self, write: impl FnMut(&Connection) -> Result<Effect<T>>) -> Result<T> {
+        let lease = self.owner.lease();
+        let request = Request {
+            manager: &self.manager,
+            lease: lease.as_ref(),
+            interference: Interference::Possible,
+            wait: self.database.inner.options.lock_wait,
+        };
+        self.database.write(&request, write)
+    }
+
+    fn select(&self, connection: &Connection, key: &str) -> Result<Option<String>> {
+        Ok(connection
+            .prepare_cached(
+                "SELECT value FROM beaver_dicts WHERE dict_name = ?1 AND key = ?2
+                 AND (expires_at IS NULL OR expires_at > ?3)",
+            )?
+            .query_row(params![self.manager.name, key, self.now()], |row| {
+                row.get(0)
+            })
+            .optional()?)
+    }
+
+    fn count(&self, connection: &Connection) -> Result<u64> {
+        let count: i64 = connection
+            .prepare_cached(
+                "SELECT count(*) FROM beaver_dicts WHERE dict_name = ?1
+                 AND (expires_at IS NULL OR expires_at > ?2)",
+            )?
+            .query_row(params![self.manager.name, self.now()], |row| row.get(0))?;
+        Ok(count.cast_unsigned())
+    }
+}
+
+/// Where an iteration stands: after a key.
+#[derive(Debug)]
+struct Position {
+    database: Database,
+    manager: Rc<Manager>,
+    after: Option<String>,
+    done: bool,
+}
+
+impl Position {
+    fn next_page(&mut self, max: u32) -> Result<Vec<Entry>> {
+        check_max(max)?;
+        if self.done {
+            return Ok(Vec::new());
+        }
+        let now = self.database.inner.runtime.unix_seconds();
+        let page = self.database.read(|connection| {
+            // No key sorts before the empty one, which is a key like any other.
+            let sql = match self.after {
+                None => {
+                    "SELECT key, value FROM beaver_dicts WHERE dict_name = ?1 AND key >= ?2
+                     AND (expires_at IS NULL OR expires_at > ?3) ORDER BY key"
+                }
+                Some(_) => {
+                    "SELECT key, value FROM beaver_dicts WHERE dict_name = ?1 AND key > ?2
+                     AND (expires_at IS NULL OR expires_at > ?3) ORDER BY key"
+                }
+            };
+            let after = self.after.as_deref().unwrap_or_default();
+            read_page(
+                &mut *connection.prepare_cached(sql)?,
+                params![self.manager.name, after, now],
+                max,
+                |row| {
+                    let entry = Entry {
+                        key: row.get(0)?,
+                        value: row.get(1)?,
+                    };
+                    let size = entry.key.len() + entry.value.len();
+                    Ok((entry, size))
+                },
+            )
+        })?;
+        match page.last() {
+            Some(last) => self.after = Some(last.key.clone()),
+            None => self.done = true,
+        }
+        Ok(page)
+    }
+}
+
+macro_rules! cursor {
+    ($(#[$doc:meta])* $name:ident, $item:ty, $map:expr) => {
+        $(#[$doc])*
+        /// Reads page by page, each as the database is then.
+        #[derive(Debug)]
+        pub struct $name {
+            position: Position,
+            buffer: std::vec::IntoIter<$item>,
+        }
+
+        impl $name {
+            /// The next page: at most `max`, fewer when they are large, empty at the end.
+            ///
+            /// # Errors
+            /// [`Error::InvalidArgument`] for 0, and what reading may report.
+            pub fn next_page(&mut self, max: u32) -> Result<Vec<$item>> {
+                Ok(self.position.next_page(max)?.into_iter().map($map).collect())
+            }
+        }
+
+        pages_iterator!($name, $item);
+    };
+}
+
+cursor!(
+    /// The keys of a [`Dict`].
+    Keys, String, |entry| entry.key
+);
+cursor!(
+    /// The values of a [`Dict`].
+    Values, String, |entry| entry.value
+);
+cursor!(
+    /// The entries of a [`Dict`].
+    Items, Entry, |entry| entry
+);

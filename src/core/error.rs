@@ -1,0 +1,149 @@
+//! Why an operation failed, and whether it took effect.
+//!
+//! What must stay true: unless [`Error::outcome`] says [`Outcome::Unknown`],
+//! the operation definitely did not happen. The history checker depends on it.
+
+use rusqlite::ErrorCode;
+use rusqlite::ffi;
+
+/// The result of an operation on a database.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Whether a failed operation took effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It definitely did not happen.
+    NotApplied,
+    /// It may or may not have happened.
+    Unknown,
+}
+
+/// Why an operation failed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An argument can't be used.
+    #[error("invalid argument: {0}")]
+    InvalidArgument(String),
+    /// A value isn't JSON.
+    #[error("invalid JSON: {0}")]
+    InvalidJson(String),
+    /// The time given for waiting has passed; nothing is left behind.
+    #[error("timed out")]
+    Timeout,
+    /// Somebody else holds the lock (named here) and kept it.
+    #[error("locked by another owner: {0}")]
+    Locked(String),
+    /// This handle held the lock (named here) and lost it.
+    #[error("lock lost: {0}")]
+    LockLost(String),
+    /// This handle doesn't hold the lock.
+    #[error("the lock is not held by this handle")]
+    NotHeld,
+    /// This handle holds the lock already.
+    #[error("the lock is already held by this handle")]
+    AlreadyHeld,
+    /// This handle's place in the queue for the lock was removed.
+    #[error("the place in the lock's queue was removed")]
+    WaitCleared,
+    /// SQLite's write lock could not be had in time.
+    #[error("the database is busy")]
+    Busy,
+    /// Not possible while a transaction is open on this database handle.
+    #[error("a transaction is open on this database handle")]
+    InTransaction,
+    /// The transaction has ended already.
+    #[error("the transaction has ended already")]
+    NoTransaction,
+    /// The file can't be written.
+    #[error("the database is read-only")]
+    ReadOnly,
+    /// The device or a limit is exhausted.
+    #[error("the device is full or a limit is reached")]
+    Full,
+    /// The file isn't one that this package can use.
+    #[error("unsupported format: {0}")]
+    UnsupportedFormat(String),
+    /// The file is in WAL mode and the wal-index can't be shared here.
+    #[error("the file is in WAL mode, and this host can't share the wal-index")]
+    WalUnsupported,
+    /// There is no such database.
+    #[error("no such database")]
+    NotFound,
+    /// Access was refused.
+    #[error("access denied")]
+    AccessDenied,
+    /// The file is damaged.
+    #[error("corrupt: {0}")]
+    Corrupt(String),
+    /// No memory left.
+    #[error("out of memory")]
+    OutOfMemory,
+    /// Anything else.
+    #[error("{message}")]
+    Failed {
+        /// For a person.
+        message: String,
+        /// Whether the operation took effect.
+        outcome: Outcome,
+    },
+}
+
+impl Error {
+    /// Whether the operation took effect.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Failed { outcome, .. } => *outcome,
+            _ => Outcome::NotApplied,
+        }
+    }
+
+    /// The error of a `COMMIT`: an I/O error there may come after the commit
+    /// record reached the log, so whoever opens the file next may see it.
+    pub(crate) fn at_commit(error: rusqlite::Error) -> Self {
+        match Self::from(error) {
+            Self::Failed { message, .. } => Self::Failed {
+                message,
+                outcome: Outcome::Unknown,
+            },
+            other => other,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::Error as Sql;
+        match &error {
+            Sql::SqliteFailure(failure, message) => {
+                let text = message.clone().unwrap_or_else(|| failure.to_string());
+                match failure.code {
+                    ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::Busy,
+                    ErrorCode::ReadOnly => Self::ReadOnly,
+                    ErrorCode::DiskFull | ErrorCode::TooBig => Self::Full,
+                    ErrorCode::DatabaseCorrupt => Self::Corrupt(text),
+                    ErrorCode::NotADatabase => {
+                        Self::UnsupportedFormat("the file is not a SQLite database".into())
+                    }
+                    ErrorCode::OutOfMemory => Self::OutOfMemory,
+                    ErrorCode::PermissionDenied => Self::AccessDenied,
+                    _ if failure.extended_code == ffi::SQLITE_IOERR_NOMEM => Self::OutOfMemory,
+                    _ => Self::Failed {
+                        message: format!("{text} (SQLite code {})", failure.extended_code),
+                        outcome: Outcome::NotApplied,
+                    },
+                }
+            }
+            Sql::FromSqlConversionFailure(..)
+            | Sql::IntegralValueOutOfRange(..)
+            | Sql::Utf8Error(..)
+            | Sql::InvalidColumnType(..) => {
+                Self::Corrupt(format!("a row holds something unexpected: {error}"))
+            }
+            _ => Self::Failed {
+                message: error.to_string(),
+                outcome: Outcome::NotApplied,
+            },
+        }
+    }
+}

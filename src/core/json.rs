@@ -1,0 +1,558 @@
+//! JSON as Python's `json.dumps` prints it.
+//!
+//! BeaverDB stores values as `json.dumps(value)` and compares them as text, so
+//! a value written here must be, byte for byte, what Python would have written:
+//! separators `", "` and `": "`, everything outside printable ASCII escaped,
+//! floats as `repr` prints them, of two equal keys the last one's value in the
+//! first one's place. What Python could not read back is refused.
+//!
+//! What must stay true: no recursion (depth is bounded by [`MAX_DEPTH`], memory
+//! by the input), and `python_text(python_text(x)) == python_text(x)`.
+
+use crate::error::{Error, Result};
+use crate::manager::MAX_VALUE_BYTES;
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::ops::Range;
+
+/// How deep arrays and objects may nest: Python's reader recurses, and its
+/// default limit is 1000.
+pub const MAX_DEPTH: usize = 900;
+
+/// The longest integer: Python refuses to read more digits by default.
+const MAX_INTEGER_DIGITS: usize = 4300;
+
+/// The text that Python's `json.dumps(json.loads(text))` prints.
+///
+/// # Errors
+/// [`Error::InvalidJson`] with the byte offset; [`Error::InvalidArgument`] when
+/// it is longer than [`MAX_VALUE_BYTES`].
+pub fn python_text(text: &str) -> Result<String> {
+    if text.len() > MAX_VALUE_BYTES {
+        return Err(Error::InvalidArgument(format!(
+            "a value has at most {MAX_VALUE_BYTES} bytes; this one has {}",
+            text.len()
+        )));
+    }
+    let mut reader = Reader {
+        text: text.as_bytes(),
+        at: 0,
+        out: String::with_capacity(text.len()),
+    };
+    reader.document()?;
+    Ok(reader.out)
+}
+
+struct Reader<'a> {
+    text: &'a [u8],
+    at: usize,
+    out: String,
+}
+
+/// An open array or object.
+enum Frame {
+    Array {
+        empty: bool,
+    },
+    Object {
+        start: usize,
+        key: Range<usize>,
+        members: Vec<Member>,
+    },
+}
+
+/// Where a member stands in the output: its key with quotes, and all of it.
+struct Member {
+    key: Range<usize>,
+    value: Range<usize>,
+}
+
+impl Reader<'_> {
+    fn document(&mut self) -> Result<()> {
+        let mut open: Vec<Frame> = Vec::new();
+        loop {
+            self.skip_space();
+            // A value starts here.
+            match self.peek() {
+                Some(b'[') => {
+                    self.at += 1;
+                    self.out.push('[');
+                    self.skip_space();
+                    if self.peek() == Some(b']') {
+                        self.at += 1;
+                        self.out.push(']');
+                    } else {
+                        self.open(&mut open, Frame::Array { empty: true })?;
+                        continue;
+                    }
+                }
+                Some(b'{') => {
+                    let start = self.out.len();
+                    self.at += 1;
+                    self.out.push('{');
+                    self.skip_space();
+                    if self.peek() == Some(b'}') {
+                        self.at += 1;
+                        self.out.push('}');
+                    } else {
+                        let key = self.key()?;
+                        self.open(
+                            &mut open,
+                            Frame::Object {
+                                start,
+                                key,
+                                members: Vec::new(),
+                            },
+                        )?;
+                        continue;
+                    }
+                }
+                Some(b'"') => self.string()?,
+                Some(b'-' | b'0'..=b'9') => self.number()?,
+                Some(b't') => self.word("true")?,
+                Some(b'f') => self.word("false")?,
+                Some(b'n') => self.word("null")?,
+                _ => return self.fail("a value is expected"),
+            }
+            // A value has ended here: go on in, or close, what is open.
+            loop {
+                self.skip_space();
+                match open.last_mut() {
+                    None if self.at == self.text.len() => return Ok(()),
+                    None => return self.fail("nothing may follow the value"),
+                    Some(Frame::Array { empty }) => {
+                        *empty = false;
+                        match self.peek() {
+                            Some(b',') => {
+                                self.at += 1;
+                                self.out.push_str(", ");
+                                break;
+                            }
+                            Some(b']') => {
+                                self.at += 1;
+                                self.out.push(']');
+                                open.pop();
+                            }
+                            _ => return self.fail("',' or ']' is expected"),
+                        }
+                    }
+                    Some(Frame::Object {
+                        start,
+                        key,
+                        members,
+                    }) => {
+                        let value = key.end + 2..self.out.len();
+                        members.push(Member {
+                            key: key.clone(),
+                            value,
+                        });
+                        match self.peek() {
+                            Some(b',') => {
+                                self.at += 1;
+                                self.out.push_str(", ");
+                                self.skip_space();
+                                *key = self.key()?;
+                                break;
+                            }
+                            Some(b'}') => {
+                                self.at += 1;
+                                let (start, members) = (*start, std::mem::take(members));
+                                open.pop();
+                                self.close_object(start, &members);
+                            }
+                            _ => return self.fail("',' or '}' is expected"),
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn open(&self, open: &mut Vec<Frame>, frame: Frame) -> Result<()> {
+        if open.len() == MAX_DEPTH {
+            return self.fail("nested too deep");
+        }
+        open.push(frame);
+        Ok(())
+    }
+
+    /// Reads `"key":` and writes `"key": `.
+    fn key(&mut self) -> Result<Range<usize>> {
+        if self.peek() != Some(b'"') {
+            return self.fail("a key in quotes is expected");
+        }
+        let start = self.out.len();
+        self.string()?;
+        let key = start..self.out.len();
+        self.skip_space();
+        if self.peek() != Some(b':') {
+            return self.fail("':' is expected");
+        }
+        self.at += 1;
+        self.out.push_str(": ");
+        Ok(key)
+    }
+
+    /// Writes `}`, after making equal keys one as a Python dict does.
+    fn close_object(&mut self, start: usize, members: &[Member]) {
+        let mut last: HashMap<&str, usize> = HashMap::with_capacity(members.len());
+        let mut order: Vec<&str> = Vec::with_capacity(members.len());
+        for (index, member) in members.iter().enumerate() {
+            let key = &self.out[member.key.clone()];
+            if last.insert(key, index).is_none() {
+                order.push(key);
+            }
+        }
+        if order.len() < members.len() {
+            let mut merged = String::with_capacity(self.out.len() - start);
+            for (index, key) in order.iter().enumerate() {
+                let value = &members[last[key]].value;
+                let separator = if index == 0 { "{" } else { ", " };
+                merged.push_str(separator);
+                merged.push_str(key);
+                merged.push_str(": ");
+                merged.push_str(&self.out[value.clone()]);
+            }
+            self.out.truncate(start);
+            self.out.push_str(&merged);
+        }
+        self.out.push('}');
+    }
+
+    fn string(&mut self) -> Result<()> {
+        self.at += 1;
+        self.out.push('"');
+        loop {
+            let run = self.at;
+            // Printable ASCII except quote and backslash stands for itself.
+            while let Some(b' ' | b'!' | b'#'..=b'[' | b']'..=b'~') = self.peek() {
+                self.at += 1;
+            }
+            // The run is ASCII, so it is UTF-8.
+            self.out
+                .push_str(std::str::from_utf8(&self.text[run..self.at]).unwrap_or_default());
+            match self.peek() {
+                None => return self.fail("the string has no end"),
+                Some(b'"') => {
+                    self.at += 1;
+                    self.out.push('"');
+                    return Ok(());
+                }
+                Some(b'\\') => self.escape()?,
+                Some(0..=0x1f) => return self.fail("a control character must be escaped"),
+                Some(_) => self.other_character()?,
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<()> {
+        let unit = match self.text.get(self.at + 1) {
+            Some(b'"') => u16::from(b'"'),
+            Some(b'\\') => u16::from(b'\\'),
+            Some(b'/') => u16::from(b'/'),
+            Some(b'b') => 8,
+            Some(b'f') => 12,
+            Some(b'n') => 10,
+            Some(b'r') => 13,
+            Some(b't') => 9,
+            Some(b'u') => {
+                let digits = self.text.get(self.at + 2..self.at + 6).unwrap_or_default();
+                // from_str_radix alone would take a sign.
+                let hex = std::str::from_utf8(digits)
+                    .ok()
+                    .filter(|hex| hex.len() == 4 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+                    .and_then(|hex| u16::from_str_radix(hex, 16).ok());
+                let Some(unit) = hex else {
+                    return self.fail("four hexadecimal digits are expected after \\u");
+                };
+                self.at += 4;
+                unit
+            }
+            _ => return self.fail("an unknown escape"),
+        };
+        self.at += 2;
+        self.unit(unit);
+        Ok(())
+    }
+
+    /// A character outside printable ASCII that stands for itself in the input.
+    fn other_character(&mut self) -> Result<()> {
+        let width = match self.text[self.at] {
+            0x7f => 1,
+            0xc0..=0xdf => 2,
+            0xe0..=0xef => 3,
+            _ => 4,
+        };
+        let bytes = self.text.get(self.at..self.at + width).unwrap_or_default();
+        let Some(character) = std::str::from_utf8(bytes)
+            .ok()
+            .and_then(|s| s.chars().next())
+        else {
+            return self.fail("not UTF-8");
+        };
+        self.at += width;
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            self.unit(*unit);
+        }
+        Ok(())
+    }
+
+    /// Writes one UTF-16 unit as Python's `ensure_ascii` does. Lone surrogates
+    /// are kept: Python's strings may hold them.
+    fn unit(&mut self, unit: u16) {
+        match unit {
+            0x22 => self.out.push_str("\\\""),
+            0x5c => self.out.push_str("\\\\"),
+            0x08 => self.out.push_str("\\b"),
+            0x0c => self.out.push_str("\\f"),
+            0x0a => self.out.push_str("\\n"),
+            0x0d => self.out.push_str("\\r"),
+            0x09 => self.out.push_str("\\t"),
+            0x20..=0x7e => self.out.push(unit as u8 as char),
+            _ => {
+                // Writing to a String can't fail.
+                let _ = write!(self.out, "\\u{unit:04x}");
+            }
+        }
+    }
+
+    fn number(&mut self) -> Result<()> {
+        let start = self.at;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        let digits = self.at;
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.skip_digits(),
+            _ => return self.fail("a digit is expected"),
+        }
+        let integer_end = self.at;
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            if !matches!(self.peek(), Some(b'0'..=b'9')) {
+                return self.fail("a digit is expected after '.'");
+            }
+            self.skip_digits();
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            if !matches!(self.peek(), Some(b'0'..=b'9')) {
+                return self.fail("a digit is expected in the exponent");
+            }
+            self.skip_digits();
+        }
+        // Digits, signs and letters: ASCII.
+        let text = std::str::from_utf8(&self.text[start..self.at]).unwrap_or_default();
+        if self.at == integer_end {
+            if integer_end - digits > MAX_INTEGER_DIGITS {
+                return self.fail("an integer of more than 4300 digits");
+            }
+            // Python's integers have no negative zero.
+            self.out.push_str(if text == "-0" { "0" } else { text });
+            return Ok(());
+        }
+        match text.parse::<f64>() {
+            Ok(value) if value.is_finite() => {
+                python_float(value, &mut self.out);
+                Ok(())
+            }
+            _ => self.fail("a number too large for a float"),
+        }
+    }
+
+    fn word(&mut self, word: &str) -> Result<()> {
+        if !self.text[self.at..].starts_with(word.as_bytes()) {
+            return self.fail("a value is expected");
+        }
+        self.at += word.len();
+        self.out.push_str(word);
+        Ok(())
+    }
+
+    fn skip_digits(&mut self) {
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn skip_space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn fail<T>(&self, problem: &str) -> Result<T> {
+        Err(Error::InvalidJson(format!("{problem} at byte {}", self.at)))
+    }
+}
+
+/// `repr` of a finite float: the shortest digits that read back the same,
+/// positional for exponents -4 to 15, else scientific with a two-digit exponent.
+fn python_float(value: f64, out: &mut String) {
+    // Rust prints the same shortest digits, as d.ddde±x.
+    let scientific = format!("{value:e}");
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..16).contains(&exponent) {
+        let plain = format!("{value}");
+        out.push_str(&plain);
+        if !plain.contains('.') {
+            out.push_str(".0");
+        }
+    } else {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        // Writing to a String can't fail.
+        let _ = write!(out, "{mantissa}e{sign}{:02}", exponent.unsigned_abs());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn text(input: &str) -> String {
+        python_text(input).unwrap()
+    }
+
+    #[test]
+    fn prints_as_python_does() {
+        // Right-hand sides printed by CPython 3.13's json.dumps(json.loads(...)).
+        for (input, printed) in [
+            (
+                r#"{"a":1,"b":[1,2,{"c":null}]}"#,
+                r#"{"a": 1, "b": [1, 2, {"c": null}]}"#,
+            ),
+            (" [ ] ", "[]"),
+            ("{ }", "{}"),
+            ("[[],{}]", "[[], {}]"),
+            ("\"é€😀\"", r#""\u00e9\u20ac\ud83d\ude00""#),
+            (r#""\u00E9\/\b\f\n\r\t\"\\""#, r#""\u00e9/\b\f\n\r\t\"\\""#),
+            (r#""\ud800""#, r#""\ud800""#),
+            ("\"\u{7f}\"", r#""\u007f""#),
+            (r#""\u0000A""#, r#""\u0000A""#),
+            ("-0", "0"),
+            ("-0.0", "-0.0"),
+            ("1.0", "1.0"),
+            ("1e3", "1000.0"),
+            ("1e15", "1000000000000000.0"),
+            ("1e16", "1e+16"),
+            ("123456789012345680000.0", "1.2345678901234568e+20"),
+            ("0.0001", "0.0001"),
+            ("0.00001", "1e-05"),
+            ("1E-7", "1e-07"),
+            ("5e-324", "5e-324"),
+            ("1.7976931348623157e308", "1.7976931348623157e+308"),
+            ("0.1", "0.1"),
+            ("1e-400", "0.0"),
+            (
+                "123456789012345678901234567890",
+                "123456789012345678901234567890",
+            ),
+            (r#"{"a":1,"b":2,"a":3}"#, r#"{"a": 3, "b": 2}"#),
+            (
+                r#"{"a":{"x":1,"x":[1,2]},"\u0061":{"y":0}}"#,
+                r#"{"a": {"y": 0}}"#,
+            ),
+            ("true", "true"),
+        ] {
+            assert_eq!(text(input), printed, "{input}");
+        }
+    }
+
+    #[test]
+    fn what_python_could_not_read_is_refused() {
+        for input in [
+            "",
+            " ",
+            "nul",
+            "nulll",
+            "[1,]",
+            "[1 2]",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{a:1}",
+            "{\"a\":1,}",
+            "01",
+            "1.",
+            ".5",
+            "-",
+            "+1",
+            "1e",
+            "1e999",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "\"",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "\"\\u+123\"",
+            "\"\n\"",
+            "'a'",
+            "[",
+            "]",
+            "{",
+            "[[",
+            "1 2",
+            "\u{feff}1",
+            "\"\\",
+        ] {
+            assert!(
+                matches!(python_text(input), Err(Error::InvalidJson(_))),
+                "{input:?}"
+            );
+        }
+        assert!(python_text(&"9".repeat(4300)).is_ok());
+        assert!(python_text(&"9".repeat(4301)).is_err());
+    }
+
+    #[test]
+    fn depth_is_bounded_without_recursion() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(python_text(&nested(MAX_DEPTH)).is_ok());
+        assert!(python_text(&nested(MAX_DEPTH + 2)).is_err());
+        assert!(python_text(&"[".repeat(1_000_000)).is_err());
+        assert!(python_text(&"{\"a\":".repeat(1_000_000)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_gives_a_result_and_a_fixed_point(input in "\\PC*") {
+            if let Ok(once) = python_text(&input) {
+                prop_assert_eq!(text(&once), once);
+            }
+        }
+
+        #[test]
+        fn any_string_is_printed_as_ascii_and_reads_back(value in any::<String>()) {
+            let raw: String = value
+                .chars()
+                .map(|c| match c {
+                    '"' => "\\\"".into(),
+                    '\\' => "\\\\".into(),
+                    c if c < ' ' => format!("\\u{:04X}", c as u32),
+                    c => c.to_string(),
+                })
+                .collect();
+            let printed = text(&format!("\"{raw}\""));
+            prop_assert!(printed.is_ascii());
+            prop_assert_eq!(text(&printed), printed);
+        }
+
+        #[test]
+        fn any_float_reads_back_as_itself(value in any::<f64>().prop_filter("finite", |f| f.is_finite())) {
+            let mut printed = String::new();
+            python_float(value, &mut printed);
+            prop_assert_eq!(printed.parse::<f64>().unwrap().to_bits(), value.to_bits());
+            prop_assert_eq!(text(&printed), printed);
+        }
+    }
+}

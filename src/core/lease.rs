@@ -1,0 +1,386 @@
+//! The lock algorithm, on BeaverDB's own table `beaver_lock_waiters`.
+//!
+//! The head of a lock's rows by `requested_at` owns the lock: that is what
+//! Python processes believe, so it stays true here. On top of it:
+//! - **FIFO by commit order.** A request is stamped inside its write
+//!   transaction with `max(now, just after the last in line)`.
+//! - **A grant is a write.** It moves the row to [`GRANTED_AT`], before any
+//!   clock, so that a Python process that stamped its request before and
+//!   inserts it after can't get ahead; the time to live starts then; the fencing token grows.
+//! - **At most one grant.** Only the head is granted, only in a write
+//!   transaction, after the rows that have expired are deleted there.
+//! - **Nothing is left behind.** A wait that ends without the lock deletes its
+//!   row; a waiter that dies is forgotten after [`WAITER_TTL`].
+
+use crate::database::Database;
+use crate::error::{Error, Result};
+use rusqlite::{Connection, OptionalExtension as _, params};
+use std::time::Duration;
+
+/// Where a holder's row stands: before any clock's time. A whole number that a
+/// float holds exactly, so that `=` finds it.
+pub(crate) const GRANTED_AT: f64 = -1.0e15;
+
+/// How long a waiting row lives. A waiter renews it at half time; one that died
+/// holds up the queue no longer than this.
+pub(crate) const WAITER_TTL: Duration = Duration::from_secs(10);
+
+/// What a bounded wait may take beyond its time to get SQLite's write lock: a
+/// lock that is merely busy with somebody's commit is not a reason to give up early.
+const WRITE_GRACE: Duration = Duration::from_millis(100);
+
+/// A lock that was granted, as its holder knows it. Whether it is still held
+/// is for the table to say.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(crate) lock_name: String,
+    pub(crate) waiter_id: String,
+    /// Larger for every later grant of this lock; 0 without fencing.
+    pub(crate) token: u64,
+    pub(crate) ttl: Duration,
+}
+
+/// Whether a grant takes a fencing token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fencing {
+    With,
+    /// For the lock of a single write, which ends in the write's own transaction.
+    Without,
+}
+
+impl Lease {
+    /// Deletes this grant's row. False: it was gone, so the lock was lost.
+    pub(crate) fn delete(&self, connection: &Connection) -> Result<bool> {
+        Self::delete_row(connection, &self.lock_name, &self.waiter_id)
+    }
+
+    pub(crate) fn delete_row(
+        connection: &Connection,
+        lock_name: &str,
+        waiter_id: &str,
+    ) -> Result<bool> {
+        let deleted = connection
+            .prepare_cached(
+                "DELETE FROM beaver_lock_waiters WHERE lock_name = ?1 AND waiter_id = ?2",
+            )?
+            .execute([lock_name, waiter_id])?;
+        Ok(deleted > 0)
+    }
+
+    /// Lets the grant live `ttl` from `now`. False: it was lost.
+    pub(crate) fn extend(&self, connection: &Connection, now: f64, ttl: Duration) -> Result<bool> {
+        let updated = connection
+            .prepare_cached(
+                "UPDATE beaver_lock_waiters SET expires_at = ?4
+                 WHERE lock_name = ?1 AND requested_at = ?2 AND waiter_id = ?3",
+            )?
+            .execute(params![
+                self.lock_name,
+                GRANTED_AT,
+                self.waiter_id,
+                now + ttl.as_secs_f64()
+            ])?;
+        Ok(updated > 0)
+    }
+}
+
+impl Database {
+    /// Takes the lock if nobody holds or awaits it.
+    pub(crate) fn try_lease(
+        &self,
+        lock_name: &str,
+        ttl: Duration,
+        fencing: Fencing,
+    ) -> Result<Option<Lease>> {
+        let transaction = self.begin_write(None)?;
+        let waiter_id = self.next_waiter_id();
+        let lease = self.grant_if_free(lock_name, &waiter_id, ttl, fencing)?;
+        if lease.is_some() {
+            transaction.commit()?;
+        }
+        Ok(lease)
+    }
+
+    /// Waits for the lock in FIFO order, up to `timeout` (none: for ever).
+    pub(crate) fn acquire_lease(
+        &self,
+        lock_name: &str,
+        timeout: Option<Duration>,
+        ttl: Duration,
+        fencing: Fencing,
+    ) -> Result<Lease> {
+        let runtime = &self.inner.runtime;
+        // A sum past the clock's range is a wait for ever.
+        let deadline = timeout.and_then(|timeout| runtime.monotonic().checked_add(timeout));
+        let remaining = || deadline.map(|deadline| deadline.saturating_sub(runtime.monotonic()));
+        let write_limit = || remaining().map(|remaining| remaining.max(WRITE_GRACE));
+        let waiter_id = self.next_waiter_id();
+
+        let transaction = self.begin_write(write_limit()).map_err(busy_is_timeout)?;
+        if let Some(lease) = self.grant_if_free(lock_name, &waiter_id, ttl, fencing)? {
+            transaction.commit()?;
+            return Ok(lease);
+        }
+        if timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(Error::Timeout);
+        }
+        self.enqueue(lock_name, &waiter_id)?;
+        transaction.commit()?;
+
+        let mut place = Place {
+            database: self,
+            lock_name,
+            waiter_id: &waiter_id,
+            left: false,
+        };
+        let mut renew_at = runtime.monotonic() + WAITER_TTL / 2;
+        loop {
+            // Taken before the look, so that a commit after the look ends the wait.
+            let seen = runtime.change_token(&self.inner.connection);
+            let head = self.look(lock_name, &waiter_id)?;
+            let remaining_now = remaining();
+            let expired = remaining_now.is_some_and(|remaining| remaining.is_zero());
+            let mine = head.is_me || head.expires_in.is_zero();
+            let renew = runtime.monotonic() >= renew_at;
+            if mine || expired || renew {
+                match self.begin_write(write_limit()) {
+                    Ok(transaction) => {
+                        if let Some(lease) = self.promote(lock_name, &waiter_id, ttl, fencing)? {
+                            transaction.commit()?;
+                            place.left = true;
+                            return Ok(lease);
+                        }
+                        if expired {
+                            Lease::delete_row(&self.inner.connection, lock_name, &waiter_id)?;
+                            transaction.commit()?;
+                            place.left = true;
+                            return Err(Error::Timeout);
+                        }
+                        transaction.commit()?;
+                        renew_at = runtime.monotonic() + WAITER_TTL / 2;
+                    }
+                    // A long writer is in the way; the place in line is kept.
+                    Err(Error::Busy) if expired => return Err(Error::Timeout),
+                    Err(Error::Busy) => {}
+                    Err(error) => return Err(error),
+                }
+                if mine {
+                    continue;
+                }
+            }
+            let until_renewal = renew_at.saturating_sub(runtime.monotonic());
+            let wait = remaining().map_or(until_renewal, |left| left.min(until_renewal));
+            runtime.wait_change(&self.inner.connection, seen, wait.min(head.expires_in));
+        }
+    }
+
+    /// Gives up a lock row on a path that can't report: now if SQLite's write
+    /// lock is to be had soon, else with the next write, else it expires.
+    pub(crate) fn abandon(&self, lock_name: &str, waiter_id: &str) {
+        let now = || -> Result<()> {
+            if !self.inner.connection.is_autocommit() {
+                return Err(Error::InTransaction);
+            }
+            let transaction = self.begin_write(Some(WRITE_GRACE))?;
+            Lease::delete_row(&self.inner.connection, lock_name, waiter_id)?;
+            transaction.commit()
+        };
+        if now().is_err() {
+            self.inner
+                .orphans
+                .borrow_mut()
+                .push((lock_name.to_owned(), waiter_id.to_owned()));
+        }
+    }
+
+    fn grant_if_free(
+        &self,
+        lock_name: &str,
+        waiter_id: &str,
+        ttl: Duration,
+        fencing: Fencing,
+    ) -> Result<Option<Lease>> {
+        let connection = &self.inner.connection;
+        let now = self.inner.runtime.unix_seconds();
+        delete_expired(connection, lock_name, now, waiter_id)?;
+        let taken: bool = connection
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM beaver_lock_waiters WHERE lock_name = ?1)",
+            )?
+            .query_row([lock_name], |row| row.get(0))?;
+        if taken {
+            return Ok(None);
+        }
+        connection
+            .prepare_cached(
+                "INSERT INTO beaver_lock_waiters (lock_name, waiter_id, requested_at, expires_at)
+                 VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![
+                lock_name,
+                waiter_id,
+                GRANTED_AT,
+                now + ttl.as_secs_f64()
+            ])?;
+        self.granted(lock_name, waiter_id, ttl, fencing).map(Some)
+    }
+
+    /// Joins the line at its end.
+    fn enqueue(&self, lock_name: &str, waiter_id: &str) -> Result<()> {
+        let connection = &self.inner.connection;
+        let now = self.inner.runtime.unix_seconds();
+        let last: Option<f64> = connection
+            .prepare_cached(
+                "SELECT max(requested_at) FROM beaver_lock_waiters WHERE lock_name = ?1",
+            )?
+            .query_row([lock_name], |row| row.get(0))?;
+        let requested_at = last.map_or(now, |last| now.max(last.next_up()));
+        if !requested_at.is_finite() {
+            return Err(Error::Corrupt(format!(
+                "the last request for {lock_name} has no finite time; clear the lock"
+            )));
+        }
+        connection
+            .prepare_cached(
+                "INSERT INTO beaver_lock_waiters (lock_name, waiter_id, requested_at, expires_at)
+                 VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![
+                lock_name,
+                waiter_id,
+                requested_at,
+                now + WAITER_TTL.as_secs_f64()
+            ])?;
+        Ok(())
+    }
+
+    /// Takes the lock if this waiter is the head; renews its row otherwise.
+    fn promote(
+        &self,
+        lock_name: &str,
+        waiter_id: &str,
+        ttl: Duration,
+        fencing: Fencing,
+    ) -> Result<Option<Lease>> {
+        let connection = &self.inner.connection;
+        let now = self.inner.runtime.unix_seconds();
+        delete_expired(connection, lock_name, now, waiter_id)?;
+        let head: Option<bool> = connection
+            .prepare_cached(
+                "SELECT waiter_id = ?2 FROM beaver_lock_waiters
+                 WHERE lock_name = ?1 ORDER BY requested_at LIMIT 1",
+            )?
+            .query_row([lock_name, waiter_id], |row| row.get(0))
+            .optional()?;
+        let (requested_at, expires_in) = match head {
+            Some(true) => (Some(GRANTED_AT), ttl),
+            _ => (None, WAITER_TTL),
+        };
+        let updated = connection
+            .prepare_cached(
+                "UPDATE beaver_lock_waiters
+                 SET requested_at = coalesce(?3, requested_at), expires_at = ?4
+                 WHERE lock_name = ?1 AND waiter_id = ?2",
+            )?
+            .execute(params![
+                lock_name,
+                waiter_id,
+                requested_at,
+                now + expires_in.as_secs_f64()
+            ])?;
+        if updated == 0 {
+            return Err(Error::WaitCleared);
+        }
+        if requested_at.is_none() {
+            return Ok(None);
+        }
+        self.granted(lock_name, waiter_id, ttl, fencing).map(Some)
+    }
+
+    fn granted(
+        &self,
+        lock_name: &str,
+        waiter_id: &str,
+        ttl: Duration,
+        fencing: Fencing,
+    ) -> Result<Lease> {
+        let token = match fencing {
+            Fencing::Without => 0,
+            Fencing::With => self
+                .inner
+                .connection
+                .prepare_cached(
+                    "INSERT INTO beaver_lock_fencing (lock_name, token) VALUES (?1, 1)
+                     ON CONFLICT (lock_name) DO UPDATE SET token = token + 1 RETURNING token",
+                )?
+                .query_row([lock_name], |row| row.get::<_, i64>(0))?
+                .cast_unsigned(),
+        };
+        Ok(Lease {
+            lock_name: lock_name.to_owned(),
+            waiter_id: waiter_id.to_owned(),
+            token,
+            ttl,
+        })
+    }
+
+    /// Who is at the head, without writing.
+    fn look(&self, lock_name: &str, waiter_id: &str) -> Result<Head> {
+        let now = self.inner.runtime.unix_seconds();
+        let mut statement = self.inner.connection.prepare_cached(
+            "SELECT waiter_id = ?2, expires_at,
+                    EXISTS (SELECT 1 FROM beaver_lock_waiters WHERE lock_name = ?1 AND waiter_id = ?2)
+             FROM beaver_lock_waiters WHERE lock_name = ?1 ORDER BY requested_at LIMIT 1",
+        )?;
+        let mut rows = statement.query([lock_name, waiter_id])?;
+        let Some(row) = rows.next()? else {
+            return Err(Error::WaitCleared);
+        };
+        if !row.get::<_, bool>(2)? {
+            return Err(Error::WaitCleared);
+        }
+        let expires_in = (row.get::<_, f64>(1)? - now).max(0.0);
+        Ok(Head {
+            is_me: row.get(0)?,
+            expires_in: Duration::try_from_secs_f64(expires_in).unwrap_or(Duration::MAX),
+        })
+    }
+}
+
+struct Head {
+    is_me: bool,
+    expires_in: Duration,
+}
+
+/// A row in line. Deleted when the wait ends on a path that did not see to it.
+struct Place<'a> {
+    database: &'a Database,
+    lock_name: &'a str,
+    waiter_id: &'a str,
+    left: bool,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if !self.left {
+            self.database.abandon(self.lock_name, self.waiter_id);
+        }
+    }
+}
+
+fn delete_expired(connection: &Connection, lock_name: &str, now: f64, me: &str) -> Result<()> {
+    connection
+        .prepare_cached(
+            "DELETE FROM beaver_lock_waiters
+             WHERE lock_name = ?1 AND expires_at < ?2 AND waiter_id <> ?3",
+        )?
+        .execute(params![lock_name, now, me])?;
+    Ok(())
+}
+
+fn busy_is_timeout(error: Error) -> Error {
+    match error {
+        Error::Busy => Error::Timeout,
+        other => other,
+    }
+}

@@ -1,0 +1,67 @@
+//! BeaverDB's managers and locks over one SQLite file.
+//!
+//! The same code runs in the WebAssembly component and natively; nothing here
+//! knows which. The file format is that of BeaverDB 1.x (the Python package
+//! `beaver-db` 1.3.0), which may use the same file at the same time.
+//!
+//! ```
+//! # fn main() -> beaver_core::Result<()> {
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let path = dir.path().join("app.db");
+//! # let path = path.to_str().unwrap();
+//! use beaver_core::{Database, LockOptions, Options};
+//! use std::time::Duration;
+//!
+//! let db = Database::open(path, &Options::default())?;
+//! let config = db.dict("config")?;
+//! config.with(&LockOptions::timeout(Duration::from_secs(5)), |config| {
+//!     let n: u64 = config.get("runs")?.map_or(0, |text| text.parse().unwrap_or(0));
+//!     config.set("runs", &(n + 1).to_string(), None)
+//! })?;
+//! assert_eq!(config.get("runs")?.as_deref(), Some("1"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Threads
+//!
+//! A [`Database`] is one SQLite connection and belongs to one thread; open one
+//! in each thread. Every handle ([`Dict`], [`Queue`], [`Lock`]) is a lock owner
+//! of its own, so a second thread never walks in on the first one's lock.
+//!
+//! # Errors
+//!
+//! Every failure is an [`Error`] whose [`outcome`](Error::outcome) says whether
+//! the operation definitely did not happen.
+
+mod cursor;
+mod database;
+mod dict;
+mod error;
+mod guard;
+mod json;
+mod lease;
+mod lock;
+mod manager;
+mod options;
+mod owner;
+mod queue;
+mod runtime;
+mod schema;
+mod transaction;
+mod write;
+
+pub use database::Database;
+pub use dict::{Dict, Entry, Items, Keys, Values};
+pub use error::{Error, Outcome, Result};
+pub use guard::{Guard, Lockable};
+pub use json::{MAX_DEPTH, python_text};
+pub use lock::Lock;
+pub use manager::{MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_VALUE_BYTES};
+pub use options::{Durability, GuardMode, Journal, JournalChoice, LockOptions, OpenMode, Options};
+pub use queue::{Item, MAX_BATCH, Queue, QueueItems};
+pub use runtime::{Runtime, SystemRuntime};
+pub use transaction::Transaction;
+
+/// The SQLite that this build carries, for callers that need its C interface.
+pub use rusqlite;

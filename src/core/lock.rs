@@ -1,0 +1,53 @@
+//! A lock by name.
+
+use crate::database::Database;
+use crate::error::{Error, Result};
+use crate::manager::check_name;
+use crate::owner::{Owner, lock_methods};
+
+/// A handle for a lock by name: one owner. Dropping it gives the lock back.
+#[derive(Debug)]
+pub struct Lock {
+    database: Database,
+    name: String,
+    owner: Owner,
+}
+
+lock_methods!(Lock);
+
+impl Lock {
+    pub(crate) fn open(database: &Database, name: &str) -> Result<Self> {
+        check_name(name)?;
+        Ok(Self {
+            database: database.clone(),
+            name: name.to_owned(),
+            owner: Owner::new(database, name),
+        })
+    }
+
+    /// The lock's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Removes the holder and all waiters, whoever they are; returns how many
+    /// there were. The holder's next guarded call gets
+    /// [`Error::LockLost`], waiters get [`Error::WaitCleared`].
+    ///
+    /// # Errors
+    /// [`Error::InTransaction`], and what writing may report.
+    pub fn clear(&self) -> Result<u64> {
+        if self.database.inner.in_transaction.get() {
+            return Err(Error::InTransaction);
+        }
+        let transaction = self.database.begin_write(None)?;
+        let removed = self
+            .database
+            .inner
+            .connection
+            .prepare_cached("DELETE FROM beaver_lock_waiters WHERE lock_name = ?1")?
+            .execute([&self.name])?;
+        transaction.commit()?;
+        Ok(removed as u64)
+    }
+}

@@ -1,0 +1,220 @@
+//! A handle as the owner of its manager's lock: the state behind
+//! `acquire`, `try_acquire`, `release`, `renew` and `fencing_token`.
+//!
+//! What must stay true: one handle is one owner, and not reentrant. A handle
+//! that learns that its lock is lost keeps saying so until `release`.
+
+use crate::database::Database;
+use crate::error::{Error, Result};
+use crate::lease::{Fencing, Lease};
+use crate::options::LockOptions;
+use std::cell::{Ref, RefCell};
+use std::time::Duration;
+
+#[derive(Debug)]
+pub(crate) struct Owner {
+    database: Database,
+    lock_name: String,
+    lease: RefCell<Option<Lease>>,
+}
+
+impl Owner {
+    pub(crate) fn new(database: &Database, lock_name: &str) -> Self {
+        Self {
+            database: database.clone(),
+            lock_name: lock_name.to_owned(),
+            lease: RefCell::new(None),
+        }
+    }
+
+    /// The lock held, for the writes that verify it.
+    pub(crate) fn lease(&self) -> Ref<'_, Option<Lease>> {
+        self.lease.borrow()
+    }
+
+    pub(crate) fn acquire(&self, options: &LockOptions) -> Result<()> {
+        let ttl = check_ttl(options.ttl)?.unwrap_or(LockOptions::DEFAULT_TTL);
+        self.check_free()?;
+        let lease =
+            self.database
+                .acquire_lease(&self.lock_name, options.timeout, ttl, Fencing::With)?;
+        *self.lease.borrow_mut() = Some(lease);
+        Ok(())
+    }
+
+    pub(crate) fn try_acquire(&self, ttl: Option<Duration>) -> Result<bool> {
+        let ttl = check_ttl(ttl)?.unwrap_or(LockOptions::DEFAULT_TTL);
+        self.check_free()?;
+        let lease = self
+            .database
+            .try_lease(&self.lock_name, ttl, Fencing::With)?;
+        let taken = lease.is_some();
+        *self.lease.borrow_mut() = lease;
+        Ok(taken)
+    }
+
+    pub(crate) fn release(&self) -> Result<()> {
+        self.check_no_transaction()?;
+        let held = {
+            let lease = self.lease.borrow();
+            let lease = lease.as_ref().ok_or(Error::NotHeld)?;
+            let transaction = self.database.begin_write(None)?;
+            let held = lease.delete(&self.database.inner.connection)?;
+            transaction.commit()?;
+            held
+        };
+        *self.lease.borrow_mut() = None;
+        if held {
+            Ok(())
+        } else {
+            Err(Error::LockLost(self.lock_name.clone()))
+        }
+    }
+
+    pub(crate) fn renew(&self, ttl: Option<Duration>) -> Result<()> {
+        let ttl = check_ttl(ttl)?;
+        self.check_no_transaction()?;
+        let lease = self.lease.borrow();
+        let lease = lease.as_ref().ok_or(Error::NotHeld)?;
+        let transaction = self.database.begin_write(None)?;
+        let now = self.database.inner.runtime.unix_seconds();
+        let connection = &self.database.inner.connection;
+        if !lease.extend(connection, now, ttl.unwrap_or(lease.ttl))? {
+            return Err(Error::LockLost(self.lock_name.clone()));
+        }
+        transaction.commit()
+    }
+
+    /// Gives the lock back on a path that can't report.
+    pub(crate) fn give_up(&self) {
+        if let Some(lease) = self.lease.borrow_mut().take() {
+            self.database.abandon(&lease.lock_name, &lease.waiter_id);
+        }
+    }
+
+    pub(crate) fn fencing_token(&self) -> Option<u64> {
+        self.lease.borrow().as_ref().map(|lease| lease.token)
+    }
+
+    fn check_free(&self) -> Result<()> {
+        self.check_no_transaction()?;
+        match *self.lease.borrow() {
+            Some(_) => Err(Error::AlreadyHeld),
+            None => Ok(()),
+        }
+    }
+
+    /// A lock row written inside a transaction would be seen by others only at
+    /// its end, and a wait inside would keep the write lock from the holder.
+    fn check_no_transaction(&self) -> Result<()> {
+        if self.database.inner.in_transaction.get() {
+            Err(Error::InTransaction)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
+pub(crate) fn check_ttl(ttl: Option<Duration>) -> Result<Option<Duration>> {
+    match ttl {
+        Some(ttl) if ttl.is_zero() => Err(Error::InvalidArgument(
+            "a time to live must be more than 0".into(),
+        )),
+        other => Ok(other),
+    }
+}
+
+/// Gives a manager type with a field `owner` the lock's methods.
+macro_rules! lock_methods {
+    ($type:ty) => {
+        impl $type {
+            /// Waits for the lock in FIFO order and takes it.
+            ///
+            /// Blocks up to `options.timeout`. The time to live runs from the grant.
+            ///
+            /// # Errors
+            /// [`Error::Timeout`](crate::Error::Timeout) (nothing is left behind),
+            /// [`Error::AlreadyHeld`](crate::Error::AlreadyHeld),
+            /// [`Error::WaitCleared`](crate::Error::WaitCleared),
+            /// [`Error::InTransaction`](crate::Error::InTransaction).
+            pub fn acquire(&self, options: &crate::LockOptions) -> crate::Result<()> {
+                self.owner.acquire(options)
+            }
+
+            /// Takes the lock if nobody holds or awaits it; false otherwise, and
+            /// nothing changed. `ttl` none is 60 s. Waits for nothing but SQLite's write lock.
+            ///
+            /// # Errors
+            /// As [`Self::acquire`], except for the timeout.
+            pub fn try_acquire(&self, ttl: Option<std::time::Duration>) -> crate::Result<bool> {
+                self.owner.try_acquire(ttl)
+            }
+
+            /// Gives the lock back.
+            ///
+            /// # Errors
+            /// [`Error::LockLost`](crate::Error::LockLost): it was lost before; the handle
+            /// is free again all the same. [`Error::NotHeld`](crate::Error::NotHeld).
+            pub fn release(&self) -> crate::Result<()> {
+                self.owner.release()
+            }
+
+            /// Lets the lock live `ttl` from now; none: the time it was taken with.
+            ///
+            /// # Errors
+            /// [`Error::LockLost`](crate::Error::LockLost), [`Error::NotHeld`](crate::Error::NotHeld).
+            pub fn renew(&self, ttl: Option<std::time::Duration>) -> crate::Result<()> {
+                self.owner.renew(ttl)
+            }
+
+            /// The fencing token of the lock held: larger for every later grant.
+            /// None when this handle doesn't hold it.
+            pub fn fencing_token(&self) -> Option<u64> {
+                self.owner.fencing_token()
+            }
+
+            /// Takes the lock and returns a guard that gives it back when dropped.
+            ///
+            /// # Errors
+            /// As [`Self::acquire`].
+            pub fn guard(
+                &self,
+                options: &crate::LockOptions,
+            ) -> crate::Result<crate::Guard<'_, Self>> {
+                crate::Guard::new(self, options)
+            }
+
+            /// The proposal's `with`: runs `body` while holding the lock, and gives
+            /// it back whether `body` returns, fails or panics.
+            ///
+            /// # Errors
+            /// Those of `body` and of [`Self::acquire`]; [`Error::LockLost`](crate::Error::LockLost)
+            /// when the lock was lost by the end.
+            pub fn with<T>(
+                &self,
+                options: &crate::LockOptions,
+                body: impl FnOnce(&Self) -> crate::Result<T>,
+            ) -> crate::Result<T> {
+                let guard = self.guard(options)?;
+                let value = body(&guard)?;
+                guard.release()?;
+                Ok(value)
+            }
+        }
+
+        impl crate::guard::Sealed for $type {
+            fn owner(&self) -> &crate::owner::Owner {
+                &self.owner
+            }
+        }
+
+        impl crate::Lockable for $type {}
+    };
+}
+pub(crate) use lock_methods;

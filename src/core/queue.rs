@@ -1,0 +1,356 @@
+//! A priority queue of JSON values, table `beaver_priority_queues`.
+//!
+//! What must stay true: an item is taken by exactly one `get`; a batch is
+//! contiguous in queue order; among equal priorities the order of `put`s is the
+//! order of their commits, whatever the clocks say.
+
+use crate::cursor::{check_max, pages_iterator, read_page};
+use crate::database::Database;
+use crate::error::{Error, Result};
+use crate::json::python_text;
+use crate::manager::{Kind, Manager};
+use crate::owner::{Owner, lock_methods};
+use crate::write::{Effect, Interference, Request};
+use rusqlite::{Connection, Row, params};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The largest batch.
+pub const MAX_BATCH: u32 = 65_536;
+
+/// A handle for a queue: one lock owner. Dropping it gives its lock back.
+///
+/// Every method is one transaction of its own, or part of the open
+/// [`Transaction`](crate::Transaction). Values are JSON texts.
+#[derive(Debug)]
+pub struct Queue {
+    database: Database,
+    manager: Rc<Manager>,
+    owner: Owner,
+}
+
+lock_methods!(Queue);
+
+/// An item of a queue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    /// Lower comes first.
+    pub priority: f64,
+    /// When it was put: seconds since 1970-01-01 UTC, ascending among the
+    /// items of one priority.
+    pub timestamp: f64,
+    /// The JSON text.
+    pub data: String,
+}
+
+impl Queue {
+    pub(crate) fn open(database: &Database, name: &str) -> Result<Self> {
+        let manager = Rc::new(Manager::new(Kind::Queue, name)?);
+        Ok(Self {
+            owner: Owner::new(database, &manager.lock_name),
+            database: database.clone(),
+            manager,
+        })
+    }
+
+    /// The queue's name.
+    pub fn name(&self) -> &str {
+        &self.manager.name
+    }
+
+    /// Adds the JSON text `data`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a NaN priority, [`Error::InvalidJson`],
+    /// [`Error::Locked`], [`Error::LockLost`], and what writing may report.
+    pub fn put(&self, data: &str, priority: f64) -> Result<()> {
+        if priority.is_nan() {
+            return Err(Error::InvalidArgument(
+                "a priority must be a number, not NaN".into(),
+            ));
+        }
+        let data = python_text(data)?;
+        let wait = self.database.inner.options.lock_wait;
+        self.write(Interference::None, wait, |connection| {
+            let last: Option<f64> = connection
+                .prepare_cached(
+                    "SELECT max(timestamp) FROM beaver_priority_queues
+                     WHERE queue_name = ?1 AND priority = ?2",
+                )?
+                .query_row(params![self.manager.name, priority], |row| row.get(0))?;
+            let now = self.database.inner.runtime.unix_seconds();
+            let timestamp = last.map_or(now, |last| now.max(last.next_up()));
+            connection
+                .prepare_cached(
+                    "INSERT INTO beaver_priority_queues (queue_name, priority, timestamp, data)
+                     VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .execute(params![self.manager.name, priority, timestamp, data])?;
+            Ok(Effect::Changed(()))
+        })
+    }
+
+    /// Takes the first item, waiting for one up to `timeout` (none: for ever;
+    /// zero: tries once).
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]: nothing was taken. [`Error::InTransaction`] when it
+    /// would have to wait inside a transaction. Otherwise as [`Queue::put`].
+    pub fn get(&self, timeout: Option<Duration>) -> Result<Item> {
+        self.wait_for(timeout, 1, |wait| self.take_one(wait))
+    }
+
+    /// Takes the first item; none when the queue is empty.
+    ///
+    /// # Errors
+    /// As [`Queue::put`].
+    pub fn try_get(&self) -> Result<Option<Item>> {
+        self.take_one(self.database.inner.options.lock_wait)
+    }
+
+    /// Takes the first `count` items at once, in order, waiting up to
+    /// `timeout` until there are as many.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]: nothing was taken. [`Error::InvalidArgument`] unless
+    /// `count` is 1 to [`MAX_BATCH`]. Otherwise as [`Queue::get`].
+    pub fn get_batch(&self, count: u32, timeout: Option<Duration>) -> Result<Vec<Item>> {
+        if count == 0 || count > MAX_BATCH {
+            return Err(Error::InvalidArgument(format!(
+                "a batch has 1 to {MAX_BATCH} items"
+            )));
+        }
+        self.wait_for(timeout, count, |wait| {
+            self.write(Interference::Possible, wait, |connection| {
+                let rows = self.first(connection, count)?;
+                if rows.len() < count as usize {
+                    return Ok(Effect::Unchanged(None));
+                }
+                rows.into_iter()
+                    .map(|(rowid, item)| remove(connection, rowid).map(|()| item))
+                    .collect::<Result<_>>()
+                    .map(|items| Effect::Changed(Some(items)))
+            })
+        })
+    }
+
+    /// The first item, left where it is; none when the queue is empty.
+    ///
+    /// # Errors
+    /// What reading may report.
+    pub fn peek(&self) -> Result<Option<Item>> {
+        self.database.read(|connection| {
+            Ok(self
+                .first(connection, 1)?
+                .into_iter()
+                .next()
+                .map(|(_, item)| item))
+        })
+    }
+
+    /// The number of items.
+    ///
+    /// # Errors
+    /// What reading may report.
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a count is a query; is_empty would hide that"
+    )]
+    pub fn len(&self) -> Result<u64> {
+        self.database.read(|connection| {
+            let count: i64 = connection
+                .prepare_cached(
+                    "SELECT count(*) FROM beaver_priority_queues WHERE queue_name = ?1",
+                )?
+                .query_row([&self.manager.name], |row| row.get(0))?;
+            Ok(count.cast_unsigned())
+        })
+    }
+
+    /// Removes every item; returns how many there were.
+    ///
+    /// # Errors
+    /// As [`Queue::put`].
+    pub fn clear(&self) -> Result<u64> {
+        let wait = self.database.inner.options.lock_wait;
+        self.write(Interference::Possible, wait, |connection| {
+            let deleted = connection
+                .prepare_cached("DELETE FROM beaver_priority_queues WHERE queue_name = ?1")?
+                .execute([&self.manager.name])? as u64;
+            Ok(if deleted > 0 {
+                Effect::Changed(deleted)
+            } else {
+                Effect::Unchanged(0)
+            })
+        })
+    }
+
+    /// The items in queue order, left where they are.
+    ///
+    /// # Errors
+    /// None now; each page may fail.
+    pub fn items(&self) -> Result<QueueItems> {
+        Ok(QueueItems {
+            database: self.database.clone(),
+            manager: Rc::clone(&self.manager),
+            after: None,
+            done: false,
+            buffer: Vec::new().into_iter(),
+        })
+    }
+
+    fn write<T>(
+        &self,
+        interference: Interference,
+        wait: Duration,
+        write: impl FnMut(&Connection) -> Result<Effect<T>>,
+    ) -> Result<T> {
+        let lease = self.owner.lease();
+        let request = Request {
+            manager: &self.manager,
+            lease: lease.as_ref(),
+            interference,
+            wait,
+        };
+        self.database.write(&request, write)
+    }
+
+    fn take_one(&self, wait: Duration) -> Result<Option<Item>> {
+        self.write(Interference::Possible, wait, |connection| {
+            match self.first(connection, 1)?.pop() {
+                None => Ok(Effect::Unchanged(None)),
+                Some((rowid, item)) => {
+                    remove(connection, rowid)?;
+                    Ok(Effect::Changed(Some(item)))
+                }
+            }
+        })
+    }
+
+    /// Repeats `take` until it takes something or the time is up.
+    fn wait_for<T>(
+        &self,
+        timeout: Option<Duration>,
+        count: u32,
+        take: impl Fn(Duration) -> Result<Option<T>>,
+    ) -> Result<T> {
+        let inner = &*self.database.inner;
+        let deadline = timeout.and_then(|timeout| inner.runtime.monotonic().checked_add(timeout));
+        let remaining = || {
+            deadline.map_or(Duration::MAX, |deadline| {
+                deadline.saturating_sub(inner.runtime.monotonic())
+            })
+        };
+        let mut first = true;
+        loop {
+            // Taken before the look, so that a commit after the look ends the wait.
+            let seen = inner.runtime.change_token(&inner.connection);
+            // After the first try a read tells whether another, which takes the
+            // write lock, is worth while.
+            if std::mem::take(&mut first) || self.has(count)? {
+                match take(remaining().min(inner.options.lock_wait)) {
+                    Ok(Some(taken)) => return Ok(taken),
+                    Ok(None) => {}
+                    // The lock's holder may put or take: what counts is our own time.
+                    Err(Error::Locked(_)) if !inner.in_transaction.get() => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            if remaining().is_zero() {
+                return Err(Error::Timeout);
+            }
+            if inner.in_transaction.get() {
+                return Err(Error::InTransaction);
+            }
+            inner
+                .runtime
+                .wait_change(&inner.connection, seen, remaining());
+        }
+    }
+
+    fn has(&self, count: u32) -> Result<bool> {
+        self.database.read(|connection| {
+            Ok(connection
+                .prepare_cached(
+                    "SELECT EXISTS (SELECT 1 FROM beaver_priority_queues
+                     WHERE queue_name = ?1 LIMIT 1 OFFSET ?2)",
+                )?
+                .query_row(params![self.manager.name, count - 1], |row| row.get(0))?)
+        })
+    }
+
+    fn first(&self, connection: &Connection, count: u32) -> Result<Vec<(i64, Item)>> {
+        let mut statement = connection.prepare_cached(
+            "SELECT priority, timestamp, data, rowid FROM beaver_priority_queues
+             WHERE queue_name = ?1 ORDER BY priority, timestamp, rowid LIMIT ?2",
+        )?;
+        let rows = statement.query_map(params![self.manager.name, count], |row| {
+            Ok((row.get(3)?, decode(row)?))
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+fn decode(row: &Row<'_>) -> rusqlite::Result<Item> {
+    Ok(Item {
+        priority: row.get(0)?,
+        timestamp: row.get(1)?,
+        data: row.get(2)?,
+    })
+}
+
+fn remove(connection: &Connection, rowid: i64) -> Result<()> {
+    connection
+        .prepare_cached("DELETE FROM beaver_priority_queues WHERE rowid = ?1")?
+        .execute([rowid])?;
+    Ok(())
+}
+
+/// The items of a [`Queue`] in order. Reads page by page, each as the database is then.
+#[derive(Debug)]
+pub struct QueueItems {
+    database: Database,
+    manager: Rc<Manager>,
+    after: Option<(f64, f64, i64)>,
+    done: bool,
+    buffer: std::vec::IntoIter<Item>,
+}
+
+impl QueueItems {
+    /// The next page: at most `max`, fewer when they are large, empty at the end.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for 0, and what reading may report.
+    pub fn next_page(&mut self, max: u32) -> Result<Vec<Item>> {
+        check_max(max)?;
+        if self.done {
+            return Ok(Vec::new());
+        }
+        let (priority, timestamp, rowid) =
+            self.after
+                .unwrap_or((f64::NEG_INFINITY, f64::NEG_INFINITY, i64::MIN));
+        let page = self.database.read(|connection| {
+            read_page(
+                &mut *connection.prepare_cached(
+                    "SELECT priority, timestamp, data, rowid FROM beaver_priority_queues
+                     WHERE queue_name = ?1 AND (priority, timestamp, rowid) > (?2, ?3, ?4)
+                     ORDER BY priority, timestamp, rowid",
+                )?,
+                params![self.manager.name, priority, timestamp, rowid],
+                max,
+                |row| {
+                    let item = decode(row)?;
+                    let size = item.data.len() + 24;
+                    Ok(((row.get::<_, i64>(3)?, item), size))
+                },
+            )
+        })?;
+        match page.last() {
+            Some((rowid, last)) => self.after = Some((last.priority, last.timestamp, *rowid)),
+            None => self.done = true,
+        }
+        Ok(page.into_iter().map(|(_, item)| item).collect())
+    }
+}
+
+pages_iterator!(QueueItems, Item);

@@ -1,0 +1,103 @@
+//! The one seam for time, randomness and waiting.
+//!
+//! Persisted stamps use the wall clock, waiting uses the monotonic clock. No
+//! other file may read a clock or sleep, so that tests and the simulator
+//! control both here.
+
+use crate::error::Error;
+use rusqlite::Connection;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Clocks, randomness and waiting.
+pub trait Runtime {
+    /// The wall clock: seconds since 1970-01-01 UTC.
+    fn unix_seconds(&self) -> f64;
+
+    /// The monotonic clock: time since some fixed moment.
+    fn monotonic(&self) -> Duration;
+
+    /// 128 random bits, unique among all owners of a file.
+    fn random(&self) -> u128;
+
+    /// Blocks for `duration`.
+    fn sleep(&self, duration: Duration);
+
+    /// A number that changes whenever anybody commits to the file; none where
+    /// that can't be told cheaply.
+    fn change_token(&self, _connection: &Connection) -> Option<u64> {
+        None
+    }
+
+    /// Blocks until the token is no longer `seen`, at most `timeout`. May
+    /// return early. Without tokens it sleeps for a polling interval.
+    fn wait_change(&self, _connection: &Connection, _seen: Option<u64>, timeout: Duration) {
+        self.sleep(timeout.min(POLL_INTERVAL));
+    }
+
+    /// What stands behind SQLite's "unable to open database file".
+    fn explain_cannot_open(&self, path: &str) -> Error;
+}
+
+/// How often a waiter looks where nothing wakes it. A look costs about 10 µs,
+/// so a waiter costs about 1 % of a core; BeaverDB's own interval is 100 ms.
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(1);
+
+/// The operating system's clocks and randomness.
+#[derive(Debug)]
+pub struct SystemRuntime {
+    start: Instant,
+}
+
+impl SystemRuntime {
+    /// A runtime whose monotonic clock starts now.
+    pub fn new() -> Self {
+        Self {
+            start: Instant::now(),
+        }
+    }
+}
+
+impl Default for SystemRuntime {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Runtime for SystemRuntime {
+    fn unix_seconds(&self) -> f64 {
+        // A clock before 1970 still gives a usable, ordered stamp.
+        match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => since.as_secs_f64(),
+            Err(before) => -before.duration().as_secs_f64(),
+        }
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn random(&self) -> u128 {
+        let mut bytes = [0; 16];
+        match getrandom::fill(&mut bytes) {
+            Ok(()) => u128::from_le_bytes(bytes),
+            // Without a random source the clock and an address still tell owners apart.
+            Err(_) => {
+                let nanos = SystemTime::now()
+                    .duration_since(SystemTime::UNIX_EPOCH)
+                    .map_or(0, |since| since.as_nanos());
+                nanos << 32 | u128::from(std::process::id())
+            }
+        }
+    }
+
+    fn sleep(&self, duration: Duration) {
+        std::thread::sleep(duration);
+    }
+
+    fn explain_cannot_open(&self, path: &str) -> Error {
+        match std::fs::metadata(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Error::NotFound,
+            _ => Error::AccessDenied,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Several operations as one.
+//!
+//! What must stay true: while a transaction is open, every operation of its
+//! database handle is part of it, and everything that would wait fails instead.
+
+use crate::database::Database;
+use crate::error::{Error, Result};
+
+/// An open transaction; dropping it rolls back. It holds SQLite's write lock.
+#[derive(Debug)]
+#[must_use = "dropping a transaction rolls it back"]
+pub struct Transaction {
+    database: Database,
+}
+
+impl Transaction {
+    pub(crate) fn begin(database: &Database) -> Result<Self> {
+        if database.inner.in_transaction.get() {
+            return Err(Error::InTransaction);
+        }
+        let begun = database.begin_write(None)?;
+        // Its end is this type's business from here on.
+        std::mem::forget(begun);
+        database.inner.in_transaction.set(true);
+        Ok(Self {
+            database: database.clone(),
+        })
+    }
+
+    /// Makes everything permanent.
+    ///
+    /// # Errors
+    /// [`Error::NoTransaction`] when SQLite had rolled it back after an error;
+    /// otherwise what `COMMIT` reports, with its [`outcome`](Error::outcome).
+    pub fn commit(self) -> Result<()> {
+        let connection = &self.database.inner.connection;
+        if connection.is_autocommit() {
+            return Err(Error::NoTransaction);
+        }
+        connection
+            .prepare_cached("COMMIT")?
+            .execute([])
+            .map_err(Error::at_commit)?;
+        self.database.inner.orphans.borrow_mut().clear();
+        Ok(())
+    }
+
+    /// Undoes everything.
+    ///
+    /// # Errors
+    /// What `ROLLBACK` reports; the changes are undone all the same.
+    pub fn rollback(self) -> Result<()> {
+        let connection = &self.database.inner.connection;
+        if !connection.is_autocommit() {
+            connection.prepare_cached("ROLLBACK")?.execute([])?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        let inner = &*self.database.inner;
+        inner.in_transaction.set(false);
+        if !inner.connection.is_autocommit()
+            && let Ok(mut rollback) = inner.connection.prepare_cached("ROLLBACK")
+        {
+            let _ = rollback.execute([]);
+        }
+    }
+}

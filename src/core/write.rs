@@ -1,0 +1,307 @@
+//! How every write runs: one `BEGIN IMMEDIATE` transaction that first looks
+//! whether the manager's locks allow it.
+//!
+//! What must stay true:
+//! - **Fencing.** A write through a handle that holds the lock verifies, in its
+//!   own transaction, that the grant is still there.
+//! - **Mandatory locks.** A write through any other handle takes its place in
+//!   the lock's FIFO queue when somebody holds or awaits the lock.
+//! - **Python's operations are not cut through.** BeaverDB 1.3.0 keeps a row in
+//!   an internal lock while one of its methods runs, some of which are several
+//!   statements. A live row there means: queue up behind it. No row can appear
+//!   while our write transaction is open.
+//! - A write that fails leaves nothing: not half of it, no lock row.
+
+use crate::database::Database;
+use crate::error::{Error, Result};
+use crate::lease::{Fencing, GRANTED_AT, Lease};
+use crate::manager::Manager;
+use crate::options::GuardMode;
+use rusqlite::{Connection, params};
+use std::time::Duration;
+
+/// How long the lock of a single write lives: it only has to outlive that
+/// write's own transaction. The same as the reference's internal locks.
+const TEMPORARY_TTL: Duration = Duration::from_secs(5);
+
+/// What a write did.
+pub(crate) enum Effect<T> {
+    Changed(T),
+    /// Nothing was written: no commit is needed.
+    Unchanged(T),
+}
+
+/// Whether a write could break a Python method that is under way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Interference {
+    Possible,
+    /// The write only adds a row, which no method of the reference minds.
+    None,
+}
+
+pub(crate) struct Request<'a> {
+    pub(crate) manager: &'a Manager,
+    pub(crate) lease: Option<&'a Lease>,
+    pub(crate) interference: Interference,
+    /// How long to wait for locks.
+    pub(crate) wait: Duration,
+}
+
+/// An open write transaction; rolls back unless committed.
+pub(crate) struct WriteTransaction<'a> {
+    database: &'a Database,
+}
+
+impl WriteTransaction<'_> {
+    pub(crate) fn commit(self) -> Result<()> {
+        let connection = &self.database.inner.connection;
+        connection
+            .prepare_cached("COMMIT")?
+            .execute([])
+            .map_err(Error::at_commit)?;
+        Ok(())
+    }
+}
+
+impl Drop for WriteTransaction<'_> {
+    fn drop(&mut self) {
+        let connection = &self.database.inner.connection;
+        if !connection.is_autocommit()
+            && let Ok(mut rollback) = connection.prepare_cached("ROLLBACK")
+        {
+            let _ = rollback.execute([]);
+        }
+    }
+}
+
+impl Database {
+    /// Begins a write transaction, waiting for SQLite's write lock up to
+    /// `limit` (none: `Options::busy_timeout`).
+    pub(crate) fn begin_write(&self, limit: Option<Duration>) -> Result<WriteTransaction<'_>> {
+        let inner = &*self.inner;
+        let timeout = inner.options.busy_timeout;
+        self.set_busy_timeout(limit.map_or(timeout, |limit| limit.min(timeout)))?;
+        inner
+            .connection
+            .prepare_cached("BEGIN IMMEDIATE")?
+            .execute([])?;
+        let transaction = WriteTransaction { database: self };
+        if !inner.orphans.borrow().is_empty() {
+            let orphans = inner.orphans.borrow();
+            for (lock_name, waiter_id) in orphans.iter() {
+                Lease::delete_row(&inner.connection, lock_name, waiter_id)?;
+            }
+        }
+        Ok(transaction)
+    }
+
+    /// Runs a read, in the open transaction if there is one.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        self.check_transaction()?;
+        read(&self.inner.connection)
+    }
+
+    fn check_transaction(&self) -> Result<()> {
+        // SQLite rolls back by itself after some errors; going on would run
+        // the rest of a transaction without the first half.
+        if self.inner.in_transaction.get() && self.inner.connection.is_autocommit() {
+            return Err(Error::NoTransaction);
+        }
+        Ok(())
+    }
+
+    /// Runs a write as this module's comment says.
+    pub(crate) fn write<T>(
+        &self,
+        request: &Request<'_>,
+        mut write: impl FnMut(&Connection) -> Result<Effect<T>>,
+    ) -> Result<T> {
+        self.check_transaction()?;
+        if self.inner.in_transaction.get() {
+            return self.write_in_transaction(request, write);
+        }
+        let connection = &self.inner.connection;
+        let mut public = Temporary {
+            database: self,
+            lease: None,
+        };
+        let mut internal = Temporary {
+            database: self,
+            lease: None,
+        };
+        let deadline = self.inner.runtime.monotonic().saturating_add(request.wait);
+        loop {
+            let transaction = self.begin_write(None)?;
+            let lease = request.lease.or(public.lease.as_ref());
+            let blocked_by = match self.gate(request, lease, internal.lease.as_ref()) {
+                Err(Error::LockLost(_)) if request.lease.is_none() => {
+                    // The lock of this one write outlived its time: start over.
+                    public.lease = None;
+                    &request.manager.lock_name
+                }
+                Err(error) => return Err(error),
+                Ok(Gate::Open) => {
+                    let (value, changed) = match write(connection)? {
+                        Effect::Changed(value) => (value, true),
+                        Effect::Unchanged(value) => (value, false),
+                    };
+                    if changed {
+                        touch(connection, &request.manager.cache_namespace)?;
+                    }
+                    let held = public.delete_row(connection)? | internal.delete_row(connection)?;
+                    if changed || held {
+                        transaction.commit()?;
+                        self.inner.orphans.borrow_mut().clear();
+                    }
+                    public.lease = None;
+                    internal.lease = None;
+                    return Ok(value);
+                }
+                Ok(Gate::Public) => &request.manager.lock_name,
+                Ok(Gate::Internal) => {
+                    internal.lease = None;
+                    &request.manager.internal_lock_name
+                }
+            };
+            drop(transaction);
+            let remaining = deadline.saturating_sub(self.inner.runtime.monotonic());
+            let lease = self
+                .acquire_lease(blocked_by, Some(remaining), TEMPORARY_TTL, Fencing::Without)
+                .map_err(|error| match error {
+                    Error::Timeout => Error::Locked(blocked_by.clone()),
+                    other => other,
+                })?;
+            if *blocked_by == request.manager.lock_name {
+                public.lease = Some(lease);
+            } else {
+                internal.lease = Some(lease);
+            }
+        }
+    }
+
+    fn write_in_transaction<T>(
+        &self,
+        request: &Request<'_>,
+        mut write: impl FnMut(&Connection) -> Result<Effect<T>>,
+    ) -> Result<T> {
+        let connection = &self.inner.connection;
+        match self.gate(request, request.lease, None)? {
+            Gate::Open => {}
+            // Waiting here would keep SQLite's write lock from whoever has to release.
+            Gate::Public => return Err(Error::Locked(request.manager.lock_name.clone())),
+            Gate::Internal => {
+                return Err(Error::Locked(request.manager.internal_lock_name.clone()));
+            }
+        }
+        connection
+            .prepare_cached("SAVEPOINT beaver_write")?
+            .execute([])?;
+        let result = write(connection).and_then(|effect| match effect {
+            Effect::Changed(value) => {
+                touch(connection, &request.manager.cache_namespace).map(|()| value)
+            }
+            Effect::Unchanged(value) => Ok(value),
+        });
+        if !connection.is_autocommit() {
+            if result.is_err() {
+                connection
+                    .prepare_cached("ROLLBACK TO beaver_write")?
+                    .execute([])?;
+            }
+            connection
+                .prepare_cached("RELEASE beaver_write")?
+                .execute([])?;
+        }
+        result
+    }
+
+    /// Whether the locks allow the write. Call inside its transaction.
+    fn gate(
+        &self,
+        request: &Request<'_>,
+        lease: Option<&Lease>,
+        internal: Option<&Lease>,
+    ) -> Result<Gate> {
+        let now = self.inner.runtime.unix_seconds();
+        let manager = request.manager;
+        let own = lease.map_or("", |lease| lease.waiter_id.as_str());
+        let mut statement = self.inner.connection.prepare_cached(
+            "SELECT
+               (SELECT waiter_id FROM beaver_lock_waiters
+                 WHERE lock_name = ?1 AND expires_at >= ?3 ORDER BY requested_at LIMIT 1) IS NOT NULL,
+               (SELECT waiter_id FROM beaver_lock_waiters
+                 WHERE lock_name = ?2 AND expires_at >= ?3 ORDER BY requested_at LIMIT 1),
+               EXISTS (SELECT 1 FROM beaver_lock_waiters
+                 WHERE lock_name = ?1 AND requested_at = ?4 AND waiter_id = ?5)",
+        )?;
+        let mut rows = statement.query(params![
+            manager.lock_name,
+            manager.internal_lock_name,
+            now,
+            GRANTED_AT,
+            own
+        ])?;
+        let Some(row) = rows.next()? else {
+            return Err(Error::Corrupt("the lock table gave no answer".into()));
+        };
+        let (taken, owned): (bool, bool) = (row.get(0)?, row.get(2)?);
+        let under_way = row.get_ref(1)?.as_str_or_null().unwrap_or(Some("?"));
+        if lease.is_some() {
+            if !owned {
+                return Err(Error::LockLost(manager.lock_name.clone()));
+            }
+        } else if taken && self.inner.options.guard_mode == GuardMode::Mandatory {
+            return Ok(Gate::Public);
+        }
+        if request.interference == Interference::Possible
+            && under_way.is_some()
+            && under_way != internal.map(|lease| lease.waiter_id.as_str())
+        {
+            return Ok(Gate::Internal);
+        }
+        Ok(Gate::Open)
+    }
+}
+
+enum Gate {
+    Open,
+    /// Somebody holds or awaits the manager's lock.
+    Public,
+    /// A Python method is under way.
+    Internal,
+}
+
+/// The lock of a single write. Deleted in the write's own transaction; on
+/// every other path, when this is dropped.
+struct Temporary<'a> {
+    database: &'a Database,
+    lease: Option<Lease>,
+}
+
+impl Temporary<'_> {
+    fn delete_row(&self, connection: &Connection) -> Result<bool> {
+        match &self.lease {
+            Some(lease) => lease.delete(connection),
+            None => Ok(false),
+        }
+    }
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            self.database.abandon(&lease.lock_name, &lease.waiter_id);
+        }
+    }
+}
+
+/// Tells Python's caches that the manager changed.
+fn touch(connection: &Connection, namespace: &str) -> Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO beaver_manager_versions (namespace, version) VALUES (?1, 1)
+             ON CONFLICT (namespace) DO UPDATE SET version = version + 1",
+        )?
+        .execute([namespace])?;
+    Ok(())
+}
