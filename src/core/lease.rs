@@ -186,6 +186,7 @@ impl Database {
             transaction.commit()
         };
         if now().is_err() {
+            // Deleting a row that is gone already does no harm.
             self.inner
                 .orphans
                 .borrow_mut()

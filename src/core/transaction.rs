@@ -11,6 +11,8 @@ use crate::error::{Error, Result};
 #[must_use = "dropping a transaction rolls it back"]
 pub struct Transaction {
     database: Database,
+    /// How many lock rows of dropped handles were deleted at its beginning.
+    reaped: usize,
 }
 
 impl Transaction {
@@ -18,12 +20,11 @@ impl Transaction {
         if database.inner.in_transaction.get() {
             return Err(Error::InTransaction);
         }
-        let begun = database.begin_write(None)?;
-        // Its end is this type's business from here on.
-        std::mem::forget(begun);
+        let reaped = database.begin_write(None)?.into_open();
         database.inner.in_transaction.set(true);
         Ok(Self {
             database: database.clone(),
+            reaped,
         })
     }
 
@@ -37,12 +38,7 @@ impl Transaction {
         if connection.is_autocommit() {
             return Err(Error::NoTransaction);
         }
-        connection
-            .prepare_cached("COMMIT")?
-            .execute([])
-            .map_err(Error::at_commit)?;
-        self.database.inner.orphans.borrow_mut().clear();
-        Ok(())
+        self.database.commit_write(self.reaped)
     }
 
     /// Undoes everything.
@@ -67,5 +63,7 @@ impl Drop for Transaction {
         {
             let _ = rollback.execute([]);
         }
+        // Handles that were dropped meanwhile could not give their locks back.
+        self.database.reap();
     }
 }

@@ -24,6 +24,9 @@ use std::time::Duration;
 /// write's own transaction. The same as the reference's internal locks.
 const TEMPORARY_TTL: Duration = Duration::from_secs(5);
 
+/// How long a path that can't report waits for SQLite's write lock.
+const REAP_WAIT: Duration = Duration::from_millis(100);
+
 /// What a write did.
 pub(crate) enum Effect<T> {
     Changed(T),
@@ -50,16 +53,21 @@ pub(crate) struct Request<'a> {
 /// An open write transaction; rolls back unless committed.
 pub(crate) struct WriteTransaction<'a> {
     database: &'a Database,
+    /// How many of the connection's orphans it has deleted, the oldest first.
+    reaped: usize,
 }
 
 impl WriteTransaction<'_> {
     pub(crate) fn commit(self) -> Result<()> {
-        let connection = &self.database.inner.connection;
-        connection
-            .prepare_cached("COMMIT")?
-            .execute([])
-            .map_err(Error::at_commit)?;
-        Ok(())
+        self.database.commit_write(self.reaped)
+    }
+
+    /// Leaves the transaction open; whoever calls ends it, with
+    /// [`Database::commit_write`] or a rollback.
+    pub(crate) fn into_open(self) -> usize {
+        let reaped = self.reaped;
+        std::mem::forget(self);
+        reaped
     }
 }
 
@@ -85,14 +93,36 @@ impl Database {
             .connection
             .prepare_cached("BEGIN IMMEDIATE")?
             .execute([])?;
-        let transaction = WriteTransaction { database: self };
-        if !inner.orphans.borrow().is_empty() {
-            let orphans = inner.orphans.borrow();
-            for (lock_name, waiter_id) in orphans.iter() {
-                Lease::delete_row(&inner.connection, lock_name, waiter_id)?;
-            }
+        let mut transaction = WriteTransaction {
+            database: self,
+            reaped: 0,
+        };
+        for (lock_name, waiter_id) in inner.orphans.borrow().iter() {
+            Lease::delete_row(&inner.connection, lock_name, waiter_id)?;
+            transaction.reaped += 1;
         }
         Ok(transaction)
+    }
+
+    /// Commits; orphans that the transaction deleted are then forgotten.
+    pub(crate) fn commit_write(&self, reaped: usize) -> Result<()> {
+        let connection = &self.inner.connection;
+        connection
+            .prepare_cached("COMMIT")?
+            .execute([])
+            .map_err(Error::at_commit)?;
+        self.inner.orphans.borrow_mut().drain(..reaped);
+        Ok(())
+    }
+
+    /// Deletes the lock rows that were given up inside a transaction, now that
+    /// it has ended. What can't be done now is left to the next write.
+    pub(crate) fn reap(&self) {
+        if !self.inner.orphans.borrow().is_empty()
+            && let Ok(transaction) = self.begin_write(Some(REAP_WAIT))
+        {
+            let _ = transaction.commit();
+        }
     }
 
     /// Runs a read, in the open transaction if there is one.
@@ -151,7 +181,6 @@ impl Database {
                     let held = public.delete_row(connection)? | internal.delete_row(connection)?;
                     if changed || held {
                         transaction.commit()?;
-                        self.inner.orphans.borrow_mut().clear();
                     }
                     public.lease = None;
                     internal.lease = None;

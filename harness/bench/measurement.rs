@@ -1,0 +1,118 @@
+//! What is measured: the rows of the table.
+
+use serde::{Deserialize, Serialize};
+
+/// One thing that is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Measurement {
+    Memory,
+    Call,
+    Get,
+    GetCold,
+    Set,
+    Transaction,
+    Locked,
+    Put,
+    Take,
+    TakeBatch,
+    Iterate,
+    Instantiate,
+    Open,
+    Drop,
+    Contended { workers: usize },
+}
+
+/// How many items a batch takes.
+pub(crate) const BATCH: u32 = 5;
+
+/// How many entries the dictionary holds.
+pub(crate) const ENTRIES: usize = 10_000;
+
+/// How many idle instances or connections the memory is measured over.
+pub(crate) const IDLE: u32 = 200;
+
+/// How many workers contend at most.
+pub(crate) const WORKERS_MAX: usize = 8;
+
+impl Measurement {
+    /// All, in the order of the table. Memory comes first: later, a process
+    /// has memory to reuse.
+    pub(crate) const ALL: [Self; 17] = [
+        Self::Memory,
+        Self::Call,
+        Self::Transaction,
+        Self::Locked,
+        Self::Get,
+        Self::GetCold,
+        Self::Set,
+        Self::Put,
+        Self::Take,
+        Self::TakeBatch,
+        Self::Iterate,
+        Self::Instantiate,
+        Self::Open,
+        Self::Drop,
+        Self::Contended { workers: 1 },
+        Self::Contended { workers: 2 },
+        Self::Contended {
+            workers: WORKERS_MAX,
+        },
+    ];
+
+    /// As the table and `--only` name it.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Memory => "memory per idle instance",
+            Self::Call => "empty call",
+            Self::Get => "dict get, hot",
+            Self::GetCold => "dict get after another's commit",
+            Self::Set => "dict set",
+            Self::Transaction => "read-modify-write, transaction",
+            Self::Locked => "read-modify-write, locked",
+            Self::Put => "queue put",
+            Self::Take => "queue get",
+            Self::TakeBatch => "queue get-batch(5)",
+            Self::Iterate => "iterate 10,000 entries",
+            Self::Instantiate => "instantiate",
+            Self::Open => "open + first get",
+            Self::Drop => "drop",
+            Self::Contended { workers: 1 } => "contended increments, 1 worker",
+            Self::Contended { workers: 2 } => "contended increments, 2 workers",
+            Self::Contended { .. } => "contended increments, 8 workers",
+        }
+    }
+
+    /// How many calls into the component one operation is.
+    pub(crate) fn calls(self) -> Option<u32> {
+        match self {
+            Self::Transaction | Self::Locked => Some(4),
+            Self::Get | Self::GetCold | Self::Set | Self::Put | Self::Take | Self::TakeBatch => {
+                Some(1)
+            }
+            // A cursor is opened, read to its (empty) last page, and closed.
+            Self::Iterate => Some(3 + ENTRIES.div_ceil(256) as u32),
+            // Database, dictionary and queue handles, then the get.
+            Self::Open => Some(4),
+            _ => None,
+        }
+    }
+
+    /// Whether the Python package can do it through its public methods.
+    pub(crate) fn python(self) -> bool {
+        matches!(
+            self,
+            Self::Get
+                | Self::Set
+                | Self::Locked
+                | Self::Put
+                | Self::Take
+                | Self::Contended { workers: 2 }
+        )
+    }
+
+    /// Whether there is such a thing natively.
+    pub(crate) fn native(self) -> bool {
+        self != Self::Instantiate
+    }
+}

@@ -1,0 +1,274 @@
+//! A host: one compiled component, and what each of its instances may use.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store};
+
+use crate::bindings::ClientPre;
+use crate::cache::Cache;
+use crate::engine::{Ticker, pooled_engine};
+use crate::instance::{CallResult, explain, within};
+use crate::limits::{Limits, on_tick};
+use crate::state::State;
+use crate::{Ctx, Error, Grant, Instance};
+
+/// Where [`Host::builder`] looks for the component unless told otherwise: the
+/// environment variable `BEAVER_COMPONENT`, else `target/component/beaver.wasm`
+/// of this workspace, where `cargo xtask` puts it.
+pub fn default_component_path() -> PathBuf {
+    match std::env::var_os("BEAVER_COMPONENT") {
+        Some(path) => path.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/component/beaver.wasm"),
+    }
+}
+
+/// A compiled component, ready to be instantiated any number of times.
+///
+/// Cheap to clone; shared by threads. Dropping the last clone stops its ticker
+/// thread once the last instance is gone too.
+#[derive(Clone)]
+pub struct Host {
+    shared: Arc<Shared>,
+}
+
+/// What a host and its instances share.
+pub(crate) struct Shared {
+    engine: Engine,
+    pre: ClientPre<State>,
+    instances_max: u32,
+    memory_bytes_max: u64,
+    files_max: usize,
+    file_bytes_max: u64,
+    cpu_limit: Option<Duration>,
+    pub(crate) call_timeout: Option<Duration>,
+    /// Ticks as long as an instance may run.
+    _ticker: Ticker,
+}
+
+impl Host {
+    /// A builder with the defaults that its methods name.
+    pub fn builder() -> HostBuilder {
+        HostBuilder::default()
+    }
+
+    /// Starts an instance that may use the files of `grant` and nothing else.
+    ///
+    /// [`Error::TooManyInstances`] when as many are alive as the host may have.
+    pub async fn instantiate(&self, grant: Grant) -> Result<Instance, Error> {
+        let shared = &self.shared;
+        let ctx = Ctx::builder(grant)
+            .max_open_files(shared.files_max)
+            .max_file_bytes(shared.file_bytes_max)
+            .restart_tick_after_wait()
+            .build();
+        let limits = Limits::new(shared.memory_bytes_max, shared.cpu_limit);
+        let mut store = Store::new(&shared.engine, State::new(ctx, limits));
+        store.limiter(|state| &mut state.limits);
+        store.epoch_deadline_callback(|store| on_tick(store, |state: &mut State| &mut state.limits));
+        store.set_epoch_deadline(1);
+
+        match within(shared.call_timeout, shared.pre.instantiate_async(&mut store)).await {
+            CallResult::Done(Ok(client)) => Ok(Instance::new(store, client, shared.clone())),
+            CallResult::TimedOut(limit) => Err(Error::CallTimeout(limit)),
+            CallResult::Done(Err(error)) if error.is::<PoolConcurrencyLimitError>() => {
+                Err(Error::TooManyInstances(shared.instances_max))
+            }
+            // A trap in the component's own start, or a limit that it hit there.
+            CallResult::Done(Err(error))
+                if error.is::<wasmtime::Trap>() || store.data().limits.exceeded() =>
+            {
+                Err(explain(error, store.data()))
+            }
+            CallResult::Done(Err(error)) => Err(Error::component(error)),
+        }
+    }
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host")
+            .field("max_instances", &self.shared.instances_max)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Settings of a [`Host`].
+#[derive(Debug, Clone)]
+pub struct HostBuilder {
+    component: Source,
+    cache: CacheChoice,
+    instances_max: u32,
+    memory_bytes_max: u64,
+    files_max: usize,
+    file_bytes_max: u64,
+    cpu_limit: Option<Duration>,
+    call_timeout: Option<Duration>,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Default,
+    File(PathBuf),
+    Bytes(Vec<u8>),
+}
+
+#[derive(Debug, Clone)]
+enum CacheChoice {
+    /// The default directory if it can be used, else none.
+    Default,
+    Directory(PathBuf),
+    None,
+}
+
+impl Default for HostBuilder {
+    fn default() -> Self {
+        Self {
+            component: Source::Default,
+            cache: CacheChoice::Default,
+            instances_max: 1000,
+            memory_bytes_max: 256 << 20,
+            files_max: 64,
+            file_bytes_max: i64::MAX as u64,
+            cpu_limit: None,
+            call_timeout: None,
+        }
+    }
+}
+
+impl HostBuilder {
+    /// The component's file. Default: [`default_component_path`].
+    pub fn component_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.component = Source::File(path.into());
+        self
+    }
+
+    /// The component itself, instead of a file.
+    pub fn component_bytes(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.component = Source::Bytes(bytes.into());
+        self
+    }
+
+    /// How many instances may be alive at a time. Each costs 4 GiB of address
+    /// space at once and memory only as it is used. Default: 1000.
+    pub fn max_instances(mut self, count: u32) -> Self {
+        self.instances_max = count;
+        self
+    }
+
+    /// How far an instance's memory may grow. Beyond, the component answers
+    /// `out-of-memory`. At most 4 GiB. Default: 256 MiB.
+    pub fn memory_limit_bytes(mut self, bytes: u64) -> Self {
+        self.memory_bytes_max = bytes;
+        self
+    }
+
+    /// How many files an instance may have open at a time. Default: 64.
+    pub fn max_open_files(mut self, count: usize) -> Self {
+        self.files_max = count;
+        self
+    }
+
+    /// How large each file of an instance may become; beyond, operations answer
+    /// `full`. Default: no limit but the disk's.
+    pub fn max_file_bytes(mut self, bytes: u64) -> Self {
+        self.file_bytes_max = bytes;
+        self
+    }
+
+    /// How long one call may compute, in steps of 10 ms; waiting doesn't count.
+    /// Beyond, it fails with [`Error::CpuLimit`] and the instance is stopped.
+    /// Default: no limit.
+    pub fn cpu_limit(mut self, limit: Duration) -> Self {
+        self.cpu_limit = Some(limit);
+        self
+    }
+
+    /// How long one call may take in all, waiting included. Beyond, it fails
+    /// with [`Error::CallTimeout`] and the instance is stopped. Needs a Tokio
+    /// runtime with timers. Can't cut short a system call that is under way.
+    /// Default: no limit.
+    pub fn call_timeout(mut self, limit: Duration) -> Self {
+        self.call_timeout = Some(limit);
+        self
+    }
+
+    /// Where to keep the compiled component between processes. The directory is
+    /// made if need be; it must belong to this user and be writable by nobody
+    /// else, because what lies there is run as machine code. Default:
+    /// `$XDG_CACHE_HOME/beaver-wasm`, else `~/.cache/beaver-wasm`, and if that
+    /// can't be used, nowhere.
+    pub fn cache_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.cache = CacheChoice::Directory(path.into());
+        self
+    }
+
+    /// Compiles the component each time (seconds), keeping nothing.
+    pub fn without_cache(mut self) -> Self {
+        self.cache = CacheChoice::None;
+        self
+    }
+
+    /// Loads the component, compiling it unless the cache has it. Blocks
+    /// meanwhile: call it before serving, not in the middle.
+    pub fn build(self) -> Result<Host, Error> {
+        let bytes = match &self.component {
+            Source::Bytes(bytes) => bytes.clone(),
+            Source::File(path) => read_component(path)?,
+            Source::Default => read_component(&default_component_path())?,
+        };
+        // Each instance holds about three descriptors.
+        crate::storage::raise_fd_limit();
+        let engine = pooled_engine(self.instances_max, self.memory_bytes_max)?;
+        let component = match self.open_cache()? {
+            Some(cache) => cache.load_or_compile(&engine, &bytes)?,
+            None => Component::new(&engine, &bytes).map_err(Error::component)?,
+        };
+
+        let mut linker = Linker::<State>::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)
+            .and_then(|()| crate::add_to_linker(&mut linker))
+            .map_err(Error::component)?;
+        let pre = linker
+            .instantiate_pre(&component)
+            .and_then(ClientPre::new)
+            .map_err(Error::component)?;
+
+        Ok(Host {
+            shared: Arc::new(Shared {
+                _ticker: Ticker::start(&engine)?,
+                engine,
+                pre,
+                instances_max: self.instances_max,
+                memory_bytes_max: self.memory_bytes_max,
+                files_max: self.files_max,
+                file_bytes_max: self.file_bytes_max,
+                cpu_limit: self.cpu_limit,
+                call_timeout: self.call_timeout,
+            }),
+        })
+    }
+
+    fn open_cache(&self) -> Result<Option<Cache>, Error> {
+        match &self.cache {
+            CacheChoice::None => Ok(None),
+            CacheChoice::Default => {
+                Ok(Cache::default_directory().and_then(|directory| Cache::open(&directory).ok()))
+            }
+            CacheChoice::Directory(directory) => Cache::open(directory).map(Some).map_err(|error| {
+                Error::io(format!("the cache directory {}", directory.display()), error)
+            }),
+        }
+    }
+}
+
+fn read_component(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|error| {
+        Error::io(
+            format!("reading the component {} (`cargo xtask` builds it)", path.display()),
+            error,
+        )
+    })
+}

@@ -1,0 +1,235 @@
+//! A dictionary from text to JSON (`wit/dict.wit`).
+
+use std::time::Duration;
+
+use super::handle::{call, handle};
+use super::options::nanoseconds;
+use super::{Database, Entry, LockOptions};
+use crate::{Error, Instance};
+
+handle! {
+    /// A dictionary. Two handles of one name are two lock owners; closing one
+    /// releases the lock it holds.
+    Dict
+}
+
+impl Instance {
+    /// A handle for the dictionary `name`, which exists as long as it has entries.
+    pub async fn dict(&mut self, database: &Database, name: &str) -> Result<Dict, Error> {
+        let database = database.0.on(self)?;
+        let opened = call!(self, |store, api| api
+            .beaver_db_dict()
+            .dict()
+            .call_open(store, database, name))?;
+        let resource = opened.map_err(Error::Db)?;
+        Ok(Dict(self.registry().adopt(resource)))
+    }
+}
+
+impl Dict {
+    /// Sets `key` to the JSON text `value`, replacing what was there. `ttl`: how
+    /// long it stays; `None` is for good.
+    pub async fn set(&self, instance: &mut Instance, key: &str, value: &str, ttl: Option<Duration>) -> Result<(), Error> {
+        let this = self.0.on(instance)?;
+        let value = &value.to_owned(); // the bindings want a `&String` here
+        call!(instance, |store, api| api
+            .beaver_db_dict()
+            .dict()
+            .call_set(store, this, key, value, ttl.map(nanoseconds)))?
+        .map_err(Error::Db)
+    }
+
+    /// The JSON text of `key`, as stored; none when it is absent or expired.
+    pub async fn get(&self, instance: &mut Instance, key: &str) -> Result<Option<String>, Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_dict()
+            .dict()
+            .call_get(store, this, key))?
+        .map_err(Error::Db)
+    }
+
+    /// Whether [`get`](Self::get) would return a value.
+    pub async fn contains(&self, instance: &mut Instance, key: &str) -> Result<bool, Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_dict()
+            .dict()
+            .call_contains(store, this, key))?
+        .map_err(Error::Db)
+    }
+
+    /// Removes `key`; false when there was nothing.
+    pub async fn delete(&self, instance: &mut Instance, key: &str) -> Result<bool, Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_dict()
+            .dict()
+            .call_delete(store, this, key))?
+        .map_err(Error::Db)
+    }
+
+    /// Removes `key` and returns its value.
+    pub async fn pop(&self, instance: &mut Instance, key: &str) -> Result<Option<String>, Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_dict()
+            .dict()
+            .call_pop(store, this, key))?
+        .map_err(Error::Db)
+    }
+
+    /// The number of entries that have not expired.
+    pub async fn len(&self, instance: &mut Instance) -> Result<u64, Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_dict()
+            .dict()
+            .call_len(store, this))?
+        .map_err(Error::Db)
+    }
+
+    /// Removes every entry; returns how many were live.
+    pub async fn clear(&self, instance: &mut Instance) -> Result<u64, Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_dict()
+            .dict()
+            .call_clear(store, this))?
+        .map_err(Error::Db)
+    }
+
+    /// The keys in ascending order of their bytes, page by page.
+    pub async fn keys(&self, instance: &mut Instance) -> Result<KeyCursor, Error> {
+        let this = self.0.on(instance)?;
+        let cursor = call!(instance, |store, api| api
+            .beaver_db_dict()
+            .dict()
+            .call_keys(store, this))?
+        .map_err(Error::Db)?;
+        Ok(KeyCursor(instance.registry().adopt(cursor)))
+    }
+
+    /// The values in key order, page by page.
+    pub async fn values(&self, instance: &mut Instance) -> Result<ValueCursor, Error> {
+        let this = self.0.on(instance)?;
+        let cursor = call!(instance, |store, api| api
+            .beaver_db_dict()
+            .dict()
+            .call_values(store, this))?
+        .map_err(Error::Db)?;
+        Ok(ValueCursor(instance.registry().adopt(cursor)))
+    }
+
+    /// Keys and values in key order, page by page.
+    pub async fn items(&self, instance: &mut Instance) -> Result<EntryCursor, Error> {
+        let this = self.0.on(instance)?;
+        let cursor = call!(instance, |store, api| api
+            .beaver_db_dict()
+            .dict()
+            .call_items(store, this))?
+        .map_err(Error::Db)?;
+        Ok(EntryCursor(instance.registry().adopt(cursor)))
+    }
+
+    /// Waits for the lock in FIFO order and takes it.
+    pub async fn acquire(&self, instance: &mut Instance, options: LockOptions) -> Result<(), Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_dict()
+            .dict()
+            .call_acquire(store, this, options.to_wit()))?
+        .map_err(Error::Db)
+    }
+
+    /// Takes the lock if nobody holds it or waits for it; false otherwise.
+    pub async fn try_acquire(&self, instance: &mut Instance, ttl: Option<Duration>) -> Result<bool, Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_dict()
+            .dict()
+            .call_try_acquire(store, this, ttl.map(nanoseconds)))?
+        .map_err(Error::Db)
+    }
+
+    /// Gives the lock back. [`DbError::LockLost`](super::DbError::LockLost) when it was
+    /// lost before; the handle is free again either way.
+    pub async fn release(&self, instance: &mut Instance) -> Result<(), Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_dict()
+            .dict()
+            .call_release(store, this))?
+        .map_err(Error::Db)
+    }
+
+    /// Lets the lock live `ttl` from now (`None`: the one it was taken with).
+    pub async fn renew(&self, instance: &mut Instance, ttl: Option<Duration>) -> Result<(), Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_dict()
+            .dict()
+            .call_renew(store, this, ttl.map(nanoseconds)))?
+        .map_err(Error::Db)
+    }
+
+    /// The fencing token of the lock held: larger for every later grant.
+    pub async fn fencing_token(&self, instance: &mut Instance) -> Result<Option<u64>, Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_dict()
+            .dict()
+            .call_fencing_token(store, this))
+    }
+}
+
+handle! {
+    /// Where an iteration over keys stands.
+    KeyCursor
+}
+
+impl KeyCursor {
+    /// The next page: at most `max` keys; empty at the end.
+    pub async fn next(&self, instance: &mut Instance, max: u32) -> Result<Vec<String>, Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_dict()
+            .key_cursor()
+            .call_next(store, this, max))?
+        .map_err(Error::Db)
+    }
+}
+
+handle! {
+    /// Where an iteration over values stands.
+    ValueCursor
+}
+
+impl ValueCursor {
+    /// The next page: at most `max` values; empty at the end.
+    pub async fn next(&self, instance: &mut Instance, max: u32) -> Result<Vec<String>, Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_dict()
+            .value_cursor()
+            .call_next(store, this, max))?
+        .map_err(Error::Db)
+    }
+}
+
+handle! {
+    /// Where an iteration over entries stands.
+    EntryCursor
+}
+
+impl EntryCursor {
+    /// The next page: at most `max` entries; empty at the end.
+    pub async fn next(&self, instance: &mut Instance, max: u32) -> Result<Vec<Entry>, Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_dict()
+            .entry_cursor()
+            .call_next(store, this, max))?
+        .map_err(Error::Db)
+    }
+}

@@ -1,0 +1,56 @@
+//! The managers of `beaver:db` as Rust types.
+//!
+//! Thin: each method is one call of the interface of the same name in `wit/`,
+//! whose texts say what it promises. Methods that take and release a manager's
+//! lock are the same on [`Dict`], [`Queue`] and [`Lock`].
+
+mod database;
+mod dict;
+pub(crate) mod handle;
+mod lock;
+mod options;
+mod queue;
+mod transaction;
+
+pub use database::Database;
+pub use dict::{Dict, EntryCursor, KeyCursor, ValueCursor};
+pub use lock::Lock;
+pub use options::{LockOptions, OpenOptions};
+pub use queue::{ItemCursor, Queue};
+pub use transaction::Transaction;
+
+pub use crate::bindings::exports::beaver::db::database::{
+    Durability, GuardMode, Journal, OpenMode,
+};
+pub use crate::bindings::exports::beaver::db::dict::Entry;
+pub use crate::bindings::exports::beaver::db::queue::Item;
+pub use crate::bindings::exports::beaver::db::types::{Error as DbError, Failure, Outcome};
+
+/// The error as a sentence.
+pub(crate) fn describe(error: &DbError) -> String {
+    match error {
+        DbError::InvalidArgument(what) => format!("invalid argument: {what}"),
+        DbError::InvalidJson(what) => format!("invalid JSON: {what}"),
+        DbError::Timeout => "the time given for waiting has passed".into(),
+        DbError::Locked(name) => format!("somebody else holds the lock {name}"),
+        DbError::LockLost(name) => format!("the lock {name} was lost"),
+        DbError::NotHeld => "this handle does not hold the lock".into(),
+        DbError::AlreadyHeld => "this handle holds the lock already".into(),
+        DbError::WaitCleared => "the lock's waiters were cleared".into(),
+        DbError::Busy => "another writer kept the database busy".into(),
+        DbError::InTransaction => "not possible while a transaction is open".into(),
+        DbError::NoTransaction => "the transaction has ended already".into(),
+        DbError::ReadOnly => "the database is read-only".into(),
+        DbError::Full => "the device, a quota or a limit is exhausted".into(),
+        DbError::UnsupportedFormat(what) => format!("unsupported file: {what}"),
+        DbError::WalUnsupported => "the file is in WAL mode, which this host can't share".into(),
+        DbError::NotFound => "there is no such database".into(),
+        DbError::AccessDenied => "the name is outside the grant".into(),
+        DbError::Corrupt(what) => format!("the file is damaged: {what}"),
+        DbError::OutOfMemory => "the component has no memory left".into(),
+        DbError::Failed(failure) => match failure.outcome {
+            Outcome::NotApplied => failure.message.clone(),
+            Outcome::Unknown => format!("{} (it may have happened)", failure.message),
+        },
+    }
+}

@@ -1,0 +1,178 @@
+//! A priority queue of JSON values (`wit/queue.wit`).
+
+use std::time::Duration;
+
+use super::handle::{call, handle};
+use super::options::nanoseconds;
+use super::{Database, Item, LockOptions};
+use crate::{Error, Instance};
+
+handle! {
+    /// A queue. Two handles of one name are two lock owners; closing one
+    /// releases the lock it holds.
+    Queue
+}
+
+impl Instance {
+    /// A handle for the queue `name`.
+    pub async fn queue(&mut self, database: &Database, name: &str) -> Result<Queue, Error> {
+        let database = database.0.on(self)?;
+        let opened = call!(self, |store, api| api
+            .beaver_db_queue()
+            .queue()
+            .call_open(store, database, name))?;
+        let resource = opened.map_err(Error::Db)?;
+        Ok(Queue(self.registry().adopt(resource)))
+    }
+}
+
+impl Queue {
+    /// Adds the JSON text `data`. Lower priorities come first.
+    pub async fn put(&self, instance: &mut Instance, data: &str, priority: f64) -> Result<(), Error> {
+        let this = self.0.on(instance)?;
+        let data = &data.to_owned(); // the bindings want a `&String` here
+        call!(instance, |store, api| api
+            .beaver_db_queue()
+            .queue()
+            .call_put(store, this, data, priority))?
+        .map_err(Error::Db)
+    }
+
+    /// Takes the first item, waiting for one (`None`: for ever; zero: tries once).
+    pub async fn get(&self, instance: &mut Instance, timeout: Option<Duration>) -> Result<Item, Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_queue()
+            .queue()
+            .call_get(store, this, timeout.map(nanoseconds)))?
+        .map_err(Error::Db)
+    }
+
+    /// Takes the first item; none when the queue is empty.
+    pub async fn try_get(&self, instance: &mut Instance) -> Result<Option<Item>, Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_queue()
+            .queue()
+            .call_try_get(store, this))?
+        .map_err(Error::Db)
+    }
+
+    /// Takes the first `count` items, all at once, waiting until there are as many.
+    pub async fn get_batch(&self, instance: &mut Instance, count: u32, timeout: Option<Duration>) -> Result<Vec<Item>, Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_queue()
+            .queue()
+            .call_get_batch(store, this, count, timeout.map(nanoseconds)))?
+        .map_err(Error::Db)
+    }
+
+    /// The first item, left where it is.
+    pub async fn peek(&self, instance: &mut Instance) -> Result<Option<Item>, Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_queue()
+            .queue()
+            .call_peek(store, this))?
+        .map_err(Error::Db)
+    }
+
+    /// The number of items.
+    pub async fn len(&self, instance: &mut Instance) -> Result<u64, Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_queue()
+            .queue()
+            .call_len(store, this))?
+        .map_err(Error::Db)
+    }
+
+    /// The items in queue order, left where they are, page by page.
+    pub async fn items(&self, instance: &mut Instance) -> Result<ItemCursor, Error> {
+        let this = self.0.on(instance)?;
+        let cursor = call!(instance, |store, api| api
+            .beaver_db_queue()
+            .queue()
+            .call_items(store, this))?
+        .map_err(Error::Db)?;
+        Ok(ItemCursor(instance.registry().adopt(cursor)))
+    }
+
+    /// Removes every item; returns how many there were.
+    pub async fn clear(&self, instance: &mut Instance) -> Result<u64, Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_queue()
+            .queue()
+            .call_clear(store, this))?
+        .map_err(Error::Db)
+    }
+
+    /// Waits for the lock in FIFO order and takes it.
+    pub async fn acquire(&self, instance: &mut Instance, options: LockOptions) -> Result<(), Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_queue()
+            .queue()
+            .call_acquire(store, this, options.to_wit()))?
+        .map_err(Error::Db)
+    }
+
+    /// Takes the lock if nobody holds it or waits for it; false otherwise.
+    pub async fn try_acquire(&self, instance: &mut Instance, ttl: Option<Duration>) -> Result<bool, Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_queue()
+            .queue()
+            .call_try_acquire(store, this, ttl.map(nanoseconds)))?
+        .map_err(Error::Db)
+    }
+
+    /// Gives the lock back. [`DbError::LockLost`](super::DbError::LockLost) when it was
+    /// lost before; the handle is free again either way.
+    pub async fn release(&self, instance: &mut Instance) -> Result<(), Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_queue()
+            .queue()
+            .call_release(store, this))?
+        .map_err(Error::Db)
+    }
+
+    /// Lets the lock live `ttl` from now (`None`: the one it was taken with).
+    pub async fn renew(&self, instance: &mut Instance, ttl: Option<Duration>) -> Result<(), Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_queue()
+            .queue()
+            .call_renew(store, this, ttl.map(nanoseconds)))?
+        .map_err(Error::Db)
+    }
+
+    /// The fencing token of the lock held: larger for every later grant.
+    pub async fn fencing_token(&self, instance: &mut Instance) -> Result<Option<u64>, Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_queue()
+            .queue()
+            .call_fencing_token(store, this))
+    }
+}
+
+handle! {
+    /// Where an iteration over items stands.
+    ItemCursor
+}
+
+impl ItemCursor {
+    /// The next page: at most `max` items; empty at the end.
+    pub async fn next(&self, instance: &mut Instance, max: u32) -> Result<Vec<Item>, Error> {
+        let this = self.0.on(instance)?;
+        call!(instance, |store, api| api
+            .beaver_db_queue()
+            .item_cursor()
+            .call_next(store, this, max))?
+        .map_err(Error::Db)
+    }
+}

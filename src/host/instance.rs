@@ -1,0 +1,213 @@
+//! A running component and the calls into it.
+//!
+//! Invariants:
+//! - A call that doesn't end normally (trap, limit, or its future dropped
+//!   half-way) leaves a guest that nobody can vouch for. It is never entered
+//!   again, and everything it held is released at that moment: the store is
+//!   dropped, and with it locks, mappings, files, memory and the pool's slot.
+//! - Within the store, files go before memory (see ctx.rs).
+
+use std::time::Duration;
+
+use wasmtime::Store;
+use wasmtime::component::ResourceAny;
+
+use crate::Error;
+use crate::bindings::Client;
+use crate::builder::Shared;
+use crate::client::handle::Registry;
+use crate::limits::CpuLimitReached;
+use crate::state::State;
+
+use std::sync::Arc;
+
+/// A component of a [`Host`](crate::Host), with its own memory and its own grant.
+///
+/// One call at a time, hence `&mut self` everywhere; use several instances for
+/// several workers. Calls run on the task that awaits them, disk I/O included
+/// (as SQLite does it), and yield every 10 ms of computing and whenever they
+/// wait for a lock.
+///
+/// Dropping a call's future half-way stops the instance: see
+/// [`Error::Poisoned`].
+pub struct Instance {
+    /// None once the instance was stopped.
+    store: Option<Store<State>>,
+    client: Client,
+    registry: Registry,
+    host: Arc<Shared>,
+}
+
+impl Instance {
+    pub(crate) fn new(store: Store<State>, client: Client, host: Arc<Shared>) -> Self {
+        Self {
+            store: Some(store),
+            client,
+            registry: Registry::default(),
+            host,
+        }
+    }
+
+    /// Drops every handle that is left, the youngest first, so that manager
+    /// locks are given back and databases closed in order. Merely dropping the
+    /// instance releases files and their locks too, but leaves rows of manager
+    /// locks to their time to live.
+    pub async fn close(mut self) -> Result<(), Error> {
+        for resource in self.registry.take_all() {
+            self.drop_resource(resource).await?;
+        }
+        Ok(())
+    }
+
+    /// Drops in the component what went out of scope here. The next call does
+    /// so anyway; call this when there may be none for a while, because a lock
+    /// held by such a handle is given back only then.
+    pub async fn drop_closed_handles(&mut self) -> Result<(), Error> {
+        for resource in self.registry.take_let_go() {
+            self.drop_resource(resource).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether an earlier failure has stopped this instance.
+    pub fn is_poisoned(&self) -> bool {
+        self.store.is_none()
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Starts a call: first gives the component the handles that went out of
+    /// scope since the last one.
+    pub(crate) async fn begin(&mut self) -> Result<Call<'_>, Error> {
+        self.drop_closed_handles().await?;
+        self.enter()
+    }
+
+    /// Runs the destructor of `resource`.
+    pub(crate) async fn drop_resource(&mut self, resource: ResourceAny) -> Result<(), Error> {
+        let mut call = self.enter()?;
+        let limit = call.timeout();
+        let (store, _) = call.parts();
+        let result = within(limit, resource.resource_drop_async(store)).await;
+        call.finish(result)
+    }
+
+    fn enter(&mut self) -> Result<Call<'_>, Error> {
+        let store = self.store.as_mut().ok_or(Error::Poisoned)?;
+        store.data_mut().limits.restart();
+        // The epoch went on while nobody called.
+        store.set_epoch_deadline(1);
+        Ok(Call {
+            instance: self,
+            finished: false,
+        })
+    }
+
+    /// Releases everything, now.
+    fn stop(&mut self) {
+        if let Some(mut store) = self.store.take() {
+            store.data_mut().release();
+        }
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        // `Store` drops its data before its memories anyway; this says so.
+        self.stop();
+    }
+}
+
+impl std::fmt::Debug for Instance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Instance")
+            .field("poisoned", &self.is_poisoned())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A call under way. Dropped without [`finish`](Call::finish), it stops the
+/// instance: the caller has lost interest while the guest was in the middle of
+/// something.
+pub(crate) struct Call<'a> {
+    instance: &'a mut Instance,
+    finished: bool,
+}
+
+impl Call<'_> {
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.instance.host.call_timeout
+    }
+
+    pub(crate) fn parts(&mut self) -> (&mut Store<State>, &Client) {
+        let store = self.instance.store.as_mut();
+        // `enter` made sure of it, and only `stop` takes it away, at the end.
+        let store = store.expect("a call under way has a store");
+        (store, &self.instance.client)
+    }
+
+    /// Ends the call: a result for the caller, or an error that stops the
+    /// instance.
+    pub(crate) fn finish<R>(mut self, result: CallResult<R>) -> Result<R, Error> {
+        let error = match result {
+            CallResult::Done(Ok(value)) => {
+                self.finished = true;
+                return Ok(value);
+            }
+            CallResult::Done(Err(error)) => error,
+            CallResult::TimedOut(limit) => return Err(Error::CallTimeout(limit)),
+        };
+        let (store, _) = self.parts();
+        Err(explain(error, store.data()))
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.instance.stop();
+        }
+    }
+}
+
+/// How a call into a guest ended.
+pub(crate) enum CallResult<R> {
+    Done(wasmtime::Result<R>),
+    TimedOut(Duration),
+}
+
+/// Awaits `call`, for at most `limit`.
+pub(crate) async fn within<R>(
+    limit: Option<Duration>,
+    call: impl Future<Output = wasmtime::Result<R>>,
+) -> CallResult<R> {
+    match limit {
+        None => CallResult::Done(call.await),
+        Some(limit) => match tokio::time::timeout(limit, call).await {
+            Ok(result) => CallResult::Done(result),
+            Err(_) => CallResult::TimedOut(limit),
+        },
+    }
+}
+
+/// What wasmtime's error means, given the meters of the instance.
+pub(crate) fn explain(error: wasmtime::Error, state: &State) -> Error {
+    if error.is::<CpuLimitReached>() {
+        return Error::CpuLimit(state.limits.cpu_limit());
+    }
+    if state.limits.memory_refused() {
+        return Error::MemoryLimit(state.limits.memory_bytes_max());
+    }
+    let mut message = format!("{error:#}");
+    let said = state.stderr.contents();
+    if !said.is_empty() {
+        message.push_str("; it said: ");
+        message.push_str(String::from_utf8_lossy(&said).trim_end());
+    }
+    Error::Trap {
+        message,
+        source: error.into_boxed_dyn_error(),
+    }
+}

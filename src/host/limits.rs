@@ -1,0 +1,155 @@
+//! What one instance may use: memory, and computing time per call.
+//!
+//! Invariants: ticks are counted only while the guest computes (a wait in a
+//! host function restarts the tick, see linker.rs), so a lock that takes an
+//! hour to come costs nothing; and a refused growth is only *recorded* here,
+//! because the guest normally turns it into a typed `out-of-memory`.
+
+use std::time::Duration;
+
+use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
+
+use crate::engine::TICK;
+
+/// Far above what a component's function tables need; only there so that a
+/// hostile `table.grow` can't take the host's memory.
+const TABLE_ELEMENTS_MAX: usize = 20_000;
+
+/// The meters of one instance.
+pub(crate) struct Limits {
+    memory_bytes_max: usize,
+    memory_refused: bool,
+    cpu_limit: Option<Duration>,
+    cpu_ticks: u32,
+}
+
+/// The error that the epoch callback raises; found again by downcast.
+#[derive(Debug, thiserror::Error)]
+#[error("the call used up its computing time")]
+pub(crate) struct CpuLimitReached;
+
+impl Limits {
+    pub(crate) fn new(memory_bytes_max: u64, cpu_limit: Option<Duration>) -> Self {
+        Self {
+            memory_bytes_max: usize::try_from(memory_bytes_max).unwrap_or(usize::MAX),
+            memory_refused: false,
+            cpu_limit,
+            cpu_ticks: 0,
+        }
+    }
+
+    /// Before each call: the meters are per call.
+    pub(crate) fn restart(&mut self) {
+        self.memory_refused = false;
+        self.cpu_ticks = 0;
+    }
+
+    /// Whether the guest was refused memory during this call.
+    pub(crate) fn memory_refused(&self) -> bool {
+        self.memory_refused
+    }
+
+    pub(crate) fn memory_bytes_max(&self) -> u64 {
+        self.memory_bytes_max as u64
+    }
+
+    /// Whether a limit was hit during this call.
+    pub(crate) fn exceeded(&self) -> bool {
+        self.memory_refused || matches!(self.cpu_limit, Some(limit) if TICK * self.cpu_ticks > limit)
+    }
+
+    /// The limit on computing, for the error message.
+    pub(crate) fn cpu_limit(&self) -> Duration {
+        self.cpu_limit.unwrap_or(Duration::MAX)
+    }
+
+    /// Counts a tick; an error when there were too many.
+    fn tick(&mut self) -> Result<(), CpuLimitReached> {
+        self.cpu_ticks = self.cpu_ticks.saturating_add(1);
+        match self.cpu_limit {
+            Some(limit) if TICK * self.cpu_ticks > limit => Err(CpuLimitReached),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The store's epoch callback: runs when the guest has computed for a tick.
+pub(crate) fn on_tick<T>(
+    mut store: StoreContextMut<'_, T>,
+    limits: impl Fn(&mut T) -> &mut Limits,
+) -> wasmtime::Result<UpdateDeadline> {
+    limits(store.data_mut())
+        .tick()
+        .map_err(wasmtime::Error::new)?;
+    // Yield, so that a busy guest starves neither the other tasks of this
+    // thread nor the timer that enforces `call_timeout`. Tokio's own yield lets
+    // its I/O and timers run; wasmtime's plain one would not.
+    Ok(UpdateDeadline::YieldCustom(
+        1,
+        Box::pin(tokio::task::yield_now()),
+    ))
+}
+
+impl ResourceLimiter for Limits {
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let granted = desired <= self.memory_bytes_max;
+        self.memory_refused |= !granted;
+        Ok(granted)
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        // The operating system had no memory, or the pool's slot is full.
+        self.memory_refused = true;
+        Ok(())
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_growth_is_recorded_until_the_next_call() {
+        let mut limits = Limits::new(1 << 20, None);
+        assert!(limits.memory_growing(0, 1 << 20, None).unwrap());
+        assert!(!limits.memory_refused());
+        assert!(!limits.memory_growing(1 << 20, (1 << 20) + 1, None).unwrap());
+        assert!(limits.memory_refused());
+        limits.restart();
+        assert!(!limits.memory_refused());
+    }
+
+    #[test]
+    fn ticks_add_up_to_the_limit_within_one_call() {
+        let mut limits = Limits::new(0, Some(TICK * 3));
+        for _ in 0..2 {
+            for _ in 0..3 {
+                limits.tick().unwrap();
+            }
+            limits.tick().unwrap_err();
+            limits.restart();
+        }
+    }
+
+    #[test]
+    fn no_limit_is_no_limit() {
+        let mut limits = Limits::new(0, None);
+        for _ in 0..100_000 {
+            limits.tick().unwrap();
+        }
+    }
+}

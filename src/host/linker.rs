@@ -1,0 +1,314 @@
+//! `beaver:host/storage` for wasmtime, by hand: each function checks what the
+//! guest passed, finds the file, and calls the storage half.
+//!
+//! Invariants:
+//! - Nothing a guest passes makes the host panic, allocate more than 1 MiB per
+//!   call, or touch memory outside the list that was passed.
+//! - Functions that can wait (`shm-lock`, `wait-change`, `sleep`) park the
+//!   guest's fiber; all others return at once, disk I/O included.
+//! - A host function holds its store exclusively until it returns, and the
+//!   guest is suspended meanwhile. The slices of guest memory below rely on it
+//!   (see memory.rs).
+
+#![allow(unsafe_code)]
+
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType, WasmList};
+
+use crate::View;
+use crate::memory::GuestBuffer;
+use crate::storage::ErrorCode;
+use crate::wire::{self, Capabilities, FileKind, LockLevel, OpenFlags, ShmLockKind, SyncKind};
+
+/// Longer waits are cut to this, far from where adding to a clock overflows.
+const WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// What a guest's `file` handle stands for: an index into `Ctx`.
+struct FileHandle;
+
+type File = Resource<FileHandle>;
+type Store<'a, T> = StoreContextMut<'a, T>;
+type Wire<R> = Result<R, wire::ErrorCode>;
+
+/// Links `beaver:host/storage@0.1.0` to the [`Ctx`](crate::Ctx) of each store.
+///
+/// WASI isn't included: a component also needs `wasi:clocks` and
+/// `wasi:random` (`wasmtime_wasi::p2::add_to_linker_async`), nothing else of it.
+/// Waiting needs a Tokio runtime with timers, and calls made with wasmtime's
+/// `async` functions.
+pub fn add_to_linker<T: View>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    let mut instance = linker.instance("beaver:host/storage@0.1.0")?;
+    instance.resource(
+        "file",
+        ResourceType::host::<FileHandle>(),
+        |mut store, number| {
+            store.data_mut().ctx().remove(number);
+            Ok(())
+        },
+    )?;
+    names(&mut instance)?;
+    contents(&mut instance)?;
+    locks(&mut instance)?;
+    wal_index(&mut instance)?;
+    waits(&mut instance)
+}
+
+/// The functions that take names.
+fn names<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> {
+    instance.func_wrap("get-capabilities", |mut store: Store<'_, T>, (): ()| {
+        let offered = store.data_mut().ctx().storage.capabilities();
+        Ok((Capabilities::from(offered),))
+    })?;
+    instance.func_wrap(
+        "open-file",
+        |mut store: Store<'_, T>, (name, kind, how): (String, FileKind, OpenFlags)| {
+            let ctx = store.data_mut().ctx();
+            let opened = intact(name)
+                .and_then(|name| ctx.storage.open_file(&name, kind.into(), how.into()))
+                .and_then(|file| ctx.insert(file));
+            answer(opened.map(File::new_own))
+        },
+    )?;
+    instance.func_wrap(
+        "delete-file",
+        |mut store: Store<'_, T>, (name, sync_directory): (String, bool)| {
+            let storage = &mut store.data_mut().ctx().storage;
+            answer(intact(name).and_then(|name| storage.delete_file(&name, sync_directory)))
+        },
+    )?;
+    instance.func_wrap(
+        "file-exists",
+        |mut store: Store<'_, T>, (name,): (String,)| {
+            let storage = &mut store.data_mut().ctx().storage;
+            answer(intact(name).and_then(|name| storage.file_exists(&name)))
+        },
+    )
+}
+
+/// The functions that read, write and size files.
+fn contents<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> {
+    instance.func_wrap(
+        "[method]file.is-read-only",
+        |mut store: Store<'_, T>, (file,): (File,)| {
+            Ok((store.data_mut().ctx().file(file.rep())?.is_read_only(),))
+        },
+    )?;
+    instance.func_wrap(
+        "[method]file.read-at",
+        |mut store: Store<'_, T>, (file, offset, len): (File, u64, u32)| {
+            let file = store.data_mut().ctx().file(file.rep())?;
+            // `read_vec` refuses more than 1 MiB: the guest chooses how much
+            // memory the host allocates.
+            answer(file.read_vec(offset, len))
+        },
+    )?;
+    instance.func_wrap(
+        "[method]file.read-into",
+        |mut store: Store<'_, T>, (file, offset, list): (File, u64, WasmList<u8>)| {
+            let buffer = GuestBuffer::of(&list, &store);
+            let ctx = store.data_mut().ctx();
+            if ctx.overlaps_mapping(buffer) {
+                return answer(Err(ErrorCode::InvalidArgument));
+            }
+            let file = ctx.file(file.rep())?;
+            // SAFETY: `store` is held until this function returns, so nobody
+            // else reaches the memory and it stays; no wal-index is mapped into
+            // it; and this is the only slice of it. That the guest sees its own
+            // argument change is what the interface says.
+            let bytes = unsafe { buffer.as_mut_slice() };
+            answer(file.read_at(offset, bytes).map(|read| read as u32))
+        },
+    )?;
+    instance.func_wrap(
+        "[method]file.write-at",
+        |mut store: Store<'_, T>, (file, offset, list): (File, u64, WasmList<u8>)| {
+            let buffer = GuestBuffer::of(&list, &store);
+            let ctx = store.data_mut().ctx();
+            if ctx.overlaps_mapping(buffer) {
+                return answer(Err(ErrorCode::InvalidArgument));
+            }
+            let file = ctx.file(file.rep())?;
+            // SAFETY: as for `read-into`, and nothing writes it meanwhile.
+            let bytes = unsafe { buffer.as_slice() };
+            answer(file.write_at(offset, bytes))
+        },
+    )?;
+    instance.func_wrap(
+        "[method]file.size",
+        |mut store: Store<'_, T>, (file,): (File,)| {
+            answer(store.data_mut().ctx().file(file.rep())?.size())
+        },
+    )?;
+    instance.func_wrap(
+        "[method]file.truncate",
+        |mut store: Store<'_, T>, (file, size): (File, u64)| {
+            answer(store.data_mut().ctx().file(file.rep())?.truncate(size))
+        },
+    )?;
+    instance.func_wrap(
+        "[method]file.sync",
+        |mut store: Store<'_, T>, (file, kind): (File, SyncKind)| {
+            answer(store.data_mut().ctx().file(file.rep())?.sync(kind.into()))
+        },
+    )
+}
+
+/// The functions on the database file's lock, none of which waits.
+fn locks<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> {
+    instance.func_wrap(
+        "[method]file.lock",
+        |mut store: Store<'_, T>, (file, level): (File, LockLevel)| {
+            answer(store.data_mut().ctx().file(file.rep())?.lock(level.into()))
+        },
+    )?;
+    instance.func_wrap(
+        "[method]file.unlock",
+        |mut store: Store<'_, T>, (file, level): (File, LockLevel)| {
+            answer(store.data_mut().ctx().file(file.rep())?.unlock(level.into()))
+        },
+    )?;
+    instance.func_wrap(
+        "[method]file.check-reserved",
+        |mut store: Store<'_, T>, (file,): (File,)| {
+            answer(store.data_mut().ctx().file(file.rep())?.check_reserved())
+        },
+    )
+}
+
+/// The functions on the shared wal-index that don't wait.
+fn wal_index<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> {
+    instance.func_wrap(
+        "[method]file.shm-map",
+        |mut store: Store<'_, T>, (file, region, extend, list): (File, u32, bool, WasmList<u8>)| {
+            let buffer = GuestBuffer::of(&list, &store);
+            let number = file.rep();
+            let ctx = store.data_mut().ctx();
+            if let Err(error) = ctx.check_mappable(number, buffer) {
+                return answer(Err(error));
+            }
+            let file = ctx.file(number)?;
+            // SAFETY: `shm_map` checks size, alignment and order. The range
+            // lies in the guest's linear memory, which nothing refers to now
+            // and which stays at this address until the store frees it; by
+            // then the file is closed and the mapping undone (`View`). No
+            // other mapping lies in it (`check_mappable`). What was in it is
+            // lost, as the interface says; a pool resets the memory to zeros
+            // later, never to an image (`configure`).
+            let mapped = unsafe {
+                file.shm_map(region, extend, buffer.as_mut_ptr(), buffer.len())
+            };
+            if mapped == Ok(true) {
+                ctx.remember_mapping(number, buffer);
+            }
+            answer(mapped)
+        },
+    )?;
+    instance.func_wrap(
+        "[method]file.shm-unlock",
+        |mut store: Store<'_, T>, (file, first, count, kind): (File, u32, u32, ShmLockKind)| {
+            let file = store.data_mut().ctx().file(file.rep())?;
+            answer(file.shm_unlock(first, count, kind.into()))
+        },
+    )?;
+    instance.func_wrap(
+        "[method]file.shm-barrier",
+        |mut store: Store<'_, T>, (file,): (File,)| {
+            store.data_mut().ctx().file(file.rep())?.shm_barrier();
+            Ok(())
+        },
+    )?;
+    instance.func_wrap(
+        "[method]file.shm-unmap",
+        |mut store: Store<'_, T>, (file, delete): (File, bool)| {
+            let ctx = store.data_mut().ctx();
+            let open = ctx.file(file.rep())?;
+            let unmapped = open.shm_unmap(delete);
+            // An error may come from deleting, with the memory given back
+            // already: then there is nothing left to do the second time.
+            if unmapped.is_ok() || open.shm_unmap(false).is_ok() {
+                ctx.forget_mappings(file.rep());
+            }
+            answer(unmapped)
+        },
+    )?;
+    instance.func_wrap(
+        "[method]file.change-token",
+        |mut store: Store<'_, T>, (file,): (File,)| {
+            answer(store.data_mut().ctx().file(file.rep())?.change_token())
+        },
+    )
+}
+
+/// The functions that may wait.
+fn waits<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> {
+    instance.func_wrap_async(
+        "[method]file.shm-lock",
+        |mut store: Store<'_, T>,
+         (file, first, count, kind, timeout): (File, u32, u32, ShmLockKind, u64)| {
+            Box::new(async move {
+                let file = store.data_mut().ctx().file(file.rep())?;
+                let wait = file.shm_lock(first, count, kind.into(), duration(timeout));
+                answer(parked(&mut store, wait).await)
+            })
+        },
+    )?;
+    instance.func_wrap_async(
+        "[method]file.wait-change",
+        |mut store: Store<'_, T>, (file, seen, timeout): (File, u64, u64)| {
+            Box::new(async move {
+                let file = store.data_mut().ctx().file(file.rep())?;
+                match file.wait_change(seen, duration(timeout)) {
+                    Ok(wait) => answer(parked(&mut store, wait).await),
+                    Err(error) => answer(Err(error)),
+                }
+            })
+        },
+    )?;
+    instance.func_wrap_async("sleep", |mut store: Store<'_, T>, (time,): (u64,)| {
+        Box::new(async move {
+            parked(&mut store, tokio::time::sleep(duration(time))).await;
+            Ok(())
+        })
+    })
+}
+
+/// Awaits on behalf of a guest. Time spent waiting isn't computing: the guest
+/// gets a whole tick before it is looked at again.
+async fn parked<T: View, R>(store: &mut Store<'_, T>, wait: impl Future<Output = R>) -> R {
+    let mut wait = pin!(wait);
+    let mut waited = false;
+    let result = std::future::poll_fn(|context| {
+        let poll = wait.as_mut().poll(context);
+        waited |= matches!(poll, Poll::Pending);
+        poll
+    })
+    .await;
+    // Only after a real wait: else a guest that keeps asking would never be
+    // counted. And only for a `Host`, whose deadline is a tick; an embedder's
+    // own deadline is its own.
+    if waited && store.data_mut().ctx().restart_tick_after_wait {
+        store.set_epoch_deadline(1);
+    }
+    result
+}
+
+/// A result for the guest.
+fn answer<R>(result: Result<R, ErrorCode>) -> wasmtime::Result<(Wire<R>,)> {
+    Ok((result.map_err(wire::ErrorCode::from),))
+}
+
+/// A guest's nanoseconds.
+fn duration(nanoseconds: u64) -> Duration {
+    Duration::from_nanos(nanoseconds).min(WAIT_MAX)
+}
+
+/// The name, checked to be UTF-8 *in the host's copy*: a hostile guest may pass
+/// text from a mapped wal-index that another process changes between wasmtime's
+/// check and its copy.
+fn intact(name: String) -> Result<String, ErrorCode> {
+    String::from_utf8(name.into_bytes()).map_err(|_| ErrorCode::InvalidArgument)
+}

@@ -1,0 +1,171 @@
+//! Files as files, their limits, locks between two handles, and endings.
+
+use super::super::testing::{CREATE, open_db, storage};
+use super::super::{Grant, Storage, StorageLimits};
+use super::*;
+use std::fs;
+
+#[test]
+fn bytes_come_back_and_end_where_the_file_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut file = open_db(directory.path());
+    file.write_at(10, b"hello").unwrap();
+    assert_eq!(file.size().unwrap(), 15);
+    let mut buffer = [9; 8];
+    assert_eq!(file.read_at(8, &mut buffer).unwrap(), 7);
+    assert_eq!(&buffer, b"\0\0hello\x09");
+    assert_eq!(file.read_vec(12, 2).unwrap(), b"ll");
+    assert_eq!(file.read_vec(12, 1 << 20).unwrap(), b"llo");
+    assert_eq!(file.read_vec(15, 1).unwrap(), b"");
+    file.truncate(12).unwrap();
+    file.truncate(13).unwrap();
+    assert_eq!(file.read_vec(10, 9).unwrap(), b"he\0");
+    file.sync(SyncKind::Data).unwrap();
+    file.sync(SyncKind::Full).unwrap();
+}
+
+#[test]
+fn numbers_that_the_system_cannot_express_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = open_db(directory.path());
+    let invalid = ErrorCode::InvalidArgument;
+    for offset in [1 << 63, u64::MAX, OFFSET_MAX] {
+        assert_eq!(file.read_at(offset, &mut [0]), Err(invalid), "{offset}");
+        assert_eq!(file.read_vec(offset, 1), Err(invalid), "{offset}");
+        assert_eq!(file.write_at(offset, &[0]), Err(invalid), "{offset}");
+    }
+    assert_eq!(file.truncate(1 << 63), Err(invalid));
+    assert_eq!(file.read_vec(0, (1 << 20) + 1), Err(invalid));
+    assert_eq!(file.size().unwrap(), 0);
+}
+
+#[test]
+fn limits_are_the_instances() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("large"), [1; 200]).unwrap();
+    let limits = StorageLimits {
+        max_open_files: 2,
+        max_file_bytes: 100,
+    };
+    let storage = Storage::new(Grant::directory(directory.path()).unwrap(), limits);
+    let file = storage.open_file("db", FileKind::MainDb, CREATE).unwrap();
+    file.write_at(90, &[1; 10]).unwrap();
+    assert_eq!(file.write_at(91, &[1; 10]), Err(ErrorCode::Full));
+    assert_eq!(file.truncate(101), Err(ErrorCode::Full));
+    assert_eq!(file.size().unwrap(), 100);
+    let large = storage
+        .open_file("large", FileKind::MainDb, CREATE)
+        .unwrap();
+    large.write_at(190, &[2; 10]).unwrap();
+    assert_eq!(large.write_at(191, &[2; 10]), Err(ErrorCode::Full));
+
+    let third = |storage: &Storage| {
+        storage
+            .open_file("db", FileKind::MainDb, CREATE)
+            .map(|_| ())
+    };
+    assert_eq!(third(&storage), Err(ErrorCode::TooManyFiles));
+    drop(file);
+    third(&storage).unwrap();
+    assert_eq!(
+        storage
+            .open_file("..", FileKind::MainDb, CREATE)
+            .map(|_| ()),
+        Err(ErrorCode::Access)
+    );
+    third(&storage).expect("a failed open gives its place back");
+}
+
+#[test]
+fn opening_says_what_was_in_the_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = storage(directory.path());
+    let open = |flags| storage.open_file("db", FileKind::MainDb, flags).map(|_| ());
+    assert_eq!(open(OpenFlags::default()), Err(ErrorCode::NotFound));
+    let lone = OpenFlags {
+        exclusive: true,
+        ..OpenFlags::default()
+    };
+    assert_eq!(open(lone), Err(ErrorCode::InvalidArgument));
+    let exclusive = OpenFlags {
+        exclusive: true,
+        ..CREATE
+    };
+    open(exclusive).unwrap();
+    assert_eq!(open(exclusive), Err(ErrorCode::Exists));
+    assert!(
+        !storage.file_exists("db").unwrap(),
+        "empty counts as absent"
+    );
+    fs::write(directory.path().join("db"), "x").unwrap();
+    assert!(storage.file_exists("db").unwrap());
+    let read_only = OpenFlags {
+        read_only: true,
+        ..OpenFlags::default()
+    };
+    let mut file = storage
+        .open_file("db", FileKind::MainDb, read_only)
+        .unwrap();
+    assert!(file.is_read_only());
+    file.lock(LockLevel::Shared).unwrap();
+    assert_eq!(file.lock(LockLevel::Reserved), Err(ErrorCode::ReadOnly));
+    assert_eq!(file.write_at(0, b"y"), Err(ErrorCode::ReadOnly));
+}
+
+#[test]
+fn two_handles_of_one_process_exclude_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut one, mut other) = (open_db(directory.path()), open_db(directory.path()));
+    one.lock(LockLevel::Shared).unwrap();
+    other.lock(LockLevel::Shared).unwrap();
+    one.lock(LockLevel::Reserved).unwrap();
+    assert_eq!(other.lock(LockLevel::Reserved), Err(ErrorCode::Busy));
+    assert!(other.check_reserved().unwrap());
+    assert_eq!(one.lock(LockLevel::Exclusive), Err(ErrorCode::Busy));
+    other.unlock(LockLevel::Unlocked).unwrap();
+    assert_eq!(
+        other.lock(LockLevel::Shared),
+        Err(ErrorCode::Busy),
+        "pending"
+    );
+    one.lock(LockLevel::Exclusive).unwrap();
+    one.unlock(LockLevel::Shared).unwrap();
+    other.lock(LockLevel::Shared).unwrap();
+    assert!(!other.check_reserved().unwrap());
+    assert_eq!(one.lock(LockLevel::Exclusive), Err(ErrorCode::Busy));
+    drop(one);
+    other.lock(LockLevel::Exclusive).unwrap();
+}
+
+#[test]
+fn a_wait_that_outlives_its_file_keeps_no_lock() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut one, mut other) = (open_db(directory.path()), open_db(directory.path()));
+    one.lock(LockLevel::Shared).unwrap();
+    one.lock(LockLevel::Exclusive).unwrap();
+    let wait = one.wait_change(0, Duration::from_secs(60)).unwrap();
+    drop(one);
+    other.lock(LockLevel::Shared).unwrap();
+    drop(wait);
+}
+
+#[test]
+fn delete_on_close_deletes_its_own_file_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let storage = storage(directory.path());
+    let flags = OpenFlags {
+        delete_on_close: true,
+        ..CREATE
+    };
+    let file = storage.open_file("db", FileKind::MainDb, flags).unwrap();
+    assert!(path.exists());
+    drop(file);
+    assert!(!path.exists());
+
+    let file = storage.open_file("db", FileKind::MainDb, flags).unwrap();
+    fs::rename(&path, directory.path().join("moved")).unwrap();
+    fs::write(&path, "somebody else's").unwrap();
+    drop(file);
+    assert!(path.exists());
+}

@@ -1,0 +1,248 @@
+//! What an embedder lets an instance name, and every opening of a file.
+//!
+//! What must stay true: each open, stat and delete is one path component
+//! relative to the granted directory's descriptor and never follows a symbolic
+//! link; what is opened is a regular file; no host path leaves this module,
+//! in an error or otherwise.
+
+use super::error::ErrorCode;
+use super::kinds::FileKind;
+use super::sync::Arc;
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+/// The longest file name on Linux.
+const NAME_BYTES_MAX: usize = 255;
+/// What SQLite appends to a database's name; nothing else may end so.
+const SUFFIXES: [&str; 3] = ["-journal", "-wal", "-shm"];
+const SHM_SUFFIX: &str = "-shm";
+/// What a new database file may be read by, before the umask (SQLite's default).
+const NEW_FILE_MODE: u32 = 0o644;
+
+/// The files that an instance may use. Cheap to clone.
+///
+/// Every guest that may write a database is as trusted as any process that may
+/// write that file: the wal-index is mapped into its memory.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    directory: Arc<OwnedFd>,
+    /// The one database, or `None`: any name in the directory.
+    only: Option<Arc<str>>,
+    read_only: bool,
+    shared_memory: bool,
+}
+
+impl Grant {
+    /// Grants all files directly in the directory `path`.
+    pub fn directory(path: impl AsRef<Path>) -> io::Result<Grant> {
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // Readable, so that it can be synced; a directory that only lets us
+        // pass still serves, without that.
+        let directory = match rustix::fs::open(path.as_ref(), flags | OFlags::RDONLY, Mode::empty())
+        {
+            Err(Errno::ACCESS) => {
+                rustix::fs::open(path.as_ref(), flags | OFlags::PATH, Mode::empty())?
+            }
+            other => other?,
+        };
+        Ok(Grant {
+            directory: Arc::new(directory),
+            only: None,
+            read_only: false,
+            shared_memory: true,
+        })
+    }
+
+    /// Grants one database file, which need not exist, and the files that
+    /// SQLite keeps beside it. The guest names it by its file name.
+    pub fn file(path: impl AsRef<Path>) -> io::Result<Grant> {
+        let path = path.as_ref();
+        let invalid = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
+        let name = path
+            .file_name()
+            .and_then(OsStr::to_str)
+            .ok_or_else(|| invalid("a database needs a file name in UTF-8"))?;
+        if has_sqlite_suffix(name) {
+            return Err(invalid(
+                "a database's name may not end in -journal, -wal or -shm",
+            ));
+        }
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        Ok(Grant {
+            only: Some(name.into()),
+            ..Grant::directory(parent)?
+        })
+    }
+
+    /// Takes write access away. A read-only database in WAL mode can't be
+    /// opened (its readers write to the wal-index).
+    #[must_use]
+    pub fn read_only(mut self) -> Grant {
+        self.read_only = true;
+        self
+    }
+
+    /// Doesn't offer a shared wal-index, as a host that can't map memory.
+    #[must_use]
+    pub fn without_shared_memory(mut self) -> Grant {
+        self.shared_memory = false;
+        self
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    pub(crate) fn offers_shared_memory(&self) -> bool {
+        self.shared_memory && !self.read_only && super::mapping::can_map()
+    }
+
+    /// Whether the guest may name this.
+    pub(crate) fn check_name(&self, name: &str) -> Result<(), ErrorCode> {
+        let is_component = !name.is_empty()
+            && name.len() <= NAME_BYTES_MAX
+            && !name.bytes().any(|byte| byte == b'/' || byte == 0)
+            && name != "."
+            && name != "..";
+        let is_granted = match &self.only {
+            None => true,
+            Some(only) => name
+                .strip_prefix(&**only)
+                .is_some_and(|rest| rest.is_empty() || SUFFIXES.contains(&rest)),
+        };
+        if is_component && is_granted {
+            Ok(())
+        } else {
+            Err(ErrorCode::Access)
+        }
+    }
+
+    /// Whether the guest may open this as a `kind`.
+    pub(crate) fn check_kind(&self, name: &str, kind: FileKind) -> Result<(), ErrorCode> {
+        self.check_name(name)?;
+        let fits = match kind {
+            FileKind::MainDb => !has_sqlite_suffix(name),
+            FileKind::MainJournal => database_of(name, "-journal").is_some(),
+            FileKind::Wal => database_of(name, "-wal").is_some(),
+        };
+        if fits { Ok(()) } else { Err(ErrorCode::Access) }
+    }
+
+    /// Opens a regular file. `O_NONBLOCK` so that a fifo in its place can't
+    /// hang the host before it is found out; regular files ignore it.
+    pub(crate) fn open(
+        &self,
+        name: &str,
+        flags: OFlags,
+        mode: Mode,
+    ) -> Result<(OwnedFd, Stat), ErrorCode> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let fd = retry(|| rustix::fs::openat(&self.directory, name, flags, mode))?;
+        let stat = rustix::fs::fstat(&fd)?;
+        if !is_regular(&stat) {
+            return Err(ErrorCode::Access);
+        }
+        Ok((fd, stat))
+    }
+
+    /// Opens, creating if need be, with the permissions and (as root) the
+    /// owner of `like`: whoever may use the database must be able to use what
+    /// lies beside it.
+    pub(crate) fn create_like(
+        &self,
+        name: &str,
+        flags: OFlags,
+        like: Option<&Stat>,
+    ) -> Result<(OwnedFd, Stat), ErrorCode> {
+        let Some(like) = like else {
+            return self.open(
+                name,
+                flags | OFlags::CREATE,
+                Mode::from_raw_mode(NEW_FILE_MODE),
+            );
+        };
+        let mode = Mode::from_raw_mode(like.st_mode & 0o777);
+        let (fd, stat) = self.open(name, flags | OFlags::CREATE, mode)?;
+        // Empty: most likely made by us just now, with the umask applied. As
+        // in SQLite, failing to adjust it is nobody's error.
+        if stat.st_size == 0 && stat.st_mode & 0o777 != like.st_mode & 0o777 {
+            let _ = rustix::fs::fchmod(&fd, mode);
+        }
+        let same_owner = stat.st_uid == like.st_uid && stat.st_gid == like.st_gid;
+        if !same_owner && rustix::process::geteuid().is_root() {
+            let (user, group) = (Uid::from_raw(like.st_uid), Gid::from_raw(like.st_gid));
+            let _ = rustix::fs::fchown(&fd, Some(user), Some(group));
+        }
+        Ok((fd, stat))
+    }
+
+    pub(crate) fn stat(&self, name: &str) -> Result<Stat, ErrorCode> {
+        Ok(rustix::fs::statat(
+            &self.directory,
+            name,
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?)
+    }
+
+    pub(crate) fn unlink(&self, name: &str) -> Result<(), ErrorCode> {
+        Ok(rustix::fs::unlinkat(
+            &self.directory,
+            name,
+            AtFlags::empty(),
+        )?)
+    }
+
+    /// Makes creations and deletions durable. As in SQLite, a directory that
+    /// can't be synced (not readable, or a file system that refuses) isn't an
+    /// error: there is nothing that anybody could do.
+    pub(crate) fn sync_directory(&self) -> Result<(), ErrorCode> {
+        loop {
+            match rustix::fs::fsync(&self.directory) {
+                Err(Errno::INTR) => {}
+                // EBADF: opened only to pass through (`Grant::directory`).
+                Err(Errno::BADF | Errno::INVAL | Errno::OPNOTSUPP | Errno::ROFS) => return Ok(()),
+                other => return Ok(other?),
+            }
+        }
+    }
+}
+
+/// The wal-index's file name.
+pub(crate) fn shm_name(database: &str) -> String {
+    format!("{database}{SHM_SUFFIX}")
+}
+
+/// The database that `name` belongs to, if it ends in `suffix`.
+pub(crate) fn database_of<'name>(name: &'name str, suffix: &str) -> Option<&'name str> {
+    name.strip_suffix(suffix)
+        .filter(|database| !database.is_empty())
+}
+
+fn has_sqlite_suffix(name: &str) -> bool {
+    SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
+}
+
+pub(crate) fn is_regular(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+}
+
+/// Repeats a call that a signal interrupted.
+pub(crate) fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, ErrorCode> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            other => return other.map_err(ErrorCode::from),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "grant_tests.rs"]
+mod tests;

@@ -1,0 +1,205 @@
+//! What a guest can't reach, however it asks.
+
+use super::super::testing::{CREATE, storage};
+use super::super::{ErrorCode, FileKind, Grant, OpenFlags, Storage, StorageLimits};
+use rustix::fs::{CWD, FileType, Mode};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+const EXISTING: OpenFlags = OpenFlags {
+    create: false,
+    exclusive: false,
+    read_only: false,
+    delete_on_close: false,
+};
+const READ_ONLY: OpenFlags = OpenFlags {
+    read_only: true,
+    ..EXISTING
+};
+
+fn open(storage: &Storage, name: &str) -> Result<(), ErrorCode> {
+    storage
+        .open_file(name, FileKind::MainDb, CREATE)
+        .map(|_| ())
+}
+
+#[test]
+fn names_are_one_plain_component() {
+    let directory = tempfile::tempdir().unwrap();
+    let inside = directory.path().join("inside");
+    fs::create_dir(&inside).unwrap();
+    fs::write(directory.path().join("secret"), "x").unwrap();
+    let storage = storage(&inside);
+    let long = "n".repeat(256);
+    for name in [
+        "",
+        ".",
+        "..",
+        "../secret",
+        "/etc/passwd",
+        "a/b",
+        "a\0b",
+        "./a",
+        &long,
+    ] {
+        assert_eq!(open(&storage, name), Err(ErrorCode::Access), "{name:?}");
+        assert_eq!(
+            storage.delete_file(name, false),
+            Err(ErrorCode::Access),
+            "{name:?}"
+        );
+        assert_eq!(
+            storage.file_exists(name),
+            Err(ErrorCode::Access),
+            "{name:?}"
+        );
+    }
+    open(&storage, &"n".repeat(255)).unwrap();
+    open(&storage, "..data").unwrap();
+    assert!(directory.path().join("secret").exists());
+}
+
+#[test]
+fn only_regular_files_are_opened_and_a_fifo_does_not_hang() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::write(path("target"), "x").unwrap();
+    symlink(path("target"), path("link")).unwrap();
+    symlink(path("nowhere"), path("dangling")).unwrap();
+    symlink("/dev/null", path("device")).unwrap();
+    fs::create_dir(path("directory")).unwrap();
+    rustix::fs::mknodat(CWD, path("fifo"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+    let storage = storage(directory.path());
+    for name in ["link", "dangling", "device", "directory", "fifo", "socket"] {
+        for flags in [CREATE, EXISTING, READ_ONLY] {
+            let opened = storage.open_file(name, FileKind::MainDb, flags).map(|_| ());
+            assert_eq!(opened, Err(ErrorCode::Access), "{name} {flags:?}");
+        }
+        assert_eq!(
+            storage.delete_file(name, false),
+            Err(ErrorCode::Access),
+            "{name}"
+        );
+        assert_eq!(storage.file_exists(name), Err(ErrorCode::Access), "{name}");
+    }
+    assert!(!path("nowhere").exists());
+    assert_eq!(fs::read(path("target")).unwrap(), b"x");
+}
+
+#[test]
+fn kinds_and_suffixes_belong_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = storage(directory.path());
+    for (name, kind) in [
+        ("db-journal", FileKind::MainDb),
+        ("db-wal", FileKind::MainDb),
+        ("db-shm", FileKind::MainDb),
+        ("db", FileKind::MainJournal),
+        ("db-wal", FileKind::MainJournal),
+        ("-journal", FileKind::MainJournal),
+        ("db", FileKind::Wal),
+        ("db-shm", FileKind::Wal),
+        ("-wal", FileKind::Wal),
+    ] {
+        let opened = storage.open_file(name, kind, CREATE).map(|_| ());
+        assert_eq!(opened, Err(ErrorCode::Access), "{name} {kind:?}");
+    }
+    storage
+        .open_file("db-journal", FileKind::MainJournal, CREATE)
+        .unwrap();
+    storage.open_file("db-wal", FileKind::Wal, CREATE).unwrap();
+    fs::write(directory.path().join("db-shm"), "x").unwrap();
+    assert_eq!(storage.delete_file("db-shm", false), Err(ErrorCode::Access));
+    storage.delete_file("db-wal", true).unwrap();
+    assert_eq!(
+        storage.delete_file("db-wal", true),
+        Err(ErrorCode::NotFound)
+    );
+}
+
+#[test]
+fn a_file_grant_is_one_database() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["app.db", "app.db2", "other.db", "app.db-journal2"] {
+        fs::write(directory.path().join(name), "x").unwrap();
+    }
+    let grant = Grant::file(directory.path().join("app.db")).unwrap();
+    let storage = Storage::new(grant, StorageLimits::default());
+    for name in ["app.db2", "other.db", "app.db-journal2", "app.d", "new.db"] {
+        assert_eq!(open(&storage, name), Err(ErrorCode::Access), "{name}");
+        assert_eq!(storage.file_exists(name), Err(ErrorCode::Access), "{name}");
+        assert_eq!(
+            storage.delete_file(name, false),
+            Err(ErrorCode::Access),
+            "{name}"
+        );
+    }
+    open(&storage, "app.db").unwrap();
+    storage
+        .open_file("app.db-wal", FileKind::Wal, CREATE)
+        .unwrap();
+    storage
+        .open_file("app.db-journal", FileKind::MainJournal, CREATE)
+        .unwrap();
+    for bad in ["/", "..", "x/..", "db-wal", "db-shm"] {
+        assert!(Grant::file(bad).is_err(), "{bad}");
+    }
+    assert!(Grant::directory(directory.path().join("app.db")).is_err());
+    assert!(Grant::directory(directory.path().join("missing")).is_err());
+}
+
+#[test]
+fn a_read_only_grant_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("db"), "content").unwrap();
+    let grant = Grant::directory(directory.path()).unwrap().read_only();
+    let storage = Storage::new(grant, StorageLimits::default());
+    assert!(!storage.capabilities().shared_memory);
+    let file = storage.open_file("db", FileKind::MainDb, CREATE).unwrap();
+    assert!(file.is_read_only());
+    assert_eq!(file.read_vec(0, 100).unwrap(), b"content");
+    assert_eq!(file.write_at(0, b"X"), Err(ErrorCode::ReadOnly));
+    assert_eq!(file.truncate(0), Err(ErrorCode::ReadOnly));
+    assert_eq!(open(&storage, "new"), Err(ErrorCode::ReadOnly));
+    let exclusive = OpenFlags {
+        exclusive: true,
+        ..CREATE
+    };
+    let opened = storage
+        .open_file("db", FileKind::MainDb, exclusive)
+        .map(|_| ());
+    assert_eq!(opened, Err(ErrorCode::Exists));
+    let delete = OpenFlags {
+        delete_on_close: true,
+        ..EXISTING
+    };
+    let opened = storage
+        .open_file("db", FileKind::MainDb, delete)
+        .map(|_| ());
+    assert_eq!(opened, Err(ErrorCode::ReadOnly));
+    assert_eq!(storage.delete_file("db", false), Err(ErrorCode::ReadOnly));
+    drop(file);
+    assert_eq!(fs::read(directory.path().join("db")).unwrap(), b"content");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn what_lies_beside_a_database_may_be_used_by_the_same_people() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::write(path("db"), "x").unwrap();
+    fs::set_permissions(path("db"), fs::Permissions::from_mode(0o666)).unwrap();
+    let storage = storage(directory.path());
+    storage.open_file("db-wal", FileKind::Wal, CREATE).unwrap();
+    assert_eq!(
+        fs::metadata(path("db-wal")).unwrap().mode() & 0o777,
+        0o666,
+        "despite the umask"
+    );
+    let mut file = storage.open_file("db", FileKind::MainDb, CREATE).unwrap();
+    let memory = super::super::testing::Memory::new();
+    memory.map(&mut file, 0, true).unwrap();
+    assert_eq!(fs::metadata(path("db-shm")).unwrap().mode() & 0o777, 0o666);
+    drop(file);
+}

@@ -1,0 +1,317 @@
+//! The wal-index file: attaching to it, growing it, and locking its slots.
+//!
+//! What must stay true:
+//! - The dead-man switch is native SQLite's: whoever finds nobody attached
+//!   truncates the file under the write lock, and keeps the read lock for as
+//!   long as it uses the file. So a wal-index that outlived a crash is never
+//!   believed.
+//! - What this process holds (`SlotQueue`) and what the kernel was told change
+//!   together, under the queue's mutex.
+//! - A closed handle never takes a lock again, although a wait that somebody
+//!   still owns keeps its descriptor open.
+
+use super::error::ErrorCode;
+use super::grant::{Grant, is_regular, retry};
+use super::kinds::ShmLockKind;
+use super::lock::{ByteRange, RangeLock};
+use super::mapping::REGION_BYTES;
+use super::queue::{SLOTS, SlotLock, SlotQueue};
+use super::registry::{FileId, Registry, Shared};
+use super::sync::{Arc, Mutex};
+use rustix::fs::{FallocateFlags, OFlags, Stat};
+use std::os::fd::OwnedFd;
+use std::task::Waker;
+use std::thread;
+use std::time::Duration;
+
+/// Where native SQLite puts the slots (`UNIX_SHM_BASE`) and the dead-man
+/// switch (`UNIX_SHM_DMS`): in header bytes that nobody reads.
+const SLOTS_AT: u64 = 120;
+const SWITCH_AT: u64 = SLOTS_AT + SLOTS as u64;
+/// A length that no sound wal-index has, which says who cut it.
+const TRUNCATED_BYTES: u64 = 3;
+/// How often attaching is tried while others attach or delete the file. They
+/// are within a few system calls, so this is milliseconds of patience at most.
+const ATTACH_TRIES: u32 = 40;
+const ATTACH_PAUSE: Duration = Duration::from_micros(50);
+
+/// The queue of each wal-index that this process has attached to.
+pub(crate) static QUEUES: Registry<Mutex<SlotQueue>> = Registry::new();
+
+pub(crate) type SharedQueue = Arc<Shared<Mutex<SlotQueue>>>;
+
+/// One handle's attachment to a wal-index.
+#[derive(Debug)]
+pub(crate) struct Shm {
+    // Before `fd`: the registry's entry must go while the inode is still ours.
+    queue: SharedQueue,
+    held: Mutex<Held>,
+    fd: OwnedFd,
+    id: FileId,
+}
+
+/// The slots one handle holds, one bit each. Changed only under the queue's
+/// mutex, which is always taken first.
+#[derive(Debug, Default)]
+struct Held {
+    shared: u8,
+    exclusive: u8,
+    closed: bool,
+}
+
+/// What came of asking for a slot lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    Acquired,
+    /// A handle of this process is in the way; its release will be known.
+    HeldHere,
+    /// Another process is; nobody will tell when it lets go.
+    HeldElsewhere,
+}
+
+impl Shm {
+    /// Attaches to `name`, the wal-index of the database that `database`
+    /// describes, creating the file if need be.
+    pub(crate) fn attach(grant: &Grant, name: &str, database: &Stat) -> Result<Shm, ErrorCode> {
+        for attempt in 0..ATTACH_TRIES {
+            if attempt > 0 {
+                thread::sleep(ATTACH_PAUSE);
+            }
+            let (fd, stat) = grant.create_like(name, OFlags::RDWR, Some(database))?;
+            let id = FileId::of(&stat);
+            let queue = QUEUES.get(id, Mutex::default);
+            // One at a time in this process: the switch's write lock of a
+            // neighbour would look like a busy file.
+            let guard = queue.lock();
+            if !throw_switch(&fd)? {
+                continue;
+            }
+            drop(guard);
+            // Whoever was last may have deleted the file between our opening
+            // it and taking the switch: then nobody else will ever find ours.
+            if rustix::fs::fstat(&fd)?.st_nlink > 0 {
+                return Ok(Shm {
+                    queue,
+                    held: Mutex::default(),
+                    fd,
+                    id,
+                });
+            }
+        }
+        Err(ErrorCode::Busy)
+    }
+
+    pub(crate) fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    pub(crate) fn queue(&self) -> &Mutex<SlotQueue> {
+        &self.queue
+    }
+
+    /// Makes sure the file has region `region`; `false`: it hasn't, and
+    /// `extend` is false.
+    pub(crate) fn ensure_region(
+        &self,
+        region: u32,
+        extend: bool,
+        max_bytes: u64,
+    ) -> Result<bool, ErrorCode> {
+        let end = (u64::from(region) + 1) * REGION_BYTES as u64;
+        let size = rustix::fs::fstat(&self.fd)?.st_size.unsigned_abs();
+        if size >= end {
+            return Ok(true);
+        }
+        if !extend {
+            return Ok(false);
+        }
+        // The guest decides how far its wal-index grows.
+        if end > max_bytes {
+            return Err(ErrorCode::Full);
+        }
+        // Really allocated, from the start: writing to a hole when the disk is
+        // full is no error code but a SIGBUS.
+        match retry(|| rustix::fs::fallocate(&self.fd, FallocateFlags::empty(), 0, end)) {
+            Err(ErrorCode::Unsupported) => self.write_each_page(size, end)?,
+            other => other?,
+        }
+        Ok(true)
+    }
+
+    /// For file systems without `fallocate`: native SQLite's way, one byte at
+    /// the end of each new page.
+    fn write_each_page(&self, from: u64, to: u64) -> Result<(), ErrorCode> {
+        const PAGE_BYTES: u64 = 4096;
+        for page in (from / PAGE_BYTES)..(to / PAGE_BYTES) {
+            let at = page * PAGE_BYTES + PAGE_BYTES - 1;
+            if retry(|| rustix::io::pwrite(&self.fd, &[0], at))? != 1 {
+                return Err(ErrorCode::Full);
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses what this handle may not ask for: SQLite never changes a slot
+    /// from shared to exclusive or back, and takes none twice. `Ok(true)`: it
+    /// shares the slot already.
+    pub(crate) fn check_wanted(&self, wants: SlotLock) -> Result<bool, ErrorCode> {
+        let held = self.held.lock();
+        let (same, other) = match wants.kind() {
+            ShmLockKind::Shared => (held.shared, held.exclusive),
+            ShmLockKind::Exclusive => (0, held.exclusive | held.shared),
+        };
+        if held.closed || other & wants.mask() != 0 {
+            return Err(ErrorCode::InvalidArgument);
+        }
+        Ok(same & wants.mask() != 0)
+    }
+
+    /// Takes the lock if nobody is in the way. `queue` is this file's, locked.
+    pub(crate) fn attempt(
+        &self,
+        queue: &mut SlotQueue,
+        wants: SlotLock,
+    ) -> Result<Attempt, ErrorCode> {
+        let mut held = self.held.lock();
+        if held.closed {
+            return Err(ErrorCode::InvalidArgument);
+        }
+        if queue.held_here(wants) {
+            return Ok(Attempt::HeldHere);
+        }
+        let to = match wants.kind() {
+            ShmLockKind::Shared => RangeLock::Read,
+            ShmLockKind::Exclusive => RangeLock::Write,
+        };
+        match self.fd.set(
+            to,
+            SLOTS_AT + u64::from(wants.first()),
+            u64::from(wants.count()),
+        ) {
+            Ok(()) => {}
+            Err(ErrorCode::Busy) => return Ok(Attempt::HeldElsewhere),
+            Err(error) => return Err(error),
+        }
+        match wants.kind() {
+            ShmLockKind::Shared => held.shared |= wants.mask(),
+            ShmLockKind::Exclusive => held.exclusive |= wants.mask(),
+        }
+        queue.acquired(wants);
+        Ok(Attempt::Acquired)
+    }
+
+    /// Releases slots that this handle holds in just this way, and wakes who
+    /// waited for them.
+    pub(crate) fn unlock(&self, lock: SlotLock) -> Result<(), ErrorCode> {
+        let mut queue = self.queue.lock();
+        let mut held = self.held.lock();
+        let mine = match lock.kind() {
+            ShmLockKind::Shared => &mut held.shared,
+            ShmLockKind::Exclusive => &mut held.exclusive,
+        };
+        if *mine & lock.mask() != lock.mask() {
+            return Err(ErrorCode::InvalidArgument);
+        }
+        let (at, count) = (SLOTS_AT + u64::from(lock.first()), u64::from(lock.count()));
+        self.fd.set(RangeLock::Unlock, at, count)?;
+        *mine &= !lock.mask();
+        let wakers = queue.released(lock);
+        drop(held);
+        drop(queue);
+        wakers.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// Whether this handle holds slot 0, the writer's.
+    pub(crate) fn is_writer(&self) -> bool {
+        self.held.lock().exclusive & 1 != 0
+    }
+
+    /// Whether anybody else, in any process, is attached.
+    pub(crate) fn is_shared_with_others(&self) -> Result<bool, ErrorCode> {
+        Ok(self.fd.conflict(RangeLock::Write, SWITCH_AT, 1)?.is_some())
+    }
+
+    /// Deletes the file if nobody else is attached. To be followed by `close`.
+    pub(crate) fn delete_if_alone(&self, grant: &Grant, name: &str) -> Result<(), ErrorCode> {
+        // Raising the switch to a write lock makes newcomers wait; they then
+        // see that the file lost its name and start over.
+        match self.fd.set(RangeLock::Write, SWITCH_AT, 1) {
+            Ok(()) => {}
+            Err(ErrorCode::Busy) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        // Only the file that we hold the switch of.
+        match grant.stat(name) {
+            Ok(stat) if FileId::of(&stat) == self.id && is_regular(&stat) => grant.unlink(name),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives everything back. The descriptor itself closes with the last
+    /// reference, so the locks are dropped by hand.
+    pub(crate) fn close(&self) {
+        let mut queue = self.queue.lock();
+        let mut held = self.held.lock();
+        if held.closed {
+            return;
+        }
+        held.closed = true;
+        let mut wakers = Vec::new();
+        // A failure here (which the kernel has no reason for) leaves the locks
+        // until the descriptor closes.
+        let _ = self
+            .fd
+            .set(RangeLock::Unlock, SLOTS_AT, SWITCH_AT + 1 - SLOTS_AT);
+        for slot in 0..SLOTS {
+            for (mask, kind) in [
+                (held.shared, ShmLockKind::Shared),
+                (held.exclusive, ShmLockKind::Exclusive),
+            ] {
+                if mask & (1 << slot) != 0
+                    && let Ok(lock) = SlotLock::new(slot, 1, kind)
+                {
+                    wakers.extend(queue.released(lock));
+                }
+            }
+        }
+        (held.shared, held.exclusive) = (0, 0);
+        drop(held);
+        drop(queue);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Drop for Shm {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Takes part in the dead-man switch; `false`: somebody is at it right now.
+fn throw_switch(fd: &OwnedFd) -> Result<bool, ErrorCode> {
+    match fd.conflict(RangeLock::Write, SWITCH_AT, 1)? {
+        // The holder may die before it truncates, so its lock isn't waited
+        // for but asked about again.
+        Some(RangeLock::Write) => return Ok(false),
+        Some(_) => {}
+        None => {
+            match fd.set(RangeLock::Write, SWITCH_AT, 1) {
+                Ok(()) => {}
+                Err(ErrorCode::Busy) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+            // On an error the descriptor closes, and the lock with it.
+            retry(|| rustix::fs::ftruncate(fd, TRUNCATED_BYTES))?;
+        }
+    }
+    match fd.set(RangeLock::Read, SWITCH_AT, 1) {
+        Ok(()) => Ok(true),
+        Err(ErrorCode::Busy) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+#[path = "shm_tests.rs"]
+mod tests;

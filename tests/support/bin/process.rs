@@ -1,0 +1,154 @@
+//! A test process: `beaver-test-process native|component FILE`, then JSON lines
+//! on stdio (see `support/process.rs`).
+
+use anyhow::{Context as _, Result, bail};
+use beaver_tests::{Dict, Lock, LockOptions, Options, Store, System, Transaction, s};
+use serde_json::{Value, json};
+use std::io::{BufRead as _, Write as _};
+use std::path::PathBuf;
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let system = match arguments.next().as_deref() {
+        Some("native") => System::Native,
+        Some("component") => System::Component,
+        other => bail!("a system is expected, not {other:?}"),
+    };
+    let path = PathBuf::from(arguments.next().context("a file is expected")?);
+    let store = Store::open(system, &path, &Options::default())?;
+    let mut child = Child {
+        path,
+        store,
+        locks: Vec::new(),
+        dicts: Vec::new(),
+        transaction: None,
+    };
+    answer(&json!({"ok": "open"}))?;
+    for line in std::io::stdin().lock().lines() {
+        let request: Value = serde_json::from_str(&line?)?;
+        answer(&match child.run(&request) {
+            Ok(value) => json!({"ok": value}),
+            Err(error) => json!({"error": format!("{error:#}")}),
+        })?;
+    }
+    Ok(())
+}
+
+fn answer(value: &Value) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{value}")?;
+    Ok(out.flush()?)
+}
+
+struct Child {
+    path: PathBuf,
+    store: Store,
+    /// Held until the process ends, or released by name.
+    locks: Vec<(String, Lock)>,
+    dicts: Vec<(String, Dict)>,
+    transaction: Option<Transaction>,
+}
+
+impl Child {
+    fn run(&mut self, request: &Value) -> Result<Value> {
+        let text = |field: &str| {
+            request[field]
+                .as_str()
+                .with_context(|| format!("{field} is expected"))
+        };
+        let number = |field: &str| {
+            request[field]
+                .as_u64()
+                .with_context(|| format!("{field} is expected"))
+        };
+        match text("op")? {
+            "set" => {
+                self.store.dict(text("name")?)?.set(
+                    text("key")?,
+                    &request["value"].to_string(),
+                    None,
+                )?;
+                Ok(Value::Null)
+            }
+            "get" => Ok(match self.store.dict(text("name")?)?.get(text("key")?)? {
+                Some(text) => serde_json::from_str(&text)?,
+                None => Value::Null,
+            }),
+            // Locked increments of one key.
+            "increment" => {
+                let counter = self.store.dict(text("name")?)?;
+                for _ in 0..number("count")? {
+                    counter.acquire(&LockOptions::timeout(s(60)))?;
+                    let n: u64 = counter.get("n")?.map_or(Ok(0), |text| text.parse())?;
+                    counter.set("n", &(n + 1).to_string(), None)?;
+                    counter.release()?;
+                }
+                Ok(Value::Null)
+            }
+            // Takes items one by one until the queue is empty.
+            "drain" => {
+                let queue = self.store.queue(text("name")?)?;
+                let mut taken = Vec::new();
+                while let Some(item) = queue.try_get()? {
+                    taken.push(serde_json::from_str::<Value>(&item.data)?);
+                }
+                Ok(taken.into())
+            }
+            // Commits 1, 2, 3 … in two dictionaries at once, one answer each, until killed.
+            "flood" => {
+                let (a, b) = (self.store.dict("flood-a")?, self.store.dict("flood-b")?);
+                for n in number("from")?.. {
+                    let transaction = self.store.begin()?;
+                    a.set("n", &n.to_string(), None)?;
+                    a.set(
+                        &format!("pad-{}", n % 50),
+                        &format!("\"{}\"", "x".repeat(500)),
+                        None,
+                    )?;
+                    b.set("n", &n.to_string(), None)?;
+                    transaction.commit()?;
+                    answer(&json!({"ok": n}))?;
+                }
+                Ok(Value::Null)
+            }
+            "acquire" => {
+                let lock = self.store.lock(text("name")?)?;
+                lock.acquire(&LockOptions::timeout(s(60)))?;
+                self.locks.push((text("name")?.to_owned(), lock));
+                Ok(Value::Null)
+            }
+            "release" => {
+                let name = text("name")?;
+                let at = self.locks.iter().position(|(held, _)| held == name);
+                let (_, lock) = self.locks.swap_remove(at.context("not held")?);
+                lock.release()?;
+                Ok(Value::Null)
+            }
+            "acquire-dict" => {
+                let dict = self.store.dict(text("name")?)?;
+                dict.acquire(&LockOptions::timeout(s(60)))?;
+                self.dicts.push((text("name")?.to_owned(), dict));
+                Ok(Value::Null)
+            }
+            "begin" => {
+                self.transaction = Some(self.store.begin()?);
+                Ok(Value::Null)
+            }
+            "commit" => {
+                self.transaction
+                    .take()
+                    .context("no transaction")?
+                    .commit()?;
+                Ok(Value::Null)
+            }
+            // A whole number out of the file, or a change to it, with nothing of ours between.
+            "sql" => {
+                let connection = rusqlite::Connection::open(&self.path)?;
+                connection.busy_timeout(s(60))?;
+                let value: i64 = connection.query_row(text("sql")?, [], |row| row.get(0))?;
+                Ok(value.into())
+            }
+            other => bail!("unknown op {other}"),
+        }
+    }
+}

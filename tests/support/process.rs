@@ -1,0 +1,146 @@
+//! Other processes on the same file: this crate's own program (native or with
+//! a component instance) and Python with the real `beaver-db`.
+//!
+//! Both speak JSON lines: a request `{"op": …}` is answered by one line
+//! `{"ok": …}` or `{"error": …}`; `flood` answers once for each commit.
+
+use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use crate::System;
+
+/// A child process; killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    requests: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl Process {
+    /// Starts `program` (`CARGO_BIN_EXE_beaver-test-process`) on the file at `path`.
+    ///
+    /// # Panics
+    /// When it can't be started or can't open the file.
+    pub fn start(program: &str, system: System, path: &Path) -> Self {
+        let system = match system {
+            System::Native => "native",
+            System::Component => "component",
+        };
+        Self::spawn(Command::new(program).arg(system).arg(path))
+    }
+
+    /// Starts Python with `beaver-db` on the file at `path`; none where it
+    /// isn't installed. With `BEAVER_REQUIRE_PYTHON` set that is a failure.
+    ///
+    /// # Panics
+    /// When it can't be started or can't open the file.
+    pub fn python(path: &Path) -> Option<Self> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("support/python_process.py");
+        Some(Self::spawn(Command::new(python()?).arg(script).arg(path)))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let (Some(requests), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            panic!("the child has no pipes");
+        };
+        let mut process = Self {
+            child,
+            requests,
+            answers: BufReader::new(stdout).lines(),
+        };
+        assert_eq!(process.answer(), json!({"ok": "open"}));
+        process
+    }
+
+    /// Sends a request without waiting.
+    ///
+    /// # Panics
+    /// When the child is gone.
+    pub fn send(&mut self, request: &Value) {
+        writeln!(self.requests, "{request}").unwrap_or_else(|error| panic!("{request}: {error}"));
+    }
+
+    /// The next answer.
+    ///
+    /// # Panics
+    /// When the child is gone.
+    pub fn answer(&mut self) -> Value {
+        self.try_answer()
+            .unwrap_or_else(|| panic!("the child ended without an answer"))
+    }
+
+    /// The next answer; none when the child is gone.
+    ///
+    /// # Panics
+    /// When the answer isn't JSON.
+    pub fn try_answer(&mut self) -> Option<Value> {
+        let line = self.answers.next()?.ok()?;
+        Some(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}")))
+    }
+
+    /// Sends a request and returns what it answered with.
+    ///
+    /// # Panics
+    /// When it answers with an error.
+    pub fn call(&mut self, request: Value) -> Value {
+        self.send(&request);
+        let mut answer = self.answer();
+        match answer.get_mut("ok") {
+            Some(ok) => ok.take(),
+            None => panic!("{request}: {answer}"),
+        }
+    }
+
+    /// SIGKILL, and waits until the process is gone.
+    pub fn kill(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// SIGKILL; then every answer that had been given.
+    pub fn kill_and_drain(mut self) -> Vec<Value> {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        std::iter::from_fn(|| {
+            let line = self.answers.next()?.ok()?;
+            // The last line may have been cut off by the kill.
+            serde_json::from_str(&line).ok()
+        })
+        .collect()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A Python interpreter with `beaver-db` 1.3.0, which `cargo xtask` sets up.
+///
+/// # Panics
+/// When there is none and `BEAVER_REQUIRE_PYTHON` is set.
+pub fn python() -> Option<PathBuf> {
+    let found = match std::env::var_os("BEAVER_PYTHON") {
+        Some(path) => Some(PathBuf::from(path)),
+        None => Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/python/bin/python")),
+    }
+    .filter(|path| path.exists());
+    assert!(
+        found.is_some() || std::env::var_os("BEAVER_REQUIRE_PYTHON").is_none(),
+        "BEAVER_REQUIRE_PYTHON is set, but there is no Python with beaver-db"
+    );
+    if found.is_none() {
+        eprintln!("left out: no Python with beaver-db 1.3.0 (`cargo xtask test` sets it up)");
+    }
+    found
+}

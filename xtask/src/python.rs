@@ -1,0 +1,116 @@
+//! A Python environment with BeaverDB itself, for everything that compares with it or shares a
+//! file with it.
+//!
+//! What must stay true: the environment is there completely or not at all, and a machine that
+//! can't have it can still do everything else.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::paths::{self, on_path};
+use crate::process::{program, run_quiet};
+use crate::staging::Staging;
+
+/// Names the interpreter that programs are to use; without it they look in the target folder.
+pub(crate) const ENV: &str = "BEAVER_PYTHON";
+
+const PYTHON_VERSION: &str = "3.13";
+const BEAVER_VERSION: &str = "1.3.0";
+const STAMP: &str = "beaver-db.version";
+
+/// As `make`; without Python the reason is told in one line, and work goes on.
+pub(crate) fn make_or_explain() -> Option<PathBuf> {
+    make()
+        .inspect_err(|error| {
+            eprintln!("no comparison with Python's beaver-db {BEAVER_VERSION}: {error:#}");
+        })
+        .ok()
+}
+
+/// The interpreter of an environment that holds BeaverDB.
+pub(crate) fn make() -> Result<PathBuf> {
+    if let Some(given) = std::env::var_os(ENV).filter(|given| !given.is_empty()) {
+        let python = std::path::absolute(given)?;
+        ensure!(python.is_file(), "{ENV}={} is no file", python.display());
+        return Ok(python);
+    }
+    if let Some(python) = find_made() {
+        return Ok(python);
+    }
+    let base = find_base().with_context(|| {
+        format!("no Python {PYTHON_VERSION} here (neither in pyenv nor on PATH)")
+    })?;
+    let staging = Staging::under(&paths::target(), "python")?;
+    if let Some(python) = find_made() {
+        return Ok(python);
+    }
+    eprintln!("installing beaver-db {BEAVER_VERSION} for Python …");
+    let made = staging.path().join("env");
+    run_quiet(program(base).args(["-m", "venv"]).arg(&made))?;
+    run_quiet(
+        program(interpreter(&made))
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+            ])
+            .arg(format!("beaver-db=={BEAVER_VERSION}")),
+    )?;
+    run_quiet(program(interpreter(&made)).args(["-c", "import beaver"]))?;
+    std::fs::write(made.join(STAMP), BEAVER_VERSION)?;
+    // Only the scripts in an environment know its path, and nobody calls those.
+    staging.publish(&made, &paths::python_env())?;
+    find_made().context("the Python environment vanished during set-up")
+}
+
+fn find_made() -> Option<PathBuf> {
+    let dir = paths::python_env();
+    let stamp = std::fs::read_to_string(dir.join(STAMP)).ok()?;
+    let python = interpreter(&dir);
+    // The interpreter is a link, which dangles once the Python it was made from is gone.
+    (stamp == BEAVER_VERSION && python.is_file()).then_some(python)
+}
+
+fn interpreter(env: &std::path::Path) -> PathBuf {
+    if cfg!(windows) {
+        env.join("Scripts").join("python.exe")
+    } else {
+        env.join("bin").join("python")
+    }
+}
+
+fn find_base() -> Option<PathBuf> {
+    let on_path = [
+        format!("python{PYTHON_VERSION}"),
+        "python3".into(),
+        "python".into(),
+    ]
+    .into_iter()
+    .filter_map(|name| on_path(&name));
+    // pyenv's shims are on the PATH but refuse a version that isn't selected: look behind them.
+    pyenv_pythons().into_iter().chain(on_path).find(|python| {
+        run_quiet(program(python).args(["-c", "import sys; print('%d.%d' % sys.version_info[:2])"]))
+            .is_ok_and(|version| version.trim() == PYTHON_VERSION)
+    })
+}
+
+fn pyenv_pythons() -> Vec<PathBuf> {
+    let root = std::env::var_os("PYENV_ROOT")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".pyenv")));
+    let Some(Ok(versions)) = root.map(|root| std::fs::read_dir(root.join("versions"))) else {
+        return Vec::new();
+    };
+    let prefix = format!("{PYTHON_VERSION}.");
+    let mut pythons: Vec<PathBuf> = versions
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
+        .map(|entry| interpreter(&entry.path()))
+        .filter(|python| python.is_file())
+        .collect();
+    pythons.sort();
+    pythons
+}
