@@ -43,12 +43,11 @@ impl Side for Component {
     async fn open(&self, mut instance: Instance) -> Result<Connection> {
         let database = instance.open(FILE, &OpenOptions::default()).await?;
         let dict = instance.dict(&database, DICT).await?;
-        let queue = instance.queue(&database, QUEUE).await?;
         Ok(Connection {
             instance,
             database,
             dict,
-            queue,
+            queue: None,
             transaction: None,
         })
     }
@@ -59,8 +58,19 @@ pub(crate) struct Connection {
     instance: Instance,
     database: Database,
     dict: Dict,
-    queue: Queue,
+    /// Opened when first used, as a program would.
+    queue: Option<Queue>,
     transaction: Option<Transaction>,
+}
+
+impl Connection {
+    async fn queue(&mut self) -> Result<(&Queue, &mut Instance)> {
+        let queue = match &mut self.queue {
+            Some(queue) => queue,
+            none => none.insert(self.instance.queue(&self.database, QUEUE).await?),
+        };
+        Ok((queue, &mut self.instance))
+    }
 }
 
 impl Store for Connection {
@@ -101,19 +111,21 @@ impl Store for Connection {
     }
 
     async fn put(&mut self, data: &str) -> Result<()> {
-        Ok(self.queue.put(&mut self.instance, data, 1.0).await?)
+        let (queue, instance) = self.queue().await?;
+        Ok(queue.put(instance, data, 1.0).await?)
     }
 
     async fn take(&mut self) -> Result<()> {
         let timeout = Some(Duration::from_secs(1));
-        std::hint::black_box(self.queue.get(&mut self.instance, timeout).await?);
+        let (queue, instance) = self.queue().await?;
+        std::hint::black_box(queue.get(instance, timeout).await?);
         Ok(())
     }
 
     async fn take_batch(&mut self, count: u32) -> Result<()> {
         let timeout = Some(Duration::from_secs(1));
-        let batch = self.queue.get_batch(&mut self.instance, count, timeout).await?;
-        std::hint::black_box(batch);
+        let (queue, instance) = self.queue().await?;
+        std::hint::black_box(queue.get_batch(instance, count, timeout).await?);
         Ok(())
     }
 

@@ -92,8 +92,8 @@ impl Measurement {
             }
             // A cursor is opened, read to its (empty) last page, and closed.
             Self::Iterate => Some(3 + ENTRIES.div_ceil(256) as u32),
-            // Database, dictionary and queue handles, then the get.
-            Self::Open => Some(4),
+            // The database, the dictionary's handle, the get.
+            Self::Open => Some(3),
             _ => None,
         }
     }

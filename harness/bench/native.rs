@@ -33,7 +33,7 @@ impl Side for Native {
         Ok(Connection {
             transaction: None,
             dict: database.dict(DICT)?,
-            queue: database.queue(QUEUE)?,
+            queue: None,
             database,
         })
     }
@@ -43,8 +43,18 @@ impl Side for Native {
 pub(crate) struct Connection {
     transaction: Option<Transaction>,
     dict: Dict,
-    queue: Queue,
+    /// Opened when first used, as a program would.
+    queue: Option<Queue>,
     database: Database,
+}
+
+impl Connection {
+    fn queue(&mut self) -> Result<&Queue> {
+        match &mut self.queue {
+            Some(queue) => Ok(queue),
+            none => Ok(none.insert(self.database.queue(QUEUE)?)),
+        }
+    }
 }
 
 impl Store for Connection {
@@ -81,16 +91,16 @@ impl Store for Connection {
     }
 
     async fn put(&mut self, data: &str) -> Result<()> {
-        Ok(self.queue.put(data, 1.0)?)
+        Ok(self.queue()?.put(data, 1.0)?)
     }
 
     async fn take(&mut self) -> Result<()> {
-        std::hint::black_box(self.queue.get(Some(Duration::from_secs(1)))?);
+        std::hint::black_box(self.queue()?.get(Some(Duration::from_secs(1)))?);
         Ok(())
     }
 
     async fn take_batch(&mut self, count: u32) -> Result<()> {
-        std::hint::black_box(self.queue.get_batch(count, Some(Duration::from_secs(1)))?);
+        std::hint::black_box(self.queue()?.get_batch(count, Some(Duration::from_secs(1)))?);
         Ok(())
     }
 

@@ -42,8 +42,12 @@ pub(crate) const SIZE: u32 = 5;
 const PRIORITIES: u64 = 3;
 /// How long a consumer waits for the queue's lock before it asks again.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long `get-batch` waits for items; then the consumer looks whether to stop.
+/// How long `get-batch` waits at first; then the consumer looks whether to
+/// stop. Short, because that long the end of the phase takes.
 const BATCH_TIMEOUT: Duration = Duration::from_millis(300);
+/// How long it waits at last. `get-batch` stands in line with those who take
+/// the lock; who leaves the line before it is served asks for longer.
+const BATCH_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 /// How long a consumer leaves an empty queue alone.
 const EMPTY_PAUSE: Duration = Duration::from_millis(5);
 /// How long one phase may take.
@@ -59,7 +63,12 @@ pub(crate) async fn put<S: Store>(store: &mut S, order: &PutOrder) -> PutRecord 
             return record;
         }
     };
+    let started = Instant::now();
+    let limit = Duration::from_millis(order.limit_ms);
     for seq in 0..order.count {
+        if started.elapsed() >= limit && seq % order.batch.max(1) == 0 {
+            break;
+        }
         let payload = Payload::new(order.producer, seq);
         #[expect(clippy::cast_precision_loss, reason = "a handful of priorities")]
         let priority = (seq % order.priorities.max(1)) as f64;
@@ -108,11 +117,12 @@ pub(crate) async fn take<S: Store>(
             return record;
         }
     };
+    let mut patience = BATCH_TIMEOUT;
     while !stop.load(Ordering::Relaxed) {
         let asked = Instant::now();
         let (taken, failure) = match order.mode {
             Mode::Locked => take_locked(store, &queue, order.size).await,
-            Mode::Whole => take_whole(store, &queue, order.size).await,
+            Mode::Whole => take_whole(store, &queue, order.size, &mut patience).await,
         };
         // What was taken is recorded also when something failed afterwards.
         if !taken.is_empty() {
@@ -138,10 +148,10 @@ async fn take_locked<S: Store>(
     queue: &S::Queue,
     size: u32,
 ) -> (Vec<Item>, Option<Failure>) {
-    // A look without the lock: an empty queue is no reason to stand in line.
-    match store.queue_peek(queue).await {
-        Ok(None) => return (Vec::new(), None),
-        Ok(Some(_)) => {}
+    // A look without the lock: too few items are no reason to stand in line.
+    match store.queue_len(queue).await {
+        Ok(len) if len < u64::from(size) => return (Vec::new(), None),
+        Ok(_) => {}
         Err(failure) => return (Vec::new(), Some(failure)),
     }
     match store.queue_acquire(queue, LOCK_TIMEOUT).await {
@@ -149,30 +159,51 @@ async fn take_locked<S: Store>(
         Err(Failure::Timeout) => return (Vec::new(), None),
         Err(failure) => return (Vec::new(), Some(failure)),
     }
+    let (taken, failure) = take_one_by_one(store, queue, size).await;
+    let released = store.queue_release(queue).await;
+    (taken, failure.or(released.err()))
+}
+
+/// To be called with the queue's lock held: then the items that are there stay there.
+async fn take_one_by_one<S: Store>(
+    store: &mut S,
+    queue: &S::Queue,
+    size: u32,
+) -> (Vec<Item>, Option<Failure>) {
     let mut taken = Vec::new();
-    let mut failure = None;
+    match store.queue_len(queue).await {
+        Ok(len) if len < u64::from(size) => return (taken, None),
+        Ok(_) => {}
+        Err(failure) => return (taken, Some(failure)),
+    }
     for _ in 0..size {
         match store.queue_try_get(queue).await {
             Ok(Some(item)) => taken.push(item),
+            // Somebody took from a locked queue: the short batch will tell.
             Ok(None) => break,
-            Err(error) => {
-                failure = Some(error);
-                break;
-            }
+            Err(failure) => return (taken, Some(failure)),
         }
     }
-    let released = store.queue_release(queue).await;
-    (taken, failure.or(released.err()))
+    (taken, None)
 }
 
 async fn take_whole<S: Store>(
     store: &mut S,
     queue: &S::Queue,
     size: u32,
+    patience: &mut Duration,
 ) -> (Vec<Item>, Option<Failure>) {
-    match store.queue_get_batch(queue, size, BATCH_TIMEOUT).await {
-        Ok(items) => (items, None),
-        Err(Failure::Timeout) => (Vec::new(), None),
+    match store.queue_get_batch(queue, size, *patience).await {
+        Ok(items) => return (items, None),
+        Err(Failure::Timeout) => {}
+        Err(failure) => return (Vec::new(), Some(failure)),
+    }
+    match store.queue_len(queue).await {
+        Ok(len) if len >= u64::from(size) => {
+            *patience = (*patience * 2).min(BATCH_TIMEOUT_MAX);
+            (Vec::new(), None)
+        }
+        Ok(_) => (Vec::new(), None),
         Err(failure) => (Vec::new(), Some(failure)),
     }
 }
@@ -188,7 +219,7 @@ fn read_item(item: Item) -> std::result::Result<TakenItem, String> {
 }
 
 /// The demo's part, first half: put everything, then take everything.
-pub(crate) fn run_filled(stage: &mut Stage, items: u64) -> Result<Row> {
+pub(crate) fn run_filled(stage: &mut Stage, items: u64, limit: Duration) -> Result<Row> {
     stage.progress.phase("everybody fills a queue");
     let workers = stage.crew.workers();
     for (&worker, (producer, count)) in workers.iter().zip(shares(items, workers.len())) {
@@ -196,6 +227,8 @@ pub(crate) fn run_filled(stage: &mut Stage, items: u64) -> Result<Row> {
             queue: FILLED.into(),
             producer,
             count,
+            limit_ms: millis(limit),
+            batch: u64::from(SIZE),
             priorities: PRIORITIES,
             under_lock: false,
         };
@@ -207,7 +240,7 @@ pub(crate) fn run_filled(stage: &mut Stage, items: u64) -> Result<Row> {
     stage.progress.phase("everybody takes batches of five");
     let started = Instant::now();
     let modes = give_take_orders(stage, FILLED, &workers)?;
-    let taken = gather_takes(stage, FILLED, workers.len(), |_| Ok(true))?;
+    let taken = gather_takes(stage, FILLED, workers.len())?;
     let elapsed = started.elapsed();
     finish(
         stage,
@@ -225,7 +258,7 @@ pub(crate) fn run_filled(stage: &mut Stage, items: u64) -> Result<Row> {
 }
 
 /// The demo's part, second half: put and take at the same time.
-pub(crate) fn run_mixed(stage: &mut Stage, items: u64) -> Result<Row> {
+pub(crate) fn run_mixed(stage: &mut Stage, items: u64, limit: Duration) -> Result<Row> {
     stage.progress.phase("some put, the others take batches of five");
     let workers = stage.crew.workers();
     // A third of the instances, one native thread, and Python put before they take.
@@ -245,9 +278,9 @@ pub(crate) fn run_mixed(stage: &mut Stage, items: u64) -> Result<Row> {
         let order = PutOrder {
             queue: MIXED.into(),
             producer,
-            // Under the lock Python puts slowly, in its turn; it should be done
-            // about when the others are.
-            count: if python { count.div_ceil(8) } else { count },
+            count,
+            limit_ms: millis(limit),
+            batch: u64::from(SIZE),
             priorities: 1,
             under_lock: python,
         };
@@ -273,7 +306,7 @@ pub(crate) fn run_mixed(stage: &mut Stage, items: u64) -> Result<Row> {
             None => {}
         }
     }
-    let mut taken = gather_takes(stage, MIXED, workers.len() - early.len(), |_| Ok(true))?;
+    let mut taken = gather_takes(stage, MIXED, workers.len() - early.len())?;
     taken.append(&mut early);
     let elapsed = started.elapsed();
     finish(
@@ -289,6 +322,10 @@ pub(crate) fn run_mixed(stage: &mut Stage, items: u64) -> Result<Row> {
             size: SIZE as usize,
         },
     )
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Splits `items` among producers, in numbers that add up to batches without a rest.
@@ -345,13 +382,12 @@ fn gather_puts(stage: &mut Stage, queue: &str, count: usize) -> Result<Vec<(Who,
     Ok(puts.into_iter().map(|(id, record)| (crew.who(id), record)).collect())
 }
 
-/// Tells everybody to stop when the queue is empty and `complete` says that
-/// nothing more will come.
+/// To be called when nothing more will come: tells everybody to stop when there
+/// is no batch left.
 fn gather_takes(
     stage: &mut Stage,
     queue: &str,
     count: usize,
-    complete: impl Fn(u64) -> Result<bool>,
 ) -> Result<Vec<(WorkerId, TakeRecord)>> {
     let Stage {
         crew,
@@ -368,7 +404,7 @@ fn gather_takes(
         |_| {
             let left = observer.queue_len(queue)?;
             progress.update(&format!("{left} items left"));
-            Ok(if left == 0 && complete(left)? { Tick::Stop } else { Tick::GoOn })
+            Ok(if left < u64::from(SIZE) { Tick::Stop } else { Tick::GoOn })
         },
     )
 }

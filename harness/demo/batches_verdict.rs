@@ -116,11 +116,8 @@ fn contiguous(evidence: &Evidence, order: &[Payload], verdict: &mut Verdict) {
     let mut broken = Vec::new();
     for (who, mode, record) in &evidence.takes {
         for batch in &record.batches {
-            // Nothing joins a queue that was filled first, and it holds a
-            // multiple of the batch. One that is still being filled may run out
-            // under a consumer that takes one by one.
-            let may_be_short = evidence.order.is_none() && *mode == Mode::Locked;
-            if batch.len() > evidence.size || (batch.len() < evidence.size && !may_be_short) {
+            // Under the lock, too: the consumer looked whether there are enough.
+            if batch.len() != evidence.size {
                 broken.push(format!(
                     "{} got {} items {}, not {}",
                     who.name,
@@ -215,9 +212,6 @@ mod tests {
         for filled in [true, false] {
             assert_eq!(reasons(&evidence(filled, &[B, C], &[A, D])), "");
         }
-        // Items ran out under the lock's holder while others still put.
-        let short = evidence(false, &[&[0, 1, 2], &[3, 4]], &[B, C, D]);
-        assert_eq!(reasons(&short), "");
     }
 
     #[test]

@@ -63,17 +63,21 @@ struct Amounts {
     increments: Duration,
     filled_items: u64,
     mixed_items: u64,
+    /// How long items are put at most, in each of the two queues.
+    put: Duration,
 }
 
 const FULL: Amounts = Amounts {
     increments: Duration::from_secs(12),
     filled_items: 6_000,
     mixed_items: 6_000,
+    put: Duration::from_secs(5),
 };
 const QUICK: Amounts = Amounts {
     increments: Duration::from_secs(3),
     filled_items: 1_000,
     mixed_items: 1_000,
+    put: Duration::from_secs(1),
 };
 
 fn main() -> ExitCode {
@@ -237,8 +241,8 @@ fn share(total: usize, parts: usize, number: usize) -> usize {
 /// if something breaks on the way.
 fn play(stage: &mut Stage, amounts: &Amounts, rows: &mut Vec<Row>) -> Result<()> {
     rows.push(increments::run(stage, amounts.increments)?);
-    rows.push(batches::run_filled(stage, amounts.filled_items)?);
-    rows.push(batches::run_mixed(stage, amounts.mixed_items)?);
+    rows.push(batches::run_filled(stage, amounts.filled_items, amounts.put)?);
+    rows.push(batches::run_mixed(stage, amounts.mixed_items, amounts.put)?);
     rows.extend(timeouts::run(stage)?);
     stage.progress.phase("everybody closes the file");
     stage.crew.quit()

@@ -31,7 +31,7 @@ pub(crate) enum Order {
         key: String,
         timeout_ms: u64,
     },
-    /// Puts `count` items.
+    /// Puts items.
     Put(PutOrder),
     /// Takes batches until `Stop`.
     Take(TakeOrder),
@@ -56,7 +56,12 @@ pub(crate) struct PutOrder {
     pub(crate) queue: String,
     /// Tells this producer from all others of the queue.
     pub(crate) producer: u64,
+    /// How many items to put at most.
     pub(crate) count: u64,
+    /// After this time only the batch under way is completed.
+    pub(crate) limit_ms: u64,
+    /// The number of items put is a multiple of it.
+    pub(crate) batch: u64,
     /// Items get the priorities 0 to `priorities - 1` in turn.
     pub(crate) priorities: u64,
     /// Hold the queue's lock for each put. Only Python needs it: see `batches.rs`.
@@ -75,7 +80,7 @@ pub(crate) struct TakeOrder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Mode {
-    /// One by one under the queue's lock; fewer than asked for when the queue runs out.
+    /// One by one under the queue's lock.
     Locked,
     /// All at once through `get-batch`.
     Whole,

@@ -93,7 +93,11 @@ def increments(db, stop, order):
 def put(db, stop, order):
     record = dict(acknowledged=[], unknown=[], errors=[])
     q = db.queue(order["queue"])
+    started = time.monotonic()
     for seq in range(order["count"]):
+        late = (time.monotonic() - started) * 1000 >= order["limit_ms"]
+        if late and seq % order["batch"] == 0:
+            break
         number = order["producer"] * 1_000_000 + seq
         payload = dict(producer=order["producer"], seq=seq, number=number)
         priority = float(seq % max(order["priorities"], 1))
@@ -116,13 +120,15 @@ def take(db, stop, order):
     record = dict(batches=[], wait_us=[], errors=[])
     q = db.queue(order["queue"])
     while not stop.is_set():
-        if len(q) == 0:
+        if len(q) < order["size"]:
             time.sleep(EMPTY_PAUSE_S)
             continue
         asked = time.monotonic()
         batch = []
         try:
             with Turn(q, TAKE_TIMEOUT_S):
+                if len(q) < order["size"]:
+                    continue
                 for _ in range(order["size"]):
                     item = q.get(block=False)
                     batch.append(
@@ -133,7 +139,7 @@ def take(db, stop, order):
                         )
                     )
         except IndexError:
-            pass  # it ran empty
+            pass  # somebody took from a locked queue: the short batch will tell
         except TimeoutError as error:
             if str(error) != "lock":
                 record["errors"].append(explain(error))

@@ -60,7 +60,7 @@ pub(crate) trait Store {
     async fn queue_acquire(&mut self, queue: &Self::Queue, timeout: Duration) -> Result<()>;
     async fn queue_release(&mut self, queue: &Self::Queue) -> Result<()>;
     async fn queue_put(&mut self, queue: &Self::Queue, data: &str, priority: f64) -> Result<()>;
-    async fn queue_peek(&mut self, queue: &Self::Queue) -> Result<Option<Item>>;
+    async fn queue_len(&mut self, queue: &Self::Queue) -> Result<u64>;
     async fn queue_try_get(&mut self, queue: &Self::Queue) -> Result<Option<Item>>;
     async fn queue_get_batch(
         &mut self,

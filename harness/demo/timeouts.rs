@@ -150,7 +150,7 @@ fn deadline_row(stage: &Stage, line: &Line, elapsed: Duration) -> Result<Row> {
         lateness_max: LATENESS_MAX,
     };
     Ok(Row {
-        case: "timeouts: late by".into(),
+        case: format!("timeouts: late by (limit {})", time_text(micros(LATENESS_MAX))),
         instances: stage.crew.instances(),
         processes: stage.crew.processes(),
         operations: evidence.waiters.len() as u64,
@@ -159,10 +159,9 @@ fn deadline_row(stage: &Stage, line: &Line, elapsed: Duration) -> Result<Row> {
         wait_us: histogram(&lateness)?,
         verdict: judge_deadlines(&evidence),
         notes: vec![format!(
-            "allowed to be late by {}, the latest was late by {}; {}",
-            time_text(micros(LATENESS_MAX)),
-            time_text(worst),
-            kinds_text(&kinds)
+            "{}; the latest was late by {}",
+            kinds_text(&kinds),
+            time_text(worst)
         )],
     })
 }
@@ -183,7 +182,7 @@ fn line_row(stage: &Stage, line: &Line, holder_token: u64, elapsed: Duration) ->
     let gaps: Vec<u64> = granted.windows(2).map(|pair| pair[1] - pair[0]).collect();
     let kinds = by_kind(evidence.waiters.iter().map(|waiter| (&waiter.who, 1)));
     Ok(Row {
-        case: "first come, first served: gap".into(),
+        case: "first come, first served: gap between grants".into(),
         instances: stage.crew.instances(),
         processes: stage.crew.processes(),
         operations: evidence.waiters.len() as u64,
@@ -192,7 +191,7 @@ fn line_row(stage: &Stage, line: &Line, holder_token: u64, elapsed: Duration) ->
         wait_us: histogram(&gaps)?,
         verdict: judge_line(&evidence),
         notes: vec![format!(
-            "in line: {}; a gap is from one grant to the next, work under the lock included",
+            "in line: {}; a gap includes the work under the lock",
             kinds_text(&kinds)
         )],
     })

@@ -152,8 +152,8 @@ impl Store for InstanceStore {
         Ok(queue.put(&mut self.instance, data, priority).await?)
     }
 
-    async fn queue_peek(&mut self, queue: &Queue) -> Result<Option<Item>> {
-        Ok(queue.peek(&mut self.instance).await?.map(Item::from))
+    async fn queue_len(&mut self, queue: &Queue) -> Result<u64> {
+        Ok(queue.len(&mut self.instance).await?)
     }
 
     async fn queue_try_get(&mut self, queue: &Queue) -> Result<Option<Item>> {

@@ -116,8 +116,8 @@ impl Store for NativeStore {
         Ok(queue.put(data, priority)?)
     }
 
-    async fn queue_peek(&mut self, queue: &Queue) -> Result<Option<Item>> {
-        Ok(queue.peek()?.map(Item::from))
+    async fn queue_len(&mut self, queue: &Queue) -> Result<u64> {
+        Ok(queue.len()?)
     }
 
     async fn queue_try_get(&mut self, queue: &Queue) -> Result<Option<Item>> {

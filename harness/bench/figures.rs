@@ -1,0 +1,154 @@
+//! What the rounds of one measurement say together.
+
+use crate::measurement::Measurement;
+use crate::protocol::{Reply, Sample};
+
+/// One measurement in all rounds.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) measurement: Measurement,
+    pub(crate) rounds: Vec<Round>,
+}
+
+/// One measurement in one round. `None`: that side can't.
+#[derive(Debug, Default)]
+pub(crate) struct Round {
+    pub(crate) native: Option<Reply>,
+    pub(crate) component: Option<Reply>,
+    pub(crate) python: Option<Reply>,
+}
+
+/// A median and the least and the most of some values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+}
+
+impl Spread {
+    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        let (&min, &max) = (values.first()?, values.last()?);
+        let half = values.len() / 2;
+        let median = if values.len() % 2 == 1 {
+            values[half]
+        } else {
+            f64::midpoint(values[half - 1], values[half])
+        };
+        Some(Self { median, min, max })
+    }
+}
+
+/// Which side of a round.
+pub(crate) type Pick = fn(&Round) -> Option<&Reply>;
+
+pub(crate) const NATIVE: Pick = |round| round.native.as_ref();
+pub(crate) const COMPONENT: Pick = |round| round.component.as_ref();
+pub(crate) const PYTHON: Pick = |round| round.python.as_ref();
+
+impl Row {
+    /// What the component costs: native time by component time, or native
+    /// bytes by component bytes, round by round. 1 is as good as native.
+    pub(crate) fn ratio(&self) -> Option<Spread> {
+        Spread::of(self.rounds.iter().filter_map(|round| {
+            match (NATIVE(round)?, COMPONENT(round)?) {
+                (Reply::Bytes(native), Reply::Bytes(component)) => Some(native / component),
+                (Reply::Times(native), Reply::Times(component)) => {
+                    Some(component.per_second() / native.per_second())
+                }
+                _ => None,
+            }
+        }))
+    }
+
+    /// The same, if the calls into the component took no time. `call`: what
+    /// one takes, in seconds, in each round.
+    pub(crate) fn ratio_without_calls(&self, call: &Row) -> Option<Spread> {
+        let calls = f64::from(self.measurement.calls()?);
+        Spread::of(self.rounds.iter().zip(&call.rounds).filter_map(|(round, call)| {
+            let one = 1.0 / times(COMPONENT(call)?)?.per_second();
+            let native = 1.0 / times(NATIVE(round)?)?.per_second();
+            let component = 1.0 / times(COMPONENT(round)?)?.per_second();
+            Some(native / (component - calls * one).max(1e-9))
+        }))
+    }
+
+    /// Something about one side's samples.
+    pub(crate) fn of(&self, side: Pick, figure: impl Fn(&Sample) -> f64) -> Option<Spread> {
+        Spread::of(
+            self.rounds
+                .iter()
+                .filter_map(|round| times(side(round)?).map(&figure)),
+        )
+    }
+
+    pub(crate) fn bytes(&self, side: Pick) -> Option<Spread> {
+        Spread::of(self.rounds.iter().filter_map(|round| match side(round)? {
+            Reply::Bytes(bytes) => Some(*bytes),
+            _ => None,
+        }))
+    }
+}
+
+fn times(reply: &Reply) -> Option<&Sample> {
+    match reply {
+        Reply::Times(sample) => Some(sample),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times(per_second: u64) -> Option<Reply> {
+        Some(Reply::Times(Sample {
+            ops: per_second,
+            seconds: 1.0,
+            p50_ns: 1,
+            p99_ns: 2,
+            max_ns: 3,
+        }))
+    }
+
+    fn row(measurement: Measurement, rounds: &[(u64, u64)]) -> Row {
+        Row {
+            measurement,
+            rounds: rounds
+                .iter()
+                .map(|(native, component)| Round {
+                    native: times(*native),
+                    component: times(*component),
+                    python: None,
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn medians() {
+        let spread = Spread::of([3.0, 1.0, 2.0]).unwrap();
+        assert_eq!((spread.median, spread.min, spread.max), (2.0, 1.0, 3.0));
+        assert_eq!(Spread::of([1.0, 2.0]).unwrap().median, 1.5);
+        assert_eq!(Spread::of([]), None);
+    }
+
+    #[test]
+    fn a_ratio_is_of_one_round() {
+        // Both sides twice as fast in the second round: the same ratio.
+        let ratio = row(Measurement::Get, &[(100, 50), (200, 100)]).ratio().unwrap();
+        assert_eq!((ratio.min, ratio.max), (0.5, 0.5));
+    }
+
+    #[test]
+    fn calls_are_taken_off_the_component() {
+        // 10 ms an operation, 20 ms in the component, of which 4 calls of 1 ms.
+        let row_ = row(Measurement::Transaction, &[(100, 50)]);
+        let call = row(Measurement::Call, &[(1_000_000, 1000)]);
+        let ratio = row_.ratio_without_calls(&call).unwrap();
+        assert!((ratio.median - 10.0 / 16.0).abs() < 1e-9);
+        assert!(call.ratio_without_calls(&call).is_none());
+    }
+}

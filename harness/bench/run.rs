@@ -1,0 +1,273 @@
+//! The parent: rounds, turns, and what came of them.
+//!
+//! What must stay true: this process never opens a database that a host in
+//! another process uses, and no two sides measure at the same time.
+
+use crate::args::{Place, Settings, SideName};
+use crate::child::{Child, python_interpreter};
+use crate::figures::{Round, Row};
+use crate::measurement::{ENTRIES, Measurement};
+use crate::protocol::{Reply, Sample};
+use crate::store::{DICT, FILE};
+use crate::workloads::{VALUE, key};
+use crate::{component, json, machine, report};
+use anyhow::{Context as _, Result, bail};
+use beaver_core::{Database, Options};
+use std::fs;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What a run found out.
+pub(crate) struct Results {
+    pub(crate) machine: String,
+    pub(crate) sizes: Sizes,
+    pub(crate) rows: Vec<Row>,
+    /// What could not be measured, and why.
+    pub(crate) notes: Vec<String>,
+}
+
+/// The component as a file.
+pub(crate) struct Sizes {
+    pub(crate) component_bytes: u64,
+    pub(crate) precompiled_bytes: u64,
+    pub(crate) compile: Duration,
+    pub(crate) load: Duration,
+}
+
+/// Measures and prints.
+pub(crate) fn run(settings: &Settings) -> Result<()> {
+    let chosen = choose(&settings.only)?;
+    let work = tempfile::tempdir()?;
+    let machine = machine::facts(work.path());
+    println!("{machine}");
+    let mut bench = Bench {
+        time: settings.time,
+        seed: seed(work.path())?,
+        cache: work.path().join("cache"),
+        work: work.path().to_owned(),
+        python: python_interpreter(),
+        notes: Vec::new(),
+    };
+    if bench.python.is_none() {
+        bench.notes.push("Python: no interpreter with beaver-db here (`cargo xtask python` makes one)".into());
+    }
+    progress("compiling the component");
+    let sizes = sizes(&bench.cache)?;
+    let mut rows: Vec<Row> = chosen
+        .iter()
+        .map(|measurement| Row {
+            measurement: *measurement,
+            rounds: Vec::new(),
+        })
+        .collect();
+    for number in 0..settings.rounds {
+        let prefix = format!("round {} of {}", number + 1, settings.rounds);
+        bench.round(number, &prefix, &mut rows)?;
+    }
+    progress("");
+    let results = Results {
+        machine,
+        sizes,
+        rows,
+        notes: bench.notes,
+    };
+    print!("{}", report::render(&results));
+    match &settings.json {
+        Some(path) => json::write(path, &results),
+        None => Ok(()),
+    }
+}
+
+/// What `--only` leaves.
+fn choose(only: &[String]) -> Result<Vec<Measurement>> {
+    let wanted = |title: &str| {
+        let title = title.to_lowercase();
+        only.is_empty() || only.iter().any(|filter| title.contains(filter))
+    };
+    let chosen: Vec<Measurement> = Measurement::ALL
+        .into_iter()
+        .filter(|measurement| wanted(measurement.title()))
+        .collect();
+    if chosen.is_empty() {
+        let titles = Measurement::ALL.map(Measurement::title);
+        bail!("--only leaves nothing of: {}", titles.join("; "));
+    }
+    Ok(chosen)
+}
+
+/// The file that every side starts from.
+fn seed(work: &Path) -> Result<PathBuf> {
+    let path = work.join("seed.db");
+    let database = Database::open(
+        path.to_str().context("the temporary directory's name is not UTF-8")?,
+        &Options::default(),
+    )?;
+    let dict = database.dict(DICT)?;
+    database.transaction(|_| {
+        dict.set("counter", "0", None)?;
+        dict.set("contended", "0", None)?;
+        (0..ENTRIES).try_for_each(|number| dict.set(&key(number), VALUE, None))
+    })?;
+    Ok(path)
+}
+
+/// Compiles the component into the cache and loads it from there.
+fn sizes(cache: &Path) -> Result<Sizes> {
+    let start = Instant::now();
+    drop(component::host(cache)?);
+    let compile = start.elapsed();
+    let start = Instant::now();
+    drop(component::host(cache)?);
+    let load = start.elapsed();
+    let mut precompiled_bytes = 0;
+    for entry in fs::read_dir(cache)? {
+        let entry = entry?;
+        if entry.path().extension().is_some_and(|extension| extension == "cwasm") {
+            precompiled_bytes += entry.metadata()?.len();
+        }
+    }
+    Ok(Sizes {
+        component_bytes: fs::metadata(beaver_host::default_component_path())?.len(),
+        precompiled_bytes,
+        compile,
+        load,
+    })
+}
+
+struct Bench {
+    time: Duration,
+    seed: PathBuf,
+    cache: PathBuf,
+    work: PathBuf,
+    /// None when there is none, or it failed.
+    python: Option<PathBuf>,
+    notes: Vec<String>,
+}
+
+/// The processes of one round.
+struct Sides {
+    native: Child,
+    component: Child,
+    /// Two, for what contends.
+    python: Vec<Child>,
+}
+
+impl Bench {
+    fn round(&mut self, number: usize, prefix: &str, rows: &mut [Row]) -> Result<()> {
+        let directory = self.work.join(format!("round-{number}"));
+        progress(prefix);
+        let mut sides = Sides {
+            native: Child::rust(SideName::Native, &self.place(&directory, "native")?)?,
+            component: Child::rust(SideName::Component, &self.place(&directory, "component")?)?,
+            python: self.start_python(&directory, rows)?,
+        };
+        for (turn, row) in rows.iter_mut().enumerate() {
+            progress(&format!("{prefix}: {}", row.measurement.title()));
+            let round = self.measure(&mut sides, row.measurement, number + turn)?;
+            row.rounds.push(round);
+        }
+        drop(sides);
+        fs::remove_dir_all(&directory).context("cleaning up after a round")
+    }
+
+    /// A directory with a fresh copy of the file.
+    fn place(&self, directory: &Path, side: &str) -> Result<Place> {
+        let directory = directory.join(side);
+        fs::create_dir_all(&directory)?;
+        fs::copy(&self.seed, directory.join(FILE))?;
+        Ok(Place {
+            directory,
+            cache: self.cache.clone(),
+        })
+    }
+
+    fn start_python(&mut self, directory: &Path, rows: &[Row]) -> Result<Vec<Child>> {
+        let Some(interpreter) = self.python.clone() else {
+            return Ok(Vec::new());
+        };
+        if !rows.iter().any(|row| row.measurement.python()) {
+            return Ok(Vec::new());
+        }
+        let database = self.place(directory, "python")?.directory.join(FILE);
+        let start = || Child::python(&interpreter, &database);
+        match start().and_then(|first| Ok(vec![first, start()?])) {
+            Ok(children) => Ok(children),
+            Err(error) => {
+                self.give_up_python(&error);
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    fn measure(&mut self, sides: &mut Sides, what: Measurement, turn: usize) -> Result<Round> {
+        let mut round = Round::default();
+        // Another one begins each time: a processor that slows down or a disk
+        // that is busy now doesn't always meet the same side.
+        for at in 0..3 {
+            match (turn + at) % 3 {
+                0 if what.native() => round.native = Some(sides.native.ask(what, self.time)?),
+                1 => round.component = Some(sides.component.ask(what, self.time)?),
+                2 if what.python() && !sides.python.is_empty() => {
+                    match self.measure_python(&mut sides.python, what) {
+                        Ok(reply) => round.python = Some(reply),
+                        Err(error) => {
+                            self.give_up_python(&error);
+                            sides.python.clear();
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(round)
+    }
+
+    fn measure_python(&self, children: &mut [Child], what: Measurement) -> Result<Reply> {
+        let count = match what {
+            Measurement::Contended { workers } => workers.min(children.len()),
+            _ => 1,
+        };
+        let children = &mut children[..count];
+        for child in children.iter_mut() {
+            child.order(what, self.time)?;
+        }
+        let mut all: Option<Sample> = None;
+        for child in children {
+            let Reply::Times(one) = child.hear()? else {
+                bail!("Python measured something else");
+            };
+            all = Some(match all {
+                None => one,
+                Some(before) => together(&before, &one),
+            });
+        }
+        all.map(Reply::Times).context("there is no Python process")
+    }
+
+    fn give_up_python(&mut self, error: &anyhow::Error) {
+        self.python = None;
+        self.notes.push(format!("Python: {error:#}"));
+    }
+}
+
+/// Two processes' operations in the same time. Quantiles can't be joined; the
+/// larger is the honest bound.
+fn together(one: &Sample, other: &Sample) -> Sample {
+    Sample {
+        ops: one.ops + other.ops,
+        seconds: one.seconds.max(other.seconds),
+        p50_ns: one.p50_ns.max(other.p50_ns),
+        p99_ns: one.p99_ns.max(other.p99_ns),
+        max_ns: one.max_ns.max(other.max_ns),
+    }
+}
+
+/// Says on a terminal what is being done, in one line that is written over.
+fn progress(what: &str) {
+    let mut terminal = std::io::stderr().lock();
+    if terminal.is_terminal() {
+        let _ = write!(terminal, "\r\x1b[K{what}");
+        let _ = terminal.flush();
+    }
+}
