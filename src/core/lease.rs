@@ -21,9 +21,18 @@ use std::time::Duration;
 /// float holds exactly, so that `=` finds it.
 pub(crate) const GRANTED_AT: f64 = -1.0e15;
 
-/// How long a waiting row lives. A waiter renews it at half time; one that died
-/// holds up the queue no longer than this.
-pub(crate) const WAITER_TTL: Duration = Duration::from_secs(10);
+/// How long a waiting row lives. One whose waiter died holds up the queue no
+/// longer than this.
+pub(crate) const WAITER_TTL: Duration = Duration::from_secs(30);
+
+/// How often a waiter renews its row: early enough that a clock 20 s ahead of
+/// its own doesn't take it for dead.
+const RENEW_EVERY: Duration = Duration::from_secs(10);
+
+/// How far a waiter whose clock is behind moves its row's expiry towards the
+/// clock of the last in line. Bounded, because a row with an absurd time must
+/// not make those behind it immortal.
+const ADOPTED_SKEW_MAX_S: f64 = 120.0;
 
 /// What a bounded wait may take beyond its time to get SQLite's write lock: a
 /// lock that is merely busy with somebody's commit is not a reason to give up early.
@@ -124,7 +133,7 @@ impl Database {
         if timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(Error::Timeout);
         }
-        self.enqueue(lock_name, &waiter_id)?;
+        let skew_s = self.enqueue(lock_name, &waiter_id)?;
         transaction.commit()?;
 
         let mut place = Place {
@@ -133,7 +142,7 @@ impl Database {
             waiter_id: &waiter_id,
             left: false,
         };
-        let mut renew_at = runtime.monotonic() + WAITER_TTL / 2;
+        let mut renew_at = runtime.monotonic() + RENEW_EVERY;
         loop {
             // Taken before the look, so that a commit after the look ends the wait.
             let seen = runtime.change_token(&self.inner.connection);
@@ -145,7 +154,9 @@ impl Database {
             if mine || expired || renew {
                 match self.begin_write(write_limit()) {
                     Ok(transaction) => {
-                        if let Some(lease) = self.promote(lock_name, &waiter_id, ttl, fencing)? {
+                        if let Some(lease) =
+                            self.promote(lock_name, &waiter_id, ttl, fencing, skew_s)?
+                        {
                             transaction.commit()?;
                             place.left = true;
                             return Ok(lease);
@@ -157,7 +168,7 @@ impl Database {
                             return Err(Error::Timeout);
                         }
                         transaction.commit()?;
-                        renew_at = runtime.monotonic() + WAITER_TTL / 2;
+                        renew_at = runtime.monotonic() + RENEW_EVERY;
                     }
                     // A long writer is in the way; the place in line is kept.
                     Err(Error::Busy) if expired => return Err(Error::Timeout),
@@ -226,8 +237,9 @@ impl Database {
         self.granted(lock_name, waiter_id, ttl, fencing).map(Some)
     }
 
-    /// Joins the line at its end.
-    fn enqueue(&self, lock_name: &str, waiter_id: &str) -> Result<()> {
+    /// Joins the line at its end. Returns by how much the last in line's clock
+    /// is ahead of ours.
+    fn enqueue(&self, lock_name: &str, waiter_id: &str) -> Result<f64> {
         let connection = &self.inner.connection;
         let now = self.inner.runtime.unix_seconds();
         let last: Option<f64> = connection
@@ -241,6 +253,7 @@ impl Database {
                 "the last request for {lock_name} has no finite time; clear the lock"
             )));
         }
+        let skew_s = (requested_at - now).min(ADOPTED_SKEW_MAX_S);
         connection
             .prepare_cached(
                 "INSERT INTO beaver_lock_waiters (lock_name, waiter_id, requested_at, expires_at)
@@ -250,9 +263,9 @@ impl Database {
                 lock_name,
                 waiter_id,
                 requested_at,
-                now + WAITER_TTL.as_secs_f64()
+                now + skew_s + WAITER_TTL.as_secs_f64()
             ])?;
-        Ok(())
+        Ok(skew_s)
     }
 
     /// Takes the lock if this waiter is the head; renews its row otherwise.
@@ -262,6 +275,7 @@ impl Database {
         waiter_id: &str,
         ttl: Duration,
         fencing: Fencing,
+        skew_s: f64,
     ) -> Result<Option<Lease>> {
         let connection = &self.inner.connection;
         let now = self.inner.runtime.unix_seconds();
@@ -274,8 +288,8 @@ impl Database {
             .query_row([lock_name, waiter_id], |row| row.get(0))
             .optional()?;
         let (requested_at, expires_in) = match head {
-            Some(true) => (Some(GRANTED_AT), ttl),
-            _ => (None, WAITER_TTL),
+            Some(true) => (Some(GRANTED_AT), ttl.as_secs_f64()),
+            _ => (None, skew_s + WAITER_TTL.as_secs_f64()),
         };
         let updated = connection
             .prepare_cached(
@@ -287,7 +301,7 @@ impl Database {
                 lock_name,
                 waiter_id,
                 requested_at,
-                now + expires_in.as_secs_f64()
+                now + expires_in
             ])?;
         if updated == 0 {
             return Err(Error::WaitCleared);
@@ -373,7 +387,7 @@ fn delete_expired(connection: &Connection, lock_name: &str, now: f64, me: &str) 
     connection
         .prepare_cached(
             "DELETE FROM beaver_lock_waiters
-             WHERE lock_name = ?1 AND expires_at < ?2 AND waiter_id <> ?3",
+             WHERE lock_name = ?1 AND expires_at <= ?2 AND waiter_id <> ?3",
         )?
         .execute(params![lock_name, now, me])?;
     Ok(())
