@@ -67,10 +67,16 @@ impl Host {
         let limits = Limits::new(shared.memory_bytes_max, shared.cpu_limit);
         let mut store = Store::new(&shared.engine, State::new(ctx, limits));
         store.limiter(|state| &mut state.limits);
-        store.epoch_deadline_callback(|store| on_tick(store, |state: &mut State| &mut state.limits));
+        store
+            .epoch_deadline_callback(|store| on_tick(store, |state: &mut State| &mut state.limits));
         store.set_epoch_deadline(1);
 
-        match within(shared.call_timeout, shared.pre.instantiate_async(&mut store)).await {
+        match within(
+            shared.call_timeout,
+            shared.pre.instantiate_async(&mut store),
+        )
+        .await
+        {
             CallResult::Done(Ok(client)) => Ok(Instance::new(store, client, shared.clone())),
             CallResult::TimedOut(limit) => Err(Error::CallTimeout(limit)),
             CallResult::Done(Err(error)) if error.is::<PoolConcurrencyLimitError>() => {
@@ -257,9 +263,14 @@ impl HostBuilder {
             CacheChoice::Default => {
                 Ok(Cache::default_directory().and_then(|directory| Cache::open(&directory).ok()))
             }
-            CacheChoice::Directory(directory) => Cache::open(directory).map(Some).map_err(|error| {
-                Error::io(format!("the cache directory {}", directory.display()), error)
-            }),
+            CacheChoice::Directory(directory) => {
+                Cache::open(directory).map(Some).map_err(|error| {
+                    Error::io(
+                        format!("the cache directory {}", directory.display()),
+                        error,
+                    )
+                })
+            }
         }
     }
 }
@@ -267,7 +278,10 @@ impl HostBuilder {
 fn read_component(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|error| {
         Error::io(
-            format!("reading the component {} (`cargo xtask` builds it)", path.display()),
+            format!(
+                "reading the component {} (`cargo xtask` builds it)",
+                path.display()
+            ),
             error,
         )
     })

@@ -62,7 +62,11 @@ impl Cache {
     }
 
     /// The component, from the cache when it is there, else compiled and kept.
-    pub(crate) fn load_or_compile(&self, engine: &Engine, bytes: &[u8]) -> Result<Component, Error> {
+    pub(crate) fn load_or_compile(
+        &self,
+        engine: &Engine,
+        bytes: &[u8],
+    ) -> Result<Component, Error> {
         let stem = self.directory.join(key(engine, bytes));
         let (code, digest) = (stem.with_extension("cwasm"), stem.with_extension("sha256"));
         if let Ok(component) = load(engine, &code, &digest) {

@@ -86,7 +86,11 @@ impl Ctx {
     /// Whether `buffer` may take a region of `file`.
     pub(crate) fn check_mappable(&self, file: u32, buffer: GuestBuffer) -> Result<(), ErrorCode> {
         let addresses = buffer.addresses();
-        if self.mapped.iter().any(|m| m.file == file && m.addresses == addresses) {
+        if self
+            .mapped
+            .iter()
+            .any(|m| m.file == file && m.addresses == addresses)
+        {
             return Ok(()); // asked for again: the file compares region numbers
         }
         if self.overlaps_mapping(buffer) {

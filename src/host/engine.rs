@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::Error;
 
@@ -23,15 +23,13 @@ const RESERVED_BYTES: u64 = 4 << 30;
 /// else, so that an embedder can use an engine of its own.
 ///
 /// - Memories never move: the wal-index is mapped at fixed addresses in them.
-/// - Memories are not initialized copy-on-write. A pool resets such a memory to
-///   its image with `madvise`, which can't bring back image pages that a
-///   wal-index was mapped over: a hostile guest could so blank the static data
-///   of the next instance in its slot.
+/// - Memories may be initialized copy-on-write (wasmtime's default): a region
+///   is only ever mapped over anonymous memory, so that a pool can still bring
+///   back a component's static data (`storage/mapping.rs`).
 pub fn configure(config: &mut Config) {
     config
         .memory_may_move(false)
         .memory_reservation(RESERVED_BYTES)
-        .memory_init_cow(false)
         .wasm_component_model(true)
         .wasm_simd(true)
         .wasm_bulk_memory(true);
@@ -55,15 +53,20 @@ pub(crate) fn pooled_engine(instances_max: u32, memory_bytes_max: u64) -> Result
         .max_memories_per_component(1)
         .max_tables_per_component(tables_each)
         .max_memory_size(memory_bytes_max.min(RESERVED_BYTES) as usize)
-        // What a slot keeps for its next user (zeroed by hand rather than
-        // given back): about what opening a database touches.
-        .linear_memory_keep_resident(512 << 10)
-        .table_keep_resident(32 << 10);
+        // A slot gives all its memory back. Zeroing the start of it by hand
+        // would be slower here (that is the guest's stack, mostly untouched),
+        // and finding what was touched with `PAGEMAP_SCAN` takes pages that
+        // were swapped out for clean: the next instance would find them.
+        .linear_memory_keep_resident(0)
+        .pagemap_scan(Enabled::No);
 
     let mut config = Config::new();
     configure(&mut config);
     config
         .epoch_interruption(true)
+        // Ours are synchronous components. Said here because another crate of
+        // the same build may switch wasmtime's feature on.
+        .concurrency_support(false)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Engine::new(&config).map_err(Error::component)
 }

@@ -55,7 +55,8 @@ impl Limits {
 
     /// Whether a limit was hit during this call.
     pub(crate) fn exceeded(&self) -> bool {
-        self.memory_refused || matches!(self.cpu_limit, Some(limit) if TICK * self.cpu_ticks > limit)
+        self.memory_refused
+            || matches!(self.cpu_limit, Some(limit) if TICK * self.cpu_ticks > limit)
     }
 
     /// The limit on computing, for the error message.

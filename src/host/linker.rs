@@ -3,7 +3,8 @@
 //!
 //! Invariants:
 //! - Nothing a guest passes makes the host panic, allocate more than 1 MiB per
-//!   call, or touch memory outside the list that was passed.
+//!   call, or touch memory outside the list that was passed. (wasmtime itself
+//!   decodes strings that aren't UTF-8 before we see them: up to 128 MiB.)
 //! - Functions that can wait (`shm-lock`, `wait-change`, `sleep`) park the
 //!   guest's fiber; all others return at once, disk I/O included.
 //! - A host function holds its store exclusively until it returns, and the
@@ -17,12 +18,15 @@ use std::task::Poll;
 use std::time::Duration;
 
 use wasmtime::StoreContextMut;
-use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType, WasmList};
+use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType, WasmList, WasmStr};
 
 use crate::View;
 use crate::memory::GuestBuffer;
 use crate::storage::ErrorCode;
 use crate::wire::{self, Capabilities, FileKind, LockLevel, OpenFlags, ShmLockKind, SyncKind};
+
+/// Longer than any path that Linux takes.
+const NAME_BYTES_MAX: usize = 4096;
 
 /// Longer waits are cut to this, far from where adding to a clock overflows.
 const WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -36,8 +40,9 @@ type Wire<R> = Result<R, wire::ErrorCode>;
 
 /// Links `beaver:host/storage@0.1.0` to the [`Ctx`](crate::Ctx) of each store.
 ///
-/// WASI isn't included: a component also needs `wasi:clocks` and
-/// `wasi:random` (`wasmtime_wasi::p2::add_to_linker_async`), nothing else of it.
+/// WASI isn't included (`wasmtime_wasi::p2::add_to_linker_async`). A component
+/// imports it as any Rust program does, but needs only its clocks, its random
+/// source, and standard error for the message of a panic; give it no more.
 /// Waiting needs a Tokio runtime with timers, and calls made with wasmtime's
 /// `async` functions.
 pub fn add_to_linker<T: View>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
@@ -65,9 +70,10 @@ fn names<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> 
     })?;
     instance.func_wrap(
         "open-file",
-        |mut store: Store<'_, T>, (name, kind, how): (String, FileKind, OpenFlags)| {
+        |mut store: Store<'_, T>, (name, kind, how): (WasmStr, FileKind, OpenFlags)| {
+            let name = copied(&name, &store)?;
             let ctx = store.data_mut().ctx();
-            let opened = intact(name)
+            let opened = name
                 .and_then(|name| ctx.storage.open_file(&name, kind.into(), how.into()))
                 .and_then(|file| ctx.insert(file));
             answer(opened.map(File::new_own))
@@ -75,18 +81,38 @@ fn names<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> 
     )?;
     instance.func_wrap(
         "delete-file",
-        |mut store: Store<'_, T>, (name, sync_directory): (String, bool)| {
-            let storage = &mut store.data_mut().ctx().storage;
-            answer(intact(name).and_then(|name| storage.delete_file(&name, sync_directory)))
+        |mut store: Store<'_, T>, (name, sync_directory): (WasmStr, bool)| {
+            let name = copied(&name, &store)?;
+            let storage = &store.data_mut().ctx().storage;
+            answer(name.and_then(|name| storage.delete_file(&name, sync_directory)))
         },
     )?;
     instance.func_wrap(
         "file-exists",
-        |mut store: Store<'_, T>, (name,): (String,)| {
-            let storage = &mut store.data_mut().ctx().storage;
-            answer(intact(name).and_then(|name| storage.file_exists(&name)))
+        |mut store: Store<'_, T>, (name,): (WasmStr,)| {
+            let name = copied(&name, &store)?;
+            let storage = &store.data_mut().ctx().storage;
+            answer(name.and_then(|name| storage.file_exists(&name)))
         },
     )
+}
+
+/// A guest's file name, of a length that the system could take.
+///
+/// The *copy* is checked to be UTF-8, after wasmtime has checked the original: a
+/// hostile guest may pass text from a mapped wal-index, which another process
+/// can change in between.
+fn copied<T: 'static>(
+    name: &WasmStr,
+    store: &Store<'_, T>,
+) -> wasmtime::Result<Result<String, ErrorCode>> {
+    let name = name.to_str(store)?;
+    if name.len() > NAME_BYTES_MAX {
+        // Else the guest would choose how much memory the host allocates.
+        return Ok(Err(ErrorCode::InvalidArgument));
+    }
+    let bytes = name.as_bytes().to_vec();
+    Ok(String::from_utf8(bytes).map_err(|_| ErrorCode::InvalidArgument))
 }
 
 /// The functions that read, write and size files.
@@ -168,7 +194,13 @@ fn locks<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> 
     instance.func_wrap(
         "[method]file.unlock",
         |mut store: Store<'_, T>, (file, level): (File, LockLevel)| {
-            answer(store.data_mut().ctx().file(file.rep())?.unlock(level.into()))
+            answer(
+                store
+                    .data_mut()
+                    .ctx()
+                    .file(file.rep())?
+                    .unlock(level.into()),
+            )
         },
     )?;
     instance.func_wrap(
@@ -196,11 +228,9 @@ fn wal_index<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<
             // and which stays at this address until the store frees it; by
             // then the file is closed and the mapping undone (`View`). No
             // other mapping lies in it (`check_mappable`). What was in it is
-            // lost, as the interface says; a pool resets the memory to zeros
-            // later, never to an image (`configure`).
-            let mapped = unsafe {
-                file.shm_map(region, extend, buffer.as_mut_ptr(), buffer.len())
-            };
+            // lost, as the interface says; `shm_map` refuses memory that a pool
+            // would reset to an image instead of zeros.
+            let mapped = unsafe { file.shm_map(region, extend, buffer.as_mut_ptr(), buffer.len()) };
             if mapped == Ok(true) {
                 ctx.remember_mapping(number, buffer);
             }
@@ -304,11 +334,4 @@ fn answer<R>(result: Result<R, ErrorCode>) -> wasmtime::Result<(Wire<R>,)> {
 /// A guest's nanoseconds.
 fn duration(nanoseconds: u64) -> Duration {
     Duration::from_nanos(nanoseconds).min(WAIT_MAX)
-}
-
-/// The name, checked to be UTF-8 *in the host's copy*: a hostile guest may pass
-/// text from a mapped wal-index that another process changes between wasmtime's
-/// check and its copy.
-fn intact(name: String) -> Result<String, ErrorCode> {
-    String::from_utf8(name.into_bytes()).map_err(|_| ErrorCode::InvalidArgument)
 }

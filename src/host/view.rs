@@ -15,7 +15,7 @@ use crate::Ctx;
 ///
 /// 1. The store's engine was made from a configuration that
 ///    [`configure`](crate::configure) has set and that nobody has set otherwise
-///    since: memories don't move and are not initialized copy-on-write.
+///    since: memories don't move.
 /// 2. `ctx` returns the same `Ctx` for the life of the store, and that `Ctx` is
 ///    dropped no later than the store: it isn't moved out (`Store::into_data`,
 ///    `mem::take`, `mem::swap`) and isn't forgotten. Otherwise memory that was

@@ -29,13 +29,22 @@ impl Instance {
 impl Dict {
     /// Sets `key` to the JSON text `value`, replacing what was there. `ttl`: how
     /// long it stays; `None` is for good.
-    pub async fn set(&self, instance: &mut Instance, key: &str, value: &str, ttl: Option<Duration>) -> Result<(), Error> {
+    pub async fn set(
+        &self,
+        instance: &mut Instance,
+        key: &str,
+        value: &str,
+        ttl: Option<Duration>,
+    ) -> Result<(), Error> {
         let this = self.0.on(instance)?;
         let value = &value.to_owned(); // the bindings want a `&String` here
-        call!(instance, |store, api| api
-            .beaver_db_dict()
-            .dict()
-            .call_set(store, this, key, value, ttl.map(nanoseconds)))?
+        call!(instance, |store, api| api.beaver_db_dict().dict().call_set(
+            store,
+            this,
+            key,
+            value,
+            ttl.map(nanoseconds)
+        ))?
         .map_err(Error::Db)
     }
 
@@ -133,7 +142,11 @@ impl Dict {
     }
 
     /// Waits for the lock in FIFO order and takes it.
-    pub async fn acquire(&self, instance: &mut Instance, options: LockOptions) -> Result<(), Error> {
+    pub async fn acquire(
+        &self,
+        instance: &mut Instance,
+        options: LockOptions,
+    ) -> Result<(), Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
             .beaver_db_dict()
@@ -143,7 +156,11 @@ impl Dict {
     }
 
     /// Takes the lock if nobody holds it or waits for it; false otherwise.
-    pub async fn try_acquire(&self, instance: &mut Instance, ttl: Option<Duration>) -> Result<bool, Error> {
+    pub async fn try_acquire(
+        &self,
+        instance: &mut Instance,
+        ttl: Option<Duration>,
+    ) -> Result<bool, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
             .beaver_db_dict()

@@ -28,7 +28,11 @@ impl Instance {
 
 impl Lock {
     /// Waits for the lock in FIFO order and takes it.
-    pub async fn acquire(&self, instance: &mut Instance, options: LockOptions) -> Result<(), Error> {
+    pub async fn acquire(
+        &self,
+        instance: &mut Instance,
+        options: LockOptions,
+    ) -> Result<(), Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
             .beaver_db_lock()
@@ -38,7 +42,11 @@ impl Lock {
     }
 
     /// Takes the lock if nobody holds it or waits for it; false otherwise.
-    pub async fn try_acquire(&self, instance: &mut Instance, ttl: Option<Duration>) -> Result<bool, Error> {
+    pub async fn try_acquire(
+        &self,
+        instance: &mut Instance,
+        ttl: Option<Duration>,
+    ) -> Result<bool, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
             .beaver_db_lock()

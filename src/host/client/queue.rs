@@ -28,7 +28,12 @@ impl Instance {
 
 impl Queue {
     /// Adds the JSON text `data`. Lower priorities come first.
-    pub async fn put(&self, instance: &mut Instance, data: &str, priority: f64) -> Result<(), Error> {
+    pub async fn put(
+        &self,
+        instance: &mut Instance,
+        data: &str,
+        priority: f64,
+    ) -> Result<(), Error> {
         let this = self.0.on(instance)?;
         let data = &data.to_owned(); // the bindings want a `&String` here
         call!(instance, |store, api| api
@@ -39,7 +44,11 @@ impl Queue {
     }
 
     /// Takes the first item, waiting for one (`None`: for ever; zero: tries once).
-    pub async fn get(&self, instance: &mut Instance, timeout: Option<Duration>) -> Result<Item, Error> {
+    pub async fn get(
+        &self,
+        instance: &mut Instance,
+        timeout: Option<Duration>,
+    ) -> Result<Item, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
             .beaver_db_queue()
@@ -59,7 +68,12 @@ impl Queue {
     }
 
     /// Takes the first `count` items, all at once, waiting until there are as many.
-    pub async fn get_batch(&self, instance: &mut Instance, count: u32, timeout: Option<Duration>) -> Result<Vec<Item>, Error> {
+    pub async fn get_batch(
+        &self,
+        instance: &mut Instance,
+        count: u32,
+        timeout: Option<Duration>,
+    ) -> Result<Vec<Item>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
             .beaver_db_queue()
@@ -110,7 +124,11 @@ impl Queue {
     }
 
     /// Waits for the lock in FIFO order and takes it.
-    pub async fn acquire(&self, instance: &mut Instance, options: LockOptions) -> Result<(), Error> {
+    pub async fn acquire(
+        &self,
+        instance: &mut Instance,
+        options: LockOptions,
+    ) -> Result<(), Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
             .beaver_db_queue()
@@ -120,7 +138,11 @@ impl Queue {
     }
 
     /// Takes the lock if nobody holds it or waits for it; false otherwise.
-    pub async fn try_acquire(&self, instance: &mut Instance, ttl: Option<Duration>) -> Result<bool, Error> {
+    pub async fn try_acquire(
+        &self,
+        instance: &mut Instance,
+        ttl: Option<Duration>,
+    ) -> Result<bool, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
             .beaver_db_queue()

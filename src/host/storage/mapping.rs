@@ -7,10 +7,12 @@
 //!   the file, and a guest access would be a SIGBUS) and before the guest's
 //!   memory is reused.
 //! - Nothing is ever mapped past the file's end.
+//! - Nothing is ever mapped over what isn't private anonymous memory: not over
+//!   a component's static data, not over another mapping.
 #![allow(unsafe_code)]
 
 use super::error::ErrorCode;
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, ProtFlags};
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 
@@ -83,6 +85,16 @@ impl Mappings {
         let offset = (self.regions.len() * REGION_BYTES) as u64;
         // Before the mapping exists, so that no failure comes after it.
         self.regions.try_reserve(1).map_err(|_| ErrorCode::Io)?;
+        // Only over plain anonymous memory. A pool of instances maps a
+        // component's static data from a file, and counts on that mapping to
+        // bring the data back for the next instance: replaced by zeros, the
+        // next one would find its data blank. The kernel knows which is which:
+        // madvise(2), MADV_FREE: "can be applied only to private anonymous
+        // pages", else EINVAL. What it may drop is about to be replaced.
+        //
+        // SAFETY: the caller lets us replace this very range.
+        unsafe { rustix::mm::madvise(at.cast(), REGION_BYTES, Advice::LinuxFree) }
+            .map_err(|_| ErrorCode::InvalidArgument)?;
         // SAFETY: the caller gives us exactly this range to replace
         // (MAP_FIXED touches nothing outside it), and no Rust reference into
         // it outlives the guest's call.
