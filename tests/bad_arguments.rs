@@ -1,5 +1,7 @@
 //! Bad input gets a typed error that says what is wrong, and changes nothing.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
 use beaver_tests::{Error, LockOptions, Options, Store, both, ms, s};
 use std::time::Duration;
 

@@ -2,6 +2,8 @@
 //!
 //! Native only, because here the clocks are ours: `Runtime` is the one seam.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
 use beaver_core::rusqlite::Connection;
 use beaver_core::{Database, Error, LockOptions, Options, Runtime, SystemRuntime};
 use beaver_tests::{Files, System, eventually, ms, s};

@@ -1,6 +1,8 @@
 //! A process that dies in the middle of its writes: nothing acknowledged is
 //! lost, nothing is seen by half, and the others go on.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
 use beaver_tests::{Dict, Error, Files, LockOptions, Process, System, both, ms, s};
 use serde_json::{Value, json};
 

@@ -1,5 +1,7 @@
 //! What a dictionary does.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
 use beaver_tests::{Error, both, ms, s};
 
 both! {

@@ -1,5 +1,7 @@
 //! A guest can name only what it was granted.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
 use beaver_host::client::{DbError, Journal, OpenOptions};
 use beaver_host::{Error, Grant};
 use beaver_tests::{Files, System, component_host};

@@ -1,5 +1,7 @@
 //! The same file, both directions, with Python's beaver-db 1.3.0.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
 use beaver_tests::{Error, Files, LockOptions, Options, Process, both, ms, s};
 use proptest::prelude::*;
 use serde_json::json;

@@ -1,6 +1,8 @@
 //! What an instance may use, and what becomes of it when it wants more: a typed
 //! error, and everything it held released at that moment.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
 use beaver_host::client::{DbError, LockOptions, OpenOptions};
 use beaver_host::{Error, Grant, Host, Instance};
 use beaver_tests::{Files, System, ms, s};

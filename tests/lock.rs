@@ -1,6 +1,8 @@
 //! The promises of a lock (DESIGN's list of what the reference gets wrong), for
 //! a lock by name and for the locks of managers.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
 use beaver_tests::{
     Error, Files, GuardMode, LockOptions, Options, Process, System, both, eventually, ms, s,
 };

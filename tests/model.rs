@@ -1,5 +1,7 @@
 //! Random operations against plain Rust models, natively and in the component.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
 use beaver_tests::{Error, Files, System, ms};
 use proptest::prelude::*;
 use std::collections::BTreeMap;

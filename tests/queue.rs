@@ -1,5 +1,7 @@
 //! What a queue does.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
 use beaver_tests::{Error, Item, both, ms, s};
 use std::time::Instant;
 

@@ -1,5 +1,7 @@
 //! Rollback-journal mode: for hosts that can't share the wal-index, or by choice.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
 use beaver_tests::{Error, Journal, JournalChoice, Options, Process, System, both, s};
 use serde_json::json;
 

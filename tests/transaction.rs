@@ -1,5 +1,7 @@
 //! What a transaction does: all or nothing, seen by nobody in part.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
 use beaver_tests::{Error, LockOptions, both, ms, s};
 
 both! {

@@ -1,5 +1,7 @@
 //! One write-ahead log for all: instances, host processes, native processes.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
 use beaver_tests::{Journal, LockOptions, Process, System, both, s};
 use serde_json::json;
 use std::path::Path;

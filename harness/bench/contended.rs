@@ -81,7 +81,10 @@ async fn work<S: Store>(mut store: S, until: Instant) -> Result<Recorder> {
 
 /// A fast side that loses updates is no fast side.
 async fn check(store: &mut impl Store, sample: &Sample) -> Result<()> {
-    let text = store.get(COUNTER).await?.context("the counter is missing")?;
+    let text = store
+        .get(COUNTER)
+        .await?
+        .context("the counter is missing")?;
     ensure!(
         text.parse() == Ok(sample.ops),
         "{} increments were made, and the counter says {text}",

@@ -67,12 +67,17 @@ impl Row {
     /// one takes, in seconds, in each round.
     pub(crate) fn ratio_without_calls(&self, call: &Row) -> Option<Spread> {
         let calls = f64::from(self.measurement.calls()?);
-        Spread::of(self.rounds.iter().zip(&call.rounds).filter_map(|(round, call)| {
-            let one = 1.0 / times(COMPONENT(call)?)?.per_second();
-            let native = 1.0 / times(NATIVE(round)?)?.per_second();
-            let component = 1.0 / times(COMPONENT(round)?)?.per_second();
-            Some(native / (component - calls * one).max(1e-9))
-        }))
+        Spread::of(
+            self.rounds
+                .iter()
+                .zip(&call.rounds)
+                .filter_map(|(round, call)| {
+                    let one = 1.0 / times(COMPONENT(call)?)?.per_second();
+                    let native = 1.0 / times(NATIVE(round)?)?.per_second();
+                    let component = 1.0 / times(COMPONENT(round)?)?.per_second();
+                    Some(native / (component - calls * one).max(1e-9))
+                }),
+        )
     }
 
     /// Something about one side's samples.
@@ -138,7 +143,9 @@ mod tests {
     #[test]
     fn a_ratio_is_of_one_round() {
         // Both sides twice as fast in the second round: the same ratio.
-        let ratio = row(Measurement::Get, &[(100, 50), (200, 100)]).ratio().unwrap();
+        let ratio = row(Measurement::Get, &[(100, 50), (200, 100)])
+            .ratio()
+            .unwrap();
         assert_eq!((ratio.min, ratio.max), (0.5, 0.5));
     }
 

@@ -100,7 +100,10 @@ impl Store for Connection {
     }
 
     async fn take_batch(&mut self, count: u32) -> Result<()> {
-        std::hint::black_box(self.queue()?.get_batch(count, Some(Duration::from_secs(1)))?);
+        std::hint::black_box(
+            self.queue()?
+                .get_batch(count, Some(Duration::from_secs(1)))?,
+        );
         Ok(())
     }
 

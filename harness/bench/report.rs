@@ -21,8 +21,14 @@ pub(crate) fn render(results: &Results) -> String {
     let mut sizes = vec![strings(["size", "ratio", "min–max", "native", "component"])];
     sizes.extend(of(|m| m == Measurement::Memory).into_iter().map(memory));
     let row = |name: &str, value: String| strings([name, "", "", "", &value]);
-    sizes.push(row("component", bytes(results.sizes.component_bytes as f64)));
-    sizes.push(row("precompiled", bytes(results.sizes.precompiled_bytes as f64)));
+    sizes.push(row(
+        "component",
+        bytes(results.sizes.component_bytes as f64),
+    ));
+    sizes.push(row(
+        "precompiled",
+        bytes(results.sizes.precompiled_bytes as f64),
+    ));
     let (compile, load) = (results.sizes.compile, results.sizes.load);
     sizes.push(row("host, compiling", time(compile.as_nanos() as f64)));
     sizes.push(row("host, from the cache", time(load.as_nanos() as f64)));
@@ -51,8 +57,19 @@ fn operations(rows: &[&Row], call: Option<&Row>) -> Vec<Vec<String>> {
         return Vec::new();
     }
     let mut cells = vec![strings([
-        "operation", "ratio", "min–max", "w/o calls", "native/s", "p50", "p99", "component/s",
-        "p50", "p99", "Python/s", "p50", "p99",
+        "operation",
+        "ratio",
+        "min–max",
+        "w/o calls",
+        "native/s",
+        "p50",
+        "p99",
+        "component/s",
+        "p50",
+        "p99",
+        "Python/s",
+        "p50",
+        "p99",
     ])];
     for row in rows {
         let mut line = vec![row.measurement.title().to_owned()];
@@ -74,8 +91,18 @@ fn contention(rows: &[&Row]) -> Vec<Vec<String>> {
         return Vec::new();
     }
     let mut cells = vec![strings([
-        "under contention", "ratio", "min–max", "native/s", "wait p99", "worst", "component/s",
-        "wait p99", "worst", "Python/s", "wait p99", "worst",
+        "under contention",
+        "ratio",
+        "min–max",
+        "native/s",
+        "wait p99",
+        "worst",
+        "component/s",
+        "wait p99",
+        "worst",
+        "Python/s",
+        "wait p99",
+        "worst",
     ])];
     for row in rows {
         let mut line = vec![row.measurement.title().to_owned()];
@@ -193,7 +220,11 @@ mod tests {
         let mut text = String::new();
         section(
             &mut text,
-            &[strings(["name", "µ"]), strings(["a", "12.5"]), strings(["bc", ""])],
+            &[
+                strings(["name", "µ"]),
+                strings(["a", "12.5"]),
+                strings(["bc", ""]),
+            ],
         );
         assert_eq!(text, "\nname     µ\n────  ────\na     12.5\nbc\n");
     }

@@ -50,7 +50,9 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         notes: Vec::new(),
     };
     if bench.python.is_none() {
-        bench.notes.push("Python: no interpreter with beaver-db here (`cargo xtask python` makes one)".into());
+        bench.notes.push(
+            "Python: no interpreter with beaver-db here (`cargo xtask python` makes one)".into(),
+        );
     }
     progress("compiling the component");
     let sizes = sizes(&bench.cache)?;
@@ -100,7 +102,8 @@ fn choose(only: &[String]) -> Result<Vec<Measurement>> {
 fn seed(work: &Path) -> Result<PathBuf> {
     let path = work.join("seed.db");
     let database = Database::open(
-        path.to_str().context("the temporary directory's name is not UTF-8")?,
+        path.to_str()
+            .context("the temporary directory's name is not UTF-8")?,
         &Options::default(),
     )?;
     let dict = database.dict(DICT)?;
@@ -123,7 +126,11 @@ fn sizes(cache: &Path) -> Result<Sizes> {
     let mut precompiled_bytes = 0;
     for entry in fs::read_dir(cache)? {
         let entry = entry?;
-        if entry.path().extension().is_some_and(|extension| extension == "cwasm") {
+        if entry
+            .path()
+            .extension()
+            .is_some_and(|extension| extension == "cwasm")
+        {
             precompiled_bytes += entry.metadata()?.len();
         }
     }

@@ -259,14 +259,19 @@ pub(crate) fn run_filled(stage: &mut Stage, items: u64, limit: Duration) -> Resu
 
 /// The demo's part, second half: put and take at the same time.
 pub(crate) fn run_mixed(stage: &mut Stage, items: u64, limit: Duration) -> Result<Row> {
-    stage.progress.phase("some put, the others take batches of five");
+    stage
+        .progress
+        .phase("some put, the others take batches of five");
     let workers = stage.crew.workers();
-    // A third of the instances, one native thread, and Python put before they take.
+    // Most instances, one native thread, and Python put before they take. All
+    // stand in one line for the lock; in one turn a producer puts one item and a
+    // consumer takes five. So the queue neither runs dry nor grows for ever, and
+    // there are batches to be cut.
     let producers: Vec<WorkerId> = workers
         .iter()
         .enumerate()
         .filter(|&(index, &id)| match stage.crew.kind(id) {
-            Kind::Instance => index % 3 == 0,
+            Kind::Instance => index % 7 != 0,
             Kind::Native => index % 2 == 0,
             Kind::Python => true,
         })
@@ -293,7 +298,11 @@ pub(crate) fn run_mixed(stage: &mut Stage, items: u64, limit: Duration) -> Resul
     let mut early = Vec::new();
     while puts.len() < producers.len() {
         let count = stage.observer.queue_len(MIXED)?;
-        let progress = format!("{} of {} producers done, {count} items in the queue", puts.len(), producers.len());
+        let progress = format!(
+            "{} of {} producers done, {count} items in the queue",
+            puts.len(),
+            producers.len()
+        );
         stage.progress.update(&progress);
         if started.elapsed() > PHASE_MAX {
             anyhow::bail!("producers were not done within {PHASE_MAX:?}");
@@ -375,11 +384,17 @@ fn gather_puts(stage: &mut Stage, queue: &str, count: usize) -> Result<Vec<(Who,
         },
         |done| {
             let items = observer.queue_len(queue)?;
-            progress.update(&format!("{items} items, {} of {count} producers done", done.len()));
+            progress.update(&format!(
+                "{items} items, {} of {count} producers done",
+                done.len()
+            ));
             Ok(Tick::GoOn)
         },
     )?;
-    Ok(puts.into_iter().map(|(id, record)| (crew.who(id), record)).collect())
+    Ok(puts
+        .into_iter()
+        .map(|(id, record)| (crew.who(id), record))
+        .collect())
 }
 
 /// To be called when nothing more will come: tells everybody to stop when there
@@ -404,7 +419,11 @@ fn gather_takes(
         |_| {
             let left = observer.queue_len(queue)?;
             progress.update(&format!("{left} items left"));
-            Ok(if left < u64::from(SIZE) { Tick::Stop } else { Tick::GoOn })
+            Ok(if left < u64::from(SIZE) {
+                Tick::Stop
+            } else {
+                Tick::GoOn
+            })
         },
     )
 }
@@ -440,8 +459,18 @@ fn finish(
         }
         items += record.batches.iter().map(Vec::len).sum::<usize>();
     }
-    let put = by_kind(evidence.puts.iter().map(|(who, r)| (who, r.acknowledged.len() as u64)));
-    let batches = by_kind(evidence.takes.iter().map(|(who, _, r)| (who, r.batches.len() as u64)));
+    let put = by_kind(
+        evidence
+            .puts
+            .iter()
+            .map(|(who, r)| (who, r.acknowledged.len() as u64)),
+    );
+    let batches = by_kind(
+        evidence
+            .takes
+            .iter()
+            .map(|(who, _, r)| (who, r.batches.len() as u64)),
+    );
     Ok(Row {
         case: case.into(),
         instances: stage.crew.instances(),
@@ -449,11 +478,20 @@ fn finish(
         operations: items as u64,
         unit: "items",
         elapsed,
-        wait_us: histogram(evidence.takes.iter().flat_map(|(_, _, record)| &record.wait_us))?,
+        wait_us: histogram(
+            evidence
+                .takes
+                .iter()
+                .flat_map(|(_, _, record)| &record.wait_us),
+        )?,
         verdict: judge(&evidence),
         notes: vec![
             format!("{locked} batches under the lock, {whole} through get-batch"),
-            format!("items put: {}; batches taken: {}", kinds_text(&put), kinds_text(&batches)),
+            format!(
+                "items put: {}; batches taken: {}",
+                kinds_text(&put),
+                kinds_text(&batches)
+            ),
         ],
     })
 }

@@ -27,13 +27,23 @@ pub(crate) fn judge(evidence: &Evidence) -> Verdict {
     };
     contiguous(evidence, &order, &mut verdict);
     for mode in [Mode::Locked, Mode::Whole] {
-        let mut ways = evidence.takes.iter().filter(|(_, other, _)| *other == mode).peekable();
+        let mut ways = evidence
+            .takes
+            .iter()
+            .filter(|(_, other, _)| *other == mode)
+            .peekable();
         if ways.peek().is_some() && ways.all(|(_, _, record)| record.batches.is_empty()) {
             verdict.fail(format!("not one batch was taken {}", way(mode)));
         }
     }
-    let put_errors = evidence.puts.iter().map(|(who, record)| (who, &record.errors));
-    let take_errors = evidence.takes.iter().map(|(who, _, record)| (who, &record.errors));
+    let put_errors = evidence
+        .puts
+        .iter()
+        .map(|(who, record)| (who, &record.errors));
+    let take_errors = evidence
+        .takes
+        .iter()
+        .map(|(who, _, record)| (who, &record.errors));
     verdict.fail_each(
         put_errors
             .chain(take_errors)
@@ -54,19 +64,30 @@ fn exactly_once(evidence: &Evidence, verdict: &mut Verdict) {
     let mut takers: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
     for (who, _, record) in &evidence.takes {
         for item in record.batches.iter().flatten() {
-            takers.entry(item.payload.number).or_default().push(&who.name);
+            takers
+                .entry(item.payload.number)
+                .or_default()
+                .push(&who.name);
         }
     }
     verdict.fail_each(
         takers
             .iter()
             .filter(|(_, names)| names.len() > 1)
-            .map(|(number, names)| format!("item {number} was taken by each of: {}", names.join(", "))),
+            .map(|(number, names)| {
+                format!("item {number} was taken by each of: {}", names.join(", "))
+            }),
     );
-    let acknowledged: BTreeSet<u64> =
-        evidence.puts.iter().flat_map(|(_, record)| record.acknowledged.iter().copied()).collect();
-    let unknown: BTreeSet<u64> =
-        evidence.puts.iter().flat_map(|(_, record)| record.unknown.iter().copied()).collect();
+    let acknowledged: BTreeSet<u64> = evidence
+        .puts
+        .iter()
+        .flat_map(|(_, record)| record.acknowledged.iter().copied())
+        .collect();
+    let unknown: BTreeSet<u64> = evidence
+        .puts
+        .iter()
+        .flat_map(|(_, record)| record.unknown.iter().copied())
+        .collect();
     let left: BTreeSet<u64> = evidence.left.iter().map(|payload| payload.number).collect();
     if acknowledged.is_empty() {
         verdict.fail("nothing was put, so this shows nothing");
@@ -83,13 +104,19 @@ fn exactly_once(evidence: &Evidence, verdict: &mut Verdict) {
             .filter(|number| !acknowledged.contains(number) && !unknown.contains(number))
             .map(|number| format!("item {number} was taken, but nobody put it")),
     );
-    verdict.fail_each(left.iter().map(|number| format!("item {number} is still in the queue")));
+    verdict.fail_each(
+        left.iter()
+            .map(|number| format!("item {number} is still in the queue")),
+    );
 }
 
 /// All items in the order of their time stamps; checks that it is the order of the puts.
 fn order_by_time(evidence: &Evidence, verdict: &mut Verdict) -> Vec<Payload> {
-    let mut items: Vec<&TakenItem> =
-        evidence.takes.iter().flat_map(|(_, _, record)| record.batches.iter().flatten()).collect();
+    let mut items: Vec<&TakenItem> = evidence
+        .takes
+        .iter()
+        .flat_map(|(_, _, record)| record.batches.iter().flatten())
+        .collect();
     items.sort_by(|a, b| {
         (a.priority.total_cmp(&b.priority)).then(a.timestamp.total_cmp(&b.timestamp))
     });
@@ -126,8 +153,10 @@ fn contiguous(evidence: &Evidence, order: &[Payload], verdict: &mut Verdict) {
                     evidence.size
                 ));
             }
-            let found: Vec<Option<usize>> =
-                batch.iter().map(|item| places.get(&item.payload.number).copied()).collect();
+            let found: Vec<Option<usize>> = batch
+                .iter()
+                .map(|item| places.get(&item.payload.number).copied())
+                .collect();
             let consecutive = found.windows(2).all(|pair| match pair {
                 [Some(a), Some(b)] => a + 1 == *b,
                 _ => false,
@@ -218,7 +247,10 @@ mod tests {
     fn an_item_taken_twice_fails_and_names_both() {
         for filled in [true, false] {
             let text = reasons(&evidence(filled, &[A, B], &[B, C, D]));
-            assert!(text.contains("item 5 was taken by each of: instances 0, native 0"), "{text}");
+            assert!(
+                text.contains("item 5 was taken by each of: instances 0, native 0"),
+                "{text}"
+            );
         }
     }
 
@@ -227,20 +259,31 @@ mod tests {
         for filled in [true, false] {
             let evidence = evidence(filled, &[&[0, 1, 2, 3, 5], C], &[&[4, 6, 7, 8, 9], D]);
             let text = reasons(&evidence);
-            assert!(text.contains("[0, 1, 2, 3, 5] of the queue in one batch under the lock"), "{text}");
-            assert!(text.contains("[4, 6, 7, 8, 9] of the queue in one batch through"), "{text}");
+            assert!(
+                text.contains("[0, 1, 2, 3, 5] of the queue in one batch under the lock"),
+                "{text}"
+            );
+            assert!(
+                text.contains("[4, 6, 7, 8, 9] of the queue in one batch through"),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn a_batch_in_the_wrong_order_fails() {
-        assert!(reasons(&evidence(true, &[&[1, 0, 2, 3, 4], B], &[C, D])).contains("[1, 0, 2, 3, 4]"));
+        assert!(
+            reasons(&evidence(true, &[&[1, 0, 2, 3, 4], B], &[C, D])).contains("[1, 0, 2, 3, 4]")
+        );
     }
 
     #[test]
     fn a_lost_item_fails() {
         let text = reasons(&evidence(true, &[A, B], &[C]));
-        assert!(text.contains("item 15 was put and is gone, but nobody has it"), "{text}");
+        assert!(
+            text.contains("item 15 was put and is gone, but nobody has it"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -248,7 +291,10 @@ mod tests {
         let mut evidence = evidence(true, &[A, B], &[C]);
         evidence.left = (15..20).map(|seq| Payload::new(0, seq)).collect();
         let text = reasons(&evidence);
-        assert!(text.contains("item 15 is still in the queue") && !text.contains("is gone"), "{text}");
+        assert!(
+            text.contains("item 15 is still in the queue") && !text.contains("is gone"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -280,7 +326,9 @@ mod tests {
 
     #[test]
     fn nothing_shown_is_nothing_proved() {
-        assert!(reasons(&evidence(true, &[], &[A, B, C, D])).contains("not one batch was taken under"));
+        assert!(
+            reasons(&evidence(true, &[], &[A, B, C, D])).contains("not one batch was taken under")
+        );
         let mut empty = evidence(true, &[], &[]);
         empty.puts.clear();
         assert!(reasons(&empty).contains("nothing was put"));

@@ -123,8 +123,7 @@ pub(crate) async fn work<S: Store>(mut store: S, mut desk: Desk) -> Result<()> {
                 timeout_ms,
             } => {
                 let timeout = Duration::from_millis(timeout_ms);
-                let record =
-                    increments::work(&mut store, &dict, &key, timeout, &desk.stop).await;
+                let record = increments::work(&mut store, &dict, &key, timeout, &desk.stop).await;
                 Report::Increments(record)
             }
             Order::Put(order) => Report::Put(batches::put(&mut store, &order).await),

@@ -41,7 +41,9 @@ pub(crate) async fn work<S: Store>(
     let dict = match store.dict(dict).await {
         Ok(dict) => dict,
         Err(failure) => {
-            record.errors.push(format!("opening the dictionary: {failure}"));
+            record
+                .errors
+                .push(format!("opening the dictionary: {failure}"));
             return record;
         }
     };
@@ -123,7 +125,11 @@ pub(crate) fn run(stage: &mut Stage, duration: Duration) -> Result<Row> {
         |_| {
             let count = observer.dict_number(DICT, KEY)?.unwrap_or(0);
             progress.update(&format!("{count} increments"));
-            Ok(if started.elapsed() >= duration { Tick::Stop } else { Tick::GoOn })
+            Ok(if started.elapsed() >= duration {
+                Tick::Stop
+            } else {
+                Tick::GoOn
+            })
         },
     )?;
     let elapsed = started.elapsed();
@@ -132,11 +138,17 @@ pub(crate) fn run(stage: &mut Stage, duration: Duration) -> Result<Row> {
         .map(|(id, record)| (crew.who(id), record))
         .collect();
     let stored = observer.dict_number(DICT, KEY)?;
-    let counts = by_kind(records.iter().map(|(who, record)| (who, record.written.len() as u64)));
+    let counts = by_kind(
+        records
+            .iter()
+            .map(|(who, record)| (who, record.written.len() as u64)),
+    );
     let timeouts: u64 = records.iter().map(|(_, record)| record.timeouts).sum();
     let mut notes = vec![format!("acknowledged: {}", kinds_text(&counts))];
     if timeouts > 0 {
-        notes.push(format!("{timeouts} waits for the lock timed out and were repeated"));
+        notes.push(format!(
+            "{timeouts} waits for the lock timed out and were repeated"
+        ));
     }
     Ok(Row {
         case: CASE.into(),
@@ -156,10 +168,15 @@ fn judge(stored: Option<u64>, records: &[(Who, IncrementsRecord)]) -> Verdict {
     let mut verdict = Verdict::default();
     for (kind, count) in by_kind(records.iter().map(|(who, r)| (who, r.written.len() as u64))) {
         if count == 0 {
-            verdict.fail(format!("{kind}: not one increment, so this shows nothing about them"));
+            verdict.fail(format!(
+                "{kind}: not one increment, so this shows nothing about them"
+            ));
         }
     }
-    let acknowledged: u64 = records.iter().map(|(_, record)| record.written.len() as u64).sum();
+    let acknowledged: u64 = records
+        .iter()
+        .map(|(_, record)| record.written.len() as u64)
+        .sum();
     let unknown: u64 = records.iter().map(|(_, record)| record.unknown).sum();
     let stored = stored.unwrap_or(0);
     if stored < acknowledged {
@@ -188,7 +205,10 @@ fn judge(stored: Option<u64>, records: &[(Who, IncrementsRecord)]) -> Verdict {
             .map(|(value, names)| format!("{value} was written by each of: {}", names.join(", "))),
     );
     verdict.fail_each(records.iter().flat_map(|(who, record)| {
-        record.errors.iter().map(|error| format!("{}: {error}", who.name))
+        record
+            .errors
+            .iter()
+            .map(|error| format!("{}: {error}", who.name))
     }));
     verdict
 }
@@ -233,8 +253,14 @@ mod tests {
     #[test]
     fn a_lost_increment_fails_and_names_who_wrote_the_same() {
         let text = reasons(Some(4), &records(&[&[1, 3], &[2, 3], &[4]]));
-        assert!(text.contains("5 increments were acknowledged, but the number is 4: 1 lost"), "{text}");
-        assert!(text.contains("3 was written by each of: instances 0, native 0"), "{text}");
+        assert!(
+            text.contains("5 increments were acknowledged, but the number is 4: 1 lost"),
+            "{text}"
+        );
+        assert!(
+            text.contains("3 was written by each of: instances 0, native 0"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -94,7 +94,7 @@ fn main() -> ExitCode {
             as_child(worker_native::run(&database, workers))
         }
         Ok(Task::Demo(settings)) => demo(&settings),
-        Err(error) => Err(error.context("try --help")),
+        Err(error) => Err(anyhow::anyhow!("{error:#} (try --help)")),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -135,7 +135,11 @@ fn demo(settings: &Demo) -> Result<bool> {
         settings.instances,
         settings.processes,
         worker_native::WORKERS,
-        if python.is_some() { ", 1 Python process" } else { "" },
+        if python.is_some() {
+            ", 1 Python process"
+        } else {
+            ""
+        },
         database.display()
     );
 
@@ -159,7 +163,9 @@ fn demo(settings: &Demo) -> Result<bool> {
     drop(crew);
     drop(observer);
 
-    println!("\n{}", table::render(&rows));
+    if !rows.is_empty() {
+        println!("\n{}", table::render(&rows));
+    }
     played.context("the demo could not be finished")?;
     let expected = expected(&rows);
     let (told, last) = final_state::check(&database, python.as_ref(), &expected)?;
@@ -181,11 +187,9 @@ fn demo(settings: &Demo) -> Result<bool> {
 fn database_path(settings: &Demo, scratch: &Path) -> Result<PathBuf> {
     let directory = match &settings.keep {
         None => scratch.to_owned(),
-        Some(directory) => {
-            std::fs::create_dir_all(directory)
-                .and_then(|()| directory.canonicalize())
-                .with_context(|| format!("the directory {}", directory.display()))?
-        }
+        Some(directory) => std::fs::create_dir_all(directory)
+            .and_then(|()| directory.canonicalize())
+            .with_context(|| format!("the directory {}", directory.display()))?,
     };
     let database = directory.join("demo.db");
     if database.exists() {
@@ -211,8 +215,16 @@ fn assemble(
     for number in 0..settings.processes {
         let instances = share(settings.instances, settings.processes, number);
         let mut command = Command::new(&program);
-        command.arg(HOST_PROCESS).arg(database).arg(instances.to_string());
-        crew.start(command, &format!("host {number}"), Kind::Instance, instances)?;
+        command
+            .arg(HOST_PROCESS)
+            .arg(database)
+            .arg(instances.to_string());
+        crew.start(
+            command,
+            &format!("host {number}"),
+            Kind::Instance,
+            instances,
+        )?;
         if number == 0 {
             // The first compiles the component, the others find it in the
             // cache; and it makes the file, which Python could not do amid others.
@@ -220,7 +232,10 @@ fn assemble(
         }
     }
     let mut command = Command::new(&program);
-    command.arg(NATIVE_PROCESS).arg(database).arg(worker_native::WORKERS.to_string());
+    command
+        .arg(NATIVE_PROCESS)
+        .arg(database)
+        .arg(worker_native::WORKERS.to_string());
     crew.start(command, "native", Kind::Native, worker_native::WORKERS)?;
     if settings.processes == 0 {
         crew.await_ready()?;
@@ -241,7 +256,11 @@ fn share(total: usize, parts: usize, number: usize) -> usize {
 /// if something breaks on the way.
 fn play(stage: &mut Stage, amounts: &Amounts, rows: &mut Vec<Row>) -> Result<()> {
     rows.push(increments::run(stage, amounts.increments)?);
-    rows.push(batches::run_filled(stage, amounts.filled_items, amounts.put)?);
+    rows.push(batches::run_filled(
+        stage,
+        amounts.filled_items,
+        amounts.put,
+    )?);
     rows.push(batches::run_mixed(stage, amounts.mixed_items, amounts.put)?);
     rows.extend(timeouts::run(stage)?);
     stage.progress.phase("everybody closes the file");
@@ -267,7 +286,9 @@ mod tests {
     #[test]
     fn instances_are_shared_out_without_a_rest() {
         for (total, parts) in [(64, 4), (10, 3), (3, 3), (1, 1)] {
-            let shares: Vec<usize> = (0..parts).map(|number| share(total, parts, number)).collect();
+            let shares: Vec<usize> = (0..parts)
+                .map(|number| share(total, parts, number))
+                .collect();
             assert_eq!(shares.iter().sum::<usize>(), total);
             assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1);
         }

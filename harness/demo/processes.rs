@@ -130,7 +130,10 @@ impl Crew {
                 None => bail!("the {name} process was not ready after {START_MAX:?}"),
                 Some((id, Answer::Ready)) => self.members[id].ready = true,
                 Some((id, Answer::Report(_, report))) => {
-                    bail!("{} reports before any order: {report:?}", self.members[id].name)
+                    bail!(
+                        "{} reports before any order: {report:?}",
+                        self.members[id].name
+                    )
                 }
             }
         }
@@ -212,7 +215,10 @@ impl Crew {
                 Ok(Some((WorkerId { member, worker }, report)))
             }
             Some((member, Answer::Ready)) => {
-                bail!("the {} process says twice that it is ready", self.members[member].name)
+                bail!(
+                    "the {} process says twice that it is ready",
+                    self.members[member].name
+                )
             }
         }
     }
@@ -251,7 +257,9 @@ impl Crew {
                     Err(Report::Failed { message }) => {
                         bail!("{}: {message}", self.who(id).name)
                     }
-                    Err(other) => bail!("{} answers another question: {other:?}", self.who(id).name),
+                    Err(other) => {
+                        bail!("{} answers another question: {other:?}", self.who(id).name)
+                    }
                 }
             }
         }
@@ -322,7 +330,10 @@ impl Drop for Crew {
 
 impl Member {
     fn complaints(&self) -> String {
-        let lines = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self
+            .complaints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if lines.is_empty() {
             return String::new();
         }
@@ -369,7 +380,10 @@ mod tests {
     fn a_child_that_dies_is_an_error_with_its_last_words() {
         let mut crew = crew(r#"echo '{"event":"ready"}'; echo "out of luck" >&2; exit 7"#);
         crew.await_ready().unwrap();
-        let error = crew.report(Duration::from_secs(10)).unwrap_err().to_string();
+        let error = crew
+            .report(Duration::from_secs(10))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("exit status: 7"), "{error}");
         assert!(error.contains("out of luck"), "{error}");
     }

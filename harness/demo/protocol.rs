@@ -125,12 +125,16 @@ pub(crate) enum Report {
     Put(PutRecord),
     Take(TakeRecord),
     /// The lock is held.
-    Held { token: u64 },
+    Held {
+        token: u64,
+    },
     /// The lock was given back.
     Released,
     Wait(WaitRecord),
     /// The order could not be carried out.
-    Failed { message: String },
+    Failed {
+        message: String,
+    },
 }
 
 /// One worker's increments.
@@ -194,7 +198,9 @@ pub(crate) enum WaitEnd {
         /// When, in microseconds since 1970-01-01 UTC.
         at_us: u64,
     },
-    Failed { message: String },
+    Failed {
+        message: String,
+    },
 }
 
 #[cfg(test)]
@@ -215,10 +221,19 @@ mod tests {
             serde_json::to_string(&command).unwrap(),
             r#"{"do":"order","worker":0,"order":{"order":"take","queue":"q","mode":"locked","size":5}}"#
         );
-        assert_eq!(serde_json::to_string(&Command::Stop).unwrap(), r#"{"do":"stop"}"#);
+        assert_eq!(
+            serde_json::to_string(&Command::Stop).unwrap(),
+            r#"{"do":"stop"}"#
+        );
         let line = r#"{"event":"report","worker":0,"report":{"report":"wait","waited_us":7,"ended":{"how":"granted","token":null,"at_us":5}}}"#;
         let event: Event = serde_json::from_str(line).unwrap();
-        assert!(matches!(event, Event::Report { worker: 0, report: Report::Wait(_) }));
+        assert!(matches!(
+            event,
+            Event::Report {
+                worker: 0,
+                report: Report::Wait(_)
+            }
+        ));
     }
 
     #[test]

@@ -53,14 +53,24 @@ pub(crate) fn render(rows: &[Row]) -> String {
             row.instances.to_string(),
             row.processes.to_string(),
             format!("{} {}", row.operations, row.unit),
-            if rate < 10.0 { format!("{rate:.1}/s") } else { format!("{rate:.0}/s") },
+            if rate < 10.0 {
+                format!("{rate:.1}/s")
+            } else {
+                format!("{rate:.0}/s")
+            },
             quantile(&row.wait_us, 0.5),
             quantile(&row.wait_us, 0.99),
             if row.verdict.passed() { "pass" } else { "FAIL" }.to_owned(),
         ]);
     }
     let widths: Vec<usize> = (0..HEAD.len())
-        .map(|column| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .map(|column| {
+            cells
+                .iter()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        })
         .collect();
     let mut text = String::new();
     for (index, row) in cells.iter().enumerate() {
@@ -78,7 +88,9 @@ pub(crate) fn render(rows: &[Row]) -> String {
             let _ = writeln!(text, "{}", rules.join("  "));
         }
     }
-    let notes = rows.iter().flat_map(|row| row.notes.iter().map(move |note| (&row.case, note)));
+    let notes = rows
+        .iter()
+        .flat_map(|row| row.notes.iter().map(move |note| (&row.case, note)));
     for (index, (case, note)) in notes.enumerate() {
         let _ = writeln!(text, "{}{case}: {note}", if index == 0 { "\n" } else { "" });
     }
@@ -134,9 +146,15 @@ mod tests {
         bad.fail("two increments wrote 7");
         let text = render(&[row("one", Verdict::default()), row("two", bad)]);
         let lines: Vec<&str> = text.lines().collect();
-        assert!(lines[2].contains("600/s") && lines[2].ends_with("pass"), "{text}");
+        assert!(
+            lines[2].contains("600/s") && lines[2].ends_with("pass"),
+            "{text}"
+        );
         assert!(lines[3].ends_with("FAIL"), "{text}");
-        assert!(text.contains("FAILED two:\n  - two increments wrote 7"), "{text}");
+        assert!(
+            text.contains("FAILED two:\n  - two increments wrote 7"),
+            "{text}"
+        );
     }
 
     #[test]

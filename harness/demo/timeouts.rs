@@ -94,12 +94,16 @@ pub(crate) async fn wait<S: Store>(
 }
 
 fn unix_micros() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, micros)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, micros)
 }
 
 /// The demo's part. Two rows: the deadlines, and the line.
 pub(crate) fn run(stage: &mut Stage) -> Result<Vec<Row>> {
-    stage.progress.phase("one holds a lock, the others wait in line");
+    stage
+        .progress
+        .phase("one holds a lock, the others wait in line");
     let workers = stage.crew.workers();
     let Some((&holder, others)) = workers.split_first() else {
         bail!("nobody is there to hold the lock");
@@ -127,18 +131,26 @@ pub(crate) fn run(stage: &mut Stage) -> Result<Vec<Row>> {
 }
 
 fn hold_gate(stage: &mut Stage, holder: WorkerId) -> Result<u64> {
-    stage.crew.order(holder, Order::Hold { lock: LOCK.into() })?;
+    stage
+        .crew
+        .order(holder, Order::Hold { lock: LOCK.into() })?;
     match stage.crew.report(ANSWER_MAX)? {
         Some((_, Report::Held { token })) => Ok(token),
-        Some((id, other)) => bail!("{} should hold the lock: {other:?}", stage.crew.who(id).name),
+        Some((id, other)) => bail!(
+            "{} should hold the lock: {other:?}",
+            stage.crew.who(id).name
+        ),
         None => bail!("the lock could not be had in {ANSWER_MAX:?}"),
     }
 }
 
 /// To be called when everybody with a deadline has answered, and the holder still holds.
 fn deadline_row(stage: &Stage, line: &Line, elapsed: Duration) -> Result<Row> {
-    let (with, without): (Vec<Waiter>, Vec<Waiter>) =
-        line.waiters.iter().cloned().partition(|waiter| waiter.deadline.is_some());
+    let (with, without): (Vec<Waiter>, Vec<Waiter>) = line
+        .waiters
+        .iter()
+        .cloned()
+        .partition(|waiter| waiter.deadline.is_some());
     let lateness: Vec<u64> = with.iter().filter_map(Waiter::lateness_us).collect();
     let worst = lateness.iter().copied().max().unwrap_or(0);
     let kinds = by_kind(with.iter().map(|waiter| (&waiter.who, 1)));
@@ -150,7 +162,10 @@ fn deadline_row(stage: &Stage, line: &Line, elapsed: Duration) -> Result<Row> {
         lateness_max: LATENESS_MAX,
     };
     Ok(Row {
-        case: format!("timeouts: late by (limit {})", time_text(micros(LATENESS_MAX))),
+        case: format!(
+            "timeouts: late by (limit {})",
+            time_text(micros(LATENESS_MAX))
+        ),
         instances: stage.crew.instances(),
         processes: stage.crew.processes(),
         operations: evidence.waiters.len() as u64,
@@ -176,8 +191,11 @@ fn line_row(stage: &Stage, line: &Line, holder_token: u64, elapsed: Duration) ->
         log: stage.observer.queue_labels(LOG)?,
         rows: stage.observer.lock_rows(LOCK)?,
     };
-    let mut granted: Vec<u64> =
-        evidence.waiters.iter().filter_map(Waiter::granted_at_us).collect();
+    let mut granted: Vec<u64> = evidence
+        .waiters
+        .iter()
+        .filter_map(Waiter::granted_at_us)
+        .collect();
     granted.sort_unstable();
     let gaps: Vec<u64> = granted.windows(2).map(|pair| pair[1] - pair[0]).collect();
     let kinds = by_kind(evidence.waiters.iter().map(|waiter| (&waiter.who, 1)));
@@ -243,7 +261,9 @@ impl Line {
                 }
                 self.listen(stage, Duration::from_millis(1))?;
             }
-            stage.progress.update(&format!("{} of {} in line", index + 1, others.len()));
+            stage
+                .progress
+                .update(&format!("{} of {} in line", index + 1, others.len()));
         }
         Ok(())
     }

@@ -21,9 +21,13 @@ impl Waiter {
     /// By how much a timeout came after its deadline.
     pub(crate) fn lateness_us(&self) -> Option<u64> {
         match (self.deadline, &self.record) {
-            (Some(deadline), Some(WaitRecord { ended: WaitEnd::Timeout, waited_us })) => {
-                Some(waited_us.saturating_sub(micros(deadline)))
-            }
+            (
+                Some(deadline),
+                Some(WaitRecord {
+                    ended: WaitEnd::Timeout,
+                    waited_us,
+                }),
+            ) => Some(waited_us.saturating_sub(micros(deadline))),
             _ => None,
         }
     }
@@ -62,9 +66,9 @@ pub(crate) fn judge_deadlines(evidence: &DeadlineEvidence) -> Verdict {
         let waited_us = record.waited_us;
         match &record.ended {
             WaitEnd::Failed { message } => Some(format!("{name}: {message}")),
-            WaitEnd::Granted { .. } => {
-                Some(format!("{name} was given the lock while somebody else held it"))
-            }
+            WaitEnd::Granted { .. } => Some(format!(
+                "{name} was given the lock while somebody else held it"
+            )),
             WaitEnd::Timeout if waited_us < deadline_us => Some(format!(
                 "{name} timed out after {}, before its deadline of {}",
                 time_text(waited_us),
@@ -81,8 +85,14 @@ pub(crate) fn judge_deadlines(evidence: &DeadlineEvidence) -> Verdict {
         }
     }));
     verdict.fail_each(evidence.waiters.iter().filter_map(|waiter| {
-        let row = waiter.row.as_ref().filter(|row| evidence.rows.contains(row))?;
-        Some(format!("{} timed out and left its row {row} in the lock table", waiter.who.name))
+        let row = waiter
+            .row
+            .as_ref()
+            .filter(|row| evidence.rows.contains(row))?;
+        Some(format!(
+            "{} timed out and left its row {row} in the lock table",
+            waiter.who.name
+        ))
     }));
     if evidence.rows.len() != evidence.rows_expected {
         verdict.fail(format!(
@@ -130,10 +140,16 @@ pub(crate) fn judge_line(evidence: &LineEvidence) -> Verdict {
             }
         }
     }));
-    let expected: Vec<&str> = evidence.waiters.iter().map(|waiter| waiter.who.name.as_str()).collect();
+    let expected: Vec<&str> = evidence
+        .waiters
+        .iter()
+        .map(|waiter| waiter.who.name.as_str())
+        .collect();
     if evidence.log != expected {
         let first = (0..expected.len().max(evidence.log.len()))
-            .find(|&index| evidence.log.get(index).map(String::as_str) != expected.get(index).copied())
+            .find(|&index| {
+                evidence.log.get(index).map(String::as_str) != expected.get(index).copied()
+            })
             .unwrap_or(0);
         let name = |name: Option<&str>| name.unwrap_or("nobody").to_owned();
         verdict.fail(format!(
@@ -143,7 +159,12 @@ pub(crate) fn judge_line(evidence: &LineEvidence) -> Verdict {
             name(expected.get(first).copied())
         ));
     }
-    verdict.fail_each(evidence.rows.iter().map(|row| format!("the lock's row {row} was left behind")));
+    verdict.fail_each(
+        evidence
+            .rows
+            .iter()
+            .map(|row| format!("the lock's row {row} was left behind")),
+    );
     verdict
 }
 
@@ -188,9 +209,10 @@ mod tests {
     }
 
     fn line(tokens: &[Option<u64>], log: &[&str]) -> LineEvidence {
-        let waiters = tokens.iter().zip(["a", "b", "c", "d"]).map(|(&token, name)| {
-            waiter(name, None, WaitEnd::Granted { token, at_us: 0 }, 5)
-        });
+        let waiters = tokens
+            .iter()
+            .zip(["a", "b", "c", "d"])
+            .map(|(&token, name)| waiter(name, None, WaitEnd::Granted { token, at_us: 0 }, 5));
         LineEvidence {
             waiters: waiters.collect(),
             holder_token: 7,
@@ -215,7 +237,10 @@ mod tests {
     #[test]
     fn an_early_timeout_fails() {
         let early = deadlines(vec![waiter("a", Some(500), WaitEnd::Timeout, 499)]);
-        assert!(deadline_reasons(&early).contains("a timed out after 499 ms, before its deadline of 500 ms"));
+        assert!(
+            deadline_reasons(&early)
+                .contains("a timed out after 499 ms, before its deadline of 500 ms")
+        );
     }
 
     #[test]
@@ -228,10 +253,20 @@ mod tests {
     fn a_grant_in_spite_of_the_holder_and_a_failure_fail() {
         let broken = deadlines(vec![
             waiter("a", Some(500), granted(9), 100),
-            waiter("b", Some(500), WaitEnd::Failed { message: "trap".into() }, 0),
+            waiter(
+                "b",
+                Some(500),
+                WaitEnd::Failed {
+                    message: "trap".into(),
+                },
+                0,
+            ),
         ]);
         let text = deadline_reasons(&broken);
-        assert!(text.contains("a was given the lock while") && text.contains("b: trap"), "{text}");
+        assert!(
+            text.contains("a was given the lock while") && text.contains("b: trap"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -239,7 +274,10 @@ mod tests {
         let mut left = deadlines(vec![waiter("a", Some(500), WaitEnd::Timeout, 500)]);
         left.rows.push("row of a".into());
         let text = deadline_reasons(&left);
-        assert!(text.contains("a timed out and left its row row of a"), "{text}");
+        assert!(
+            text.contains("a timed out and left its row row of a"),
+            "{text}"
+        );
         assert!(text.contains("3 rows after the timeouts, not 2"), "{text}");
         // One that was never seen is counted all the same.
         left.waiters[0].row = None;
@@ -251,29 +289,47 @@ mod tests {
 
     #[test]
     fn a_line_in_order_passes_with_and_without_tokens() {
-        assert_eq!(line_reasons(&line(&[Some(8), Some(9), Some(10)], &["a", "b", "c"])), "");
+        assert_eq!(
+            line_reasons(&line(&[Some(8), Some(9), Some(10)], &["a", "b", "c"])),
+            ""
+        );
         // Python takes no token; the log still tells its place.
-        assert_eq!(line_reasons(&line(&[Some(8), None, Some(9)], &["a", "b", "c"])), "");
+        assert_eq!(
+            line_reasons(&line(&[Some(8), None, Some(9)], &["a", "b", "c"])),
+            ""
+        );
     }
 
     #[test]
     fn tokens_out_of_order_fail() {
         let text = line_reasons(&line(&[Some(9), Some(8), Some(10)], &["a", "b", "c"]));
-        assert!(text.contains("a, number 1 in line, got fencing token 9, not 8"), "{text}");
+        assert!(
+            text.contains("a, number 1 in line, got fencing token 9, not 8"),
+            "{text}"
+        );
     }
 
     #[test]
     fn a_token_in_between_fails() {
         let text = line_reasons(&line(&[Some(8), Some(10)], &["a", "b"]));
-        assert!(text.contains("b, number 2 in line, got fencing token 10, not 9"), "{text}");
+        assert!(
+            text.contains("b, number 2 in line, got fencing token 10, not 9"),
+            "{text}"
+        );
     }
 
     #[test]
     fn grants_out_of_order_fail() {
         let text = line_reasons(&line(&[Some(8), None, Some(9)], &["a", "c", "b"]));
-        assert!(text.contains("as number 2 the lock went to c, though b was next"), "{text}");
+        assert!(
+            text.contains("as number 2 the lock went to c, though b was next"),
+            "{text}"
+        );
         let text = line_reasons(&line(&[Some(8), Some(9)], &["a"]));
-        assert!(text.contains("as number 2 the lock went to nobody, though b was next"), "{text}");
+        assert!(
+            text.contains("as number 2 the lock went to nobody, though b was next"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -283,6 +339,9 @@ mod tests {
         evidence.waiters[1].record = None;
         let text = line_reasons(&evidence);
         assert!(text.contains("row of x was left behind"), "{text}");
-        assert!(text.contains("b, number 2 in line, never had the lock"), "{text}");
+        assert!(
+            text.contains("b, number 2 in line, never had the lock"),
+            "{text}"
+        );
     }
 }

@@ -34,21 +34,29 @@ impl Python {
             _ => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/python/bin/python"),
         };
         if !interpreter.exists() {
-            bail!("there is no {} (`cargo xtask python` makes it)", interpreter.display());
+            bail!(
+                "there is no {} (`cargo xtask python` makes it)",
+                interpreter.display()
+            );
         }
         let output = Command::new(&interpreter)
-            .args(["-c", "import importlib.metadata as m; print(m.version('beaver-db'))"])
+            .args([
+                "-c",
+                "import importlib.metadata as m; print(m.version('beaver-db'))",
+            ])
             .output()
             .with_context(|| format!("running {}", interpreter.display()))?;
         let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         match version.as_str() {
             VERSION => {}
             "" => bail!("{} has no beaver-db", interpreter.display()),
-            other => bail!("{} has beaver-db {other}, not {VERSION}", interpreter.display()),
+            other => bail!(
+                "{} has beaver-db {other}, not {VERSION}",
+                interpreter.display()
+            ),
         }
         let script = directory.join("python_worker.py");
-        std::fs::write(&script, SCRIPT)
-            .with_context(|| format!("writing {}", script.display()))?;
+        std::fs::write(&script, SCRIPT).with_context(|| format!("writing {}", script.display()))?;
         Ok(Self {
             interpreter,
             script,
@@ -58,7 +66,11 @@ impl Python {
     /// The command that starts the worker.
     pub(crate) fn worker(&self, database: &Path) -> Command {
         let mut command = Command::new(&self.interpreter);
-        command.arg("-u").arg(&self.script).arg("work").arg(database);
+        command
+            .arg("-u")
+            .arg(&self.script)
+            .arg("work")
+            .arg(database);
         command
     }
 

@@ -158,8 +158,9 @@ impl Store {
 
 /// The methods that are the same on both sides.
 macro_rules! forward {
-    ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
+    ($($(#[$meta:meta])* $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
         $(
+            $(#[$meta])*
             /// As the core's method of this name.
             ///
             /// # Errors
@@ -230,6 +231,7 @@ impl Dict {
         contains(key: &str) -> bool;
         delete(key: &str) -> bool;
         pop(key: &str) -> Option<String>;
+        #[expect(clippy::len_without_is_empty, reason = "as in core")]
         len() -> u64;
         clear() -> u64;
     }
@@ -298,6 +300,7 @@ impl Dict {
 impl Queue {
     forward! {
         put(data: &str, priority: f64) -> ();
+        #[expect(clippy::len_without_is_empty, reason = "as in core")]
         len() -> u64;
         clear() -> u64;
     }
