@@ -1,5 +1,6 @@
 //! Opening a database, and the state that everything opened from it shares.
 
+use crate::checkpoint::Checkpoints;
 use crate::dict::Dict;
 use crate::error::{Error, Result};
 use crate::lock::Lock;
@@ -39,6 +40,7 @@ pub(crate) struct Inner {
     pub(crate) orphans: RefCell<Vec<(String, String)>>,
     /// What SQLite's busy timeout is set to now.
     busy_timeout: Cell<Duration>,
+    pub(crate) checkpoints: Checkpoints,
 }
 
 impl std::fmt::Debug for Inner {
@@ -86,7 +88,8 @@ impl Database {
             OpenMode::ReadOnly => OpenFlags::SQLITE_OPEN_READ_ONLY,
         };
         let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&*plain_name(path), flags).map_err(explain)?;
+        let mut connection =
+            Connection::open_with_flags(&*plain_name(path), flags).map_err(explain)?;
         // Without it SQLite compiles a statement anew whenever a bound value
         // that its planner has looked at changes: half the time of a write.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
@@ -136,6 +139,7 @@ impl Database {
                 "the file has no BeaverDB tables yet, and it was opened read-only".into(),
             ));
         }
+        let checkpoints = Checkpoints::of(&mut connection)?;
         let owner = runtime.random();
         Ok(Self {
             inner: Rc::new(Inner {
@@ -148,6 +152,7 @@ impl Database {
                 in_transaction: Cell::new(false),
                 orphans: RefCell::default(),
                 busy_timeout: Cell::new(options.busy_timeout),
+                checkpoints,
             }),
         })
     }

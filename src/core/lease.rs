@@ -29,6 +29,16 @@ pub(crate) const WAITER_TTL: Duration = Duration::from_secs(30);
 /// its own doesn't take it for dead.
 const RENEW_EVERY: Duration = Duration::from_secs(10);
 
+/// Who is no further than this from the head looks at every commit.
+const NEAR: u32 = 2;
+
+/// A hand-over takes no less than this: a few commits.
+const HAND_OVER_MIN: Duration = Duration::from_micros(500);
+
+/// How late a waiter far behind may notice that all before it have left, or
+/// that it was removed.
+const FAR_LOOK_MAX: Duration = Duration::from_millis(250);
+
 /// How far a waiter whose clock is behind moves its row's expiry towards the
 /// clock of the last in line. Bounded, because a row with an absurd time must
 /// not make those behind it immortal.
@@ -149,7 +159,7 @@ impl Database {
             let head = self.look(lock_name, &waiter_id)?;
             let remaining_now = remaining();
             let expired = remaining_now.is_some_and(|remaining| remaining.is_zero());
-            let mine = head.is_me || head.expires_in.is_zero();
+            let mine = head.ahead == 0 || head.expires_in.is_zero();
             let renew = runtime.monotonic() >= renew_at;
             if mine || expired || renew {
                 match self.begin_write(write_limit()) {
@@ -181,7 +191,15 @@ impl Database {
             }
             let until_renewal = renew_at.saturating_sub(runtime.monotonic());
             let wait = remaining().map_or(until_renewal, |left| left.min(until_renewal));
-            runtime.wait_change(&self.inner.connection, seen, wait.min(head.expires_in));
+            let wait = wait.min(head.expires_in);
+            if head.ahead <= NEAR {
+                runtime.wait_change(&self.inner.connection, seen, wait);
+            } else {
+                // Were all to look at each commit, a hand-over would cost as
+                // much as there are waiters. Those far behind look a few times
+                // until they are near.
+                runtime.sleep(wait.min(HAND_OVER_MIN * head.ahead).min(FAR_LOOK_MAX));
+            }
         }
     }
 
@@ -339,31 +357,33 @@ impl Database {
         })
     }
 
-    /// Who is at the head, without writing.
+    /// Who is at the head and how far that is, without writing.
     fn look(&self, lock_name: &str, waiter_id: &str) -> Result<Head> {
         let now = self.inner.runtime.unix_seconds();
         let mut statement = self.inner.connection.prepare_cached(
-            "SELECT waiter_id = ?2, expires_at,
-                    EXISTS (SELECT 1 FROM beaver_lock_waiters WHERE lock_name = ?1 AND waiter_id = ?2)
-             FROM beaver_lock_waiters WHERE lock_name = ?1 ORDER BY requested_at LIMIT 1",
+            "SELECT head.expires_at,
+                    (SELECT count(*) FROM beaver_lock_waiters
+                      WHERE lock_name = ?1 AND requested_at < me.requested_at)
+             FROM beaver_lock_waiters AS me,
+                  (SELECT expires_at FROM beaver_lock_waiters
+                    WHERE lock_name = ?1 ORDER BY requested_at LIMIT 1) AS head
+             WHERE me.lock_name = ?1 AND me.waiter_id = ?2",
         )?;
         let mut rows = statement.query([lock_name, waiter_id])?;
         let Some(row) = rows.next()? else {
             return Err(Error::WaitCleared);
         };
-        if !row.get::<_, bool>(2)? {
-            return Err(Error::WaitCleared);
-        }
-        let expires_in = (row.get::<_, f64>(1)? - now).max(0.0);
+        let expires_in = (row.get::<_, f64>(0)? - now).max(0.0);
         Ok(Head {
-            is_me: row.get(0)?,
+            ahead: row.get(1)?,
             expires_in: Duration::try_from_secs_f64(expires_in).unwrap_or(Duration::MAX),
         })
     }
 }
 
 struct Head {
-    is_me: bool,
+    /// How many stand before this waiter, the holder included.
+    ahead: u32,
     expires_in: Duration,
 }
 

@@ -34,6 +34,7 @@
 //! Every failure is an [`Error`] whose [`outcome`](Error::outcome) says whether
 //! the operation definitely did not happen.
 
+mod checkpoint;
 mod cursor;
 mod database;
 mod dict;

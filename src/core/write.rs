@@ -112,6 +112,7 @@ impl Database {
             .execute([])
             .map_err(Error::at_commit)?;
         self.inner.orphans.borrow_mut().drain(..reaped);
+        self.checkpoint_if_due();
         Ok(())
     }
 
