@@ -63,17 +63,26 @@ both! {
     }
 
     fn a_hot_journal_is_rolled_back_by_the_next(files: &Files) {
-        drop(files.open_with(&rollback()).unwrap());
-        // The test process opens as it finds it; a file in use keeps its journal.
         let keep = files.open_with(&rollback()).unwrap();
         keep.dict("d").unwrap().set("x", "1", None).unwrap();
         for victim in [System::Native, System::Component] {
-            let mut process = Process::start(PROGRAM, victim, &files.database());
+            let mut process = Process::start_with(PROGRAM, victim, &files.database(), JournalChoice::Rollback);
             process.call(json!({"op": "begin"}));
             process.call(json!({"op": "set", "name": "d", "key": "x", "value": 2}));
+            // More than the cache holds, so that pages reach the file before the commit.
+            let size = std::fs::metadata(files.database()).unwrap().len();
+            for n in 0..60 {
+                let value = "x".repeat(100_000);
+                process.call(json!({"op": "set", "name": "d", "key": format!("{n}"), "value": value}));
+            }
             process.kill();
+            assert!(std::fs::metadata(files.database()).unwrap().len() > size + 1_000_000);
+            assert!(files.directory().join("app.db-journal").exists());
             let store = files.open_with(&Options { busy_timeout: s(60), ..rollback() }).unwrap();
             assert_eq!(store.dict("d").unwrap().get("x").unwrap().as_deref(), Some("1"));
+            assert_eq!(store.dict("d").unwrap().len().unwrap(), 1);
+            assert_eq!(std::fs::metadata(files.database()).unwrap().len(), size);
+            assert!(!files.directory().join("app.db-journal").exists());
         }
     }
 }

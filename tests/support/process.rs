@@ -9,7 +9,7 @@ use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use crate::System;
+use crate::{JournalChoice, System};
 
 /// A child process; killed when dropped.
 #[derive(Debug)]
@@ -25,11 +25,24 @@ impl Process {
     /// # Panics
     /// When it can't be started or can't open the file.
     pub fn start(program: &str, system: System, path: &Path) -> Self {
+        Self::start_with(program, system, path, JournalChoice::Automatic)
+    }
+
+    /// The same with a choice of journal.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_with(program: &str, system: System, path: &Path, journal: JournalChoice) -> Self {
         let system = match system {
             System::Native => "native",
             System::Component => "component",
         };
-        Self::spawn(Command::new(program).arg(system).arg(path))
+        let journal = match journal {
+            JournalChoice::Automatic => "automatic",
+            JournalChoice::Wal => "wal",
+            JournalChoice::Rollback => "rollback",
+        };
+        Self::spawn(Command::new(program).arg(system).arg(path).arg(journal))
     }
 
     /// Starts Python with `beaver-db` on the file at `path`; none where it

@@ -1,8 +1,10 @@
-//! A test process: `beaver-test-process native|component FILE`, then JSON lines
+//! A test process: `beaver-test-process native|component FILE JOURNAL`, then JSON lines
 //! on stdio (see `support/process.rs`).
 
 use anyhow::{Context as _, Result, bail};
-use beaver_tests::{Dict, Lock, LockOptions, Options, Store, System, Transaction, s};
+use beaver_tests::{
+    Dict, JournalChoice, Lock, LockOptions, Options, Store, System, Transaction, s,
+};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, Write as _};
 use std::path::PathBuf;
@@ -15,7 +17,16 @@ fn main() -> Result<()> {
         other => bail!("a system is expected, not {other:?}"),
     };
     let path = PathBuf::from(arguments.next().context("a file is expected")?);
-    let store = Store::open(system, &path, &Options::default())?;
+    let journal = match arguments.next().as_deref() {
+        Some("rollback") => JournalChoice::Rollback,
+        Some("wal") => JournalChoice::Wal,
+        _ => JournalChoice::Automatic,
+    };
+    let options = Options {
+        journal,
+        ..Options::default()
+    };
+    let store = Store::open(system, &path, &options)?;
     let mut child = Child {
         path,
         store,
