@@ -105,10 +105,10 @@ both! {
         }
     }
 
-    fn a_killed_holder_is_followed_after_its_time_to_live(files: &Files) {
+    fn a_killed_native_holder_is_followed_after_its_time_to_live(files: &Files) {
         let store = files.open();
         let dict = store.dict("d").unwrap();
-        let mut process = Process::start(PROGRAM, System::Component, &files.database());
+        let mut process = Process::start(PROGRAM, System::Native, &files.database());
         process.call(json!({"op": "acquire-dict", "name": "d"}));
         process.kill();
         // Default time to live of 60 s: the row is still there.
@@ -116,5 +116,95 @@ both! {
         assert_eq!(dict.acquire(&LockOptions::timeout(ms(50))).unwrap_err(), Error::Timeout);
         store.lock("__lock__dict__d").unwrap().clear().unwrap();
         dict.acquire(&LockOptions::timeout(s(1))).unwrap();
+    }
+}
+
+/// A killed host process, or a dropped instance, is known to be gone: its locks
+/// are free although their time to live is a minute.
+mod a_holder_that_is_gone {
+    use super::*;
+
+    fn files() -> Files {
+        Files::new(System::Component)
+    }
+
+    #[test]
+    fn by_sigkill_is_followed_at_once() {
+        let files = files();
+        let store = files.open();
+        let dict = store.dict("d").unwrap();
+        for _ in 0..3 {
+            let mut process = Process::start(PROGRAM, System::Component, &files.database());
+            process.call(json!({"op": "acquire-dict", "name": "d"}));
+            assert!(
+                !dict.try_acquire(None).unwrap(),
+                "a holder that lives keeps it"
+            );
+            process.kill();
+            assert!(dict.try_acquire(None).unwrap());
+            dict.release().unwrap();
+        }
+    }
+
+    #[test]
+    fn frees_those_who_wait_already() {
+        let files = files();
+        let mut process = Process::start(PROGRAM, System::Component, &files.database());
+        process.call(json!({"op": "acquire-dict", "name": "d"}));
+        let mut table = Process::start(PROGRAM, System::Native, &files.database());
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                // Less than the time to live, so that only the death can explain it.
+                files
+                    .open()
+                    .dict("d")
+                    .unwrap()
+                    .acquire(&LockOptions::timeout(s(40)))
+            });
+            let rows =
+                "SELECT count(*) FROM beaver_lock_waiters WHERE lock_name = '__lock__dict__d'";
+            beaver_tests::eventually("the waiter is in line", || {
+                table.call(json!({"op": "sql", "sql": rows})) == json!(2)
+            });
+            process.kill();
+            waiter.join().unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn and_the_waiters_of_it_too() {
+        let files = files();
+        let holder = files.open().dict("d").unwrap();
+        holder.acquire(&LockOptions::timeout(s(1))).unwrap();
+        let mut table = Process::start(PROGRAM, System::Native, &files.database());
+        let mut waiting = Process::start(PROGRAM, System::Component, &files.database());
+        waiting.send(&json!({"op": "acquire-dict", "name": "d"}));
+        let rows = "SELECT count(*) FROM beaver_lock_waiters WHERE lock_name = '__lock__dict__d'";
+        beaver_tests::eventually("the waiter is in line", || {
+            table.call(json!({"op": "sql", "sql": rows})) == json!(2)
+        });
+        waiting.kill();
+        holder.release().unwrap();
+        // Its place would have lived for 30 s.
+        holder.acquire(&LockOptions::timeout(s(20))).unwrap();
+    }
+
+    #[test]
+    fn but_not_one_that_is_only_stopped() {
+        let files = files();
+        let store = files.open();
+        let dict = store.dict("d").unwrap();
+        let mut process = Process::start(PROGRAM, System::Component, &files.database());
+        process.call(json!({"op": "acquire-dict", "name": "d"}));
+        process.signal("STOP");
+        assert!(!dict.try_acquire(None).unwrap());
+        assert_eq!(
+            dict.acquire(&LockOptions::timeout(ms(100))).unwrap_err(),
+            Error::Timeout
+        );
+        process.signal("CONT");
+        process.call(json!({"op": "set", "name": "other", "key": "x", "value": 1}));
+        process.kill();
+        assert!(dict.try_acquire(None).unwrap());
     }
 }

@@ -371,3 +371,29 @@ fn a_hundred_waiters_park_without_a_thread_each() {
         );
     });
 }
+
+#[test]
+fn dropping_an_instance_frees_the_locks_of_its_managers() {
+    let files = files();
+    let host = Host::builder().max_instances(2).build().unwrap();
+    run(async {
+        let mut other = start(&host, &files).await;
+        let db = other.open("app.db", &OpenOptions::default()).await.unwrap();
+        let next = other.dict(&db, "d").await.unwrap();
+        for _ in 0..3 {
+            let mut holder = start(&host, &files).await;
+            let db = holder
+                .open("app.db", &OpenOptions::default())
+                .await
+                .unwrap();
+            let dict = holder.dict(&db, "d").await.unwrap();
+            dict.acquire(&mut holder, LockOptions::default())
+                .await
+                .unwrap();
+            assert!(!next.try_acquire(&mut other, None).await.unwrap());
+            drop(holder);
+            assert!(next.try_acquire(&mut other, None).await.unwrap());
+            next.release(&mut other).await.unwrap();
+        }
+    });
+}

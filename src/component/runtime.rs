@@ -42,6 +42,14 @@ impl Runtime for HostRuntime {
         }
     }
 
+    fn claim(&self, connection: &Connection, token: u64) -> bool {
+        storage::get_capabilities().contains(Capabilities::CLAIMS) && vfs::claim(connection, token)
+    }
+
+    fn is_gone(&self, connection: &Connection, token: u64) -> bool {
+        vfs::is_claimed(connection, token) == Some(false)
+    }
+
     /// Asks the host for the file itself: it says why not, and the file's
     /// header says whether it is in WAL mode, which SQLite refuses with the
     /// same code where the wal-index can't be shared.

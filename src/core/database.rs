@@ -9,6 +9,7 @@ use crate::queue::Queue;
 use crate::runtime::{Runtime, SystemRuntime};
 use crate::schema::{self, Found};
 use crate::transaction::Transaction;
+use crate::waiter_id::WaiterIds;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 use std::borrow::Cow;
@@ -30,9 +31,7 @@ pub(crate) struct Inner {
     pub(crate) runtime: Rc<dyn Runtime>,
     pub(crate) options: Options,
     journal: Journal,
-    /// Makes waiter ids of this connection unlike anybody else's.
-    owner: u128,
-    owners: Cell<u64>,
+    pub(crate) waiter_ids: WaiterIds,
     /// Whether a [`Transaction`] is open on this connection.
     pub(crate) in_transaction: Cell<bool>,
     /// Lock rows that could not be deleted when their owner was dropped; the
@@ -140,15 +139,14 @@ impl Database {
             ));
         }
         let checkpoints = Checkpoints::of(&mut connection)?;
-        let owner = runtime.random();
+        let waiter_ids = WaiterIds::of(&connection, &*runtime);
         Ok(Self {
             inner: Rc::new(Inner {
                 connection,
                 runtime,
                 options: options.clone(),
                 journal,
-                owner,
-                owners: Cell::new(0),
+                waiter_ids,
                 in_transaction: Cell::new(false),
                 orphans: RefCell::default(),
                 busy_timeout: Cell::new(options.busy_timeout),
@@ -246,13 +244,6 @@ impl Database {
         let value = body(&transaction)?;
         transaction.commit()?;
         Ok(value)
-    }
-
-    /// An id for a lock row that nobody else uses, nor this connection again.
-    pub(crate) fn next_waiter_id(&self) -> String {
-        let count = self.inner.owners.get();
-        self.inner.owners.set(count + 1);
-        format!("wasm:{:032x}:{count}", self.inner.owner)
     }
 
     /// How long SQLite waits for locks from now on.

@@ -35,6 +35,10 @@ const NEAR: u32 = 2;
 /// A hand-over takes no less than this: a few commits.
 const HAND_OVER_MIN: Duration = Duration::from_micros(500);
 
+/// How soon the nearest waiter notices that a holder's instance or process is
+/// gone, which no commit tells it.
+const GONE_LOOK: Duration = Duration::from_millis(20);
+
 /// How late a waiter far behind may notice that all before it have left, or
 /// that it was removed.
 const FAR_LOOK_MAX: Duration = Duration::from_millis(250);
@@ -112,7 +116,7 @@ impl Database {
         fencing: Fencing,
     ) -> Result<Option<Lease>> {
         let transaction = self.begin_write(None)?;
-        let waiter_id = self.next_waiter_id();
+        let waiter_id = self.inner.waiter_ids.next();
         let lease = self.grant_if_free(lock_name, &waiter_id, ttl, fencing)?;
         if lease.is_some() {
             transaction.commit()?;
@@ -133,7 +137,7 @@ impl Database {
         let deadline = timeout.and_then(|timeout| runtime.monotonic().checked_add(timeout));
         let remaining = || deadline.map(|deadline| deadline.saturating_sub(runtime.monotonic()));
         let write_limit = || remaining().map(|remaining| remaining.max(WRITE_GRACE));
-        let waiter_id = self.next_waiter_id();
+        let waiter_id = self.inner.waiter_ids.next();
 
         let transaction = self.begin_write(write_limit()).map_err(busy_is_timeout)?;
         if let Some(lease) = self.grant_if_free(lock_name, &waiter_id, ttl, fencing)? {
@@ -159,7 +163,7 @@ impl Database {
             let head = self.look(lock_name, &waiter_id)?;
             let remaining_now = remaining();
             let expired = remaining_now.is_some_and(|remaining| remaining.is_zero());
-            let mine = head.ahead == 0 || head.expires_in.is_zero();
+            let mine = head.ahead == 0 || head.expires_in.is_zero() || head.is_gone;
             let renew = runtime.monotonic() >= renew_at;
             if mine || expired || renew {
                 match self.begin_write(write_limit()) {
@@ -191,7 +195,10 @@ impl Database {
             }
             let until_renewal = renew_at.saturating_sub(runtime.monotonic());
             let wait = remaining().map_or(until_renewal, |left| left.min(until_renewal));
-            let wait = wait.min(head.expires_in);
+            let mut wait = wait.min(head.expires_in);
+            if head.can_be_gone {
+                wait = wait.min(GONE_LOOK);
+            }
             if head.ahead <= NEAR {
                 runtime.wait_change(&self.inner.connection, seen, wait);
             } else {
@@ -232,7 +239,7 @@ impl Database {
     ) -> Result<Option<Lease>> {
         let connection = &self.inner.connection;
         let now = self.inner.runtime.unix_seconds();
-        delete_expired(connection, lock_name, now, waiter_id)?;
+        self.delete_dead(lock_name, now, waiter_id)?;
         let taken: bool = connection
             .prepare_cached(
                 "SELECT EXISTS (SELECT 1 FROM beaver_lock_waiters WHERE lock_name = ?1)",
@@ -253,6 +260,38 @@ impl Database {
                 now + ttl.as_secs_f64()
             ])?;
         self.granted(lock_name, waiter_id, ttl, fencing).map(Some)
+    }
+
+    fn is_gone(&self, claim: u64) -> bool {
+        self.inner.runtime.is_gone(&self.inner.connection, claim)
+    }
+
+    /// Deletes the rows at the head whose owners are known to be gone, and all
+    /// that have expired, except `me`.
+    fn delete_dead(&self, lock_name: &str, now: f64, me: &str) -> Result<()> {
+        let connection = &self.inner.connection;
+        delete_expired(connection, lock_name, now, me)?;
+        loop {
+            let head: Option<String> = connection
+                .prepare_cached(
+                    "SELECT CAST(waiter_id AS TEXT) FROM beaver_lock_waiters
+                     WHERE lock_name = ?1 ORDER BY requested_at LIMIT 1",
+                )?
+                .query_row([lock_name], |row| row.get(0))
+                .optional()?;
+            match head {
+                Some(head)
+                    if self
+                        .inner
+                        .waiter_ids
+                        .claim_of_other(&head)
+                        .is_some_and(|claim| self.is_gone(claim)) =>
+                {
+                    Lease::delete_row(connection, lock_name, &head)?;
+                }
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// Joins the line at its end. Returns by how much the last in line's clock
@@ -297,7 +336,7 @@ impl Database {
     ) -> Result<Option<Lease>> {
         let connection = &self.inner.connection;
         let now = self.inner.runtime.unix_seconds();
-        delete_expired(connection, lock_name, now, waiter_id)?;
+        self.delete_dead(lock_name, now, waiter_id)?;
         let head: Option<bool> = connection
             .prepare_cached(
                 "SELECT waiter_id = ?2 FROM beaver_lock_waiters
@@ -363,9 +402,10 @@ impl Database {
         let mut statement = self.inner.connection.prepare_cached(
             "SELECT head.expires_at,
                     (SELECT count(*) FROM beaver_lock_waiters
-                      WHERE lock_name = ?1 AND requested_at < me.requested_at)
+                      WHERE lock_name = ?1 AND requested_at < me.requested_at),
+                    head.waiter_id
              FROM beaver_lock_waiters AS me,
-                  (SELECT expires_at FROM beaver_lock_waiters
+                  (SELECT waiter_id, expires_at FROM beaver_lock_waiters
                     WHERE lock_name = ?1 ORDER BY requested_at LIMIT 1) AS head
              WHERE me.lock_name = ?1 AND me.waiter_id = ?2",
         )?;
@@ -374,14 +414,25 @@ impl Database {
             return Err(Error::WaitCleared);
         };
         let expires_in = (row.get::<_, f64>(0)? - now).max(0.0);
+        let ahead: u32 = row.get(1)?;
+        // For those far behind, the nearest look after the head.
+        let claim = match row.get_ref(2)?.as_str() {
+            Ok(head) if (1..=NEAR).contains(&ahead) => self.inner.waiter_ids.claim_of_other(head),
+            _ => None,
+        };
         Ok(Head {
-            ahead: row.get(1)?,
+            ahead,
+            can_be_gone: claim.is_some(),
+            is_gone: claim.is_some_and(|claim| self.is_gone(claim)),
             expires_in: Duration::try_from_secs_f64(expires_in).unwrap_or(Duration::MAX),
         })
     }
 }
 
 struct Head {
+    /// Whether the head would be known to be gone, and is.
+    can_be_gone: bool,
+    is_gone: bool,
     /// How many stand before this waiter, the holder included.
     ahead: u32,
     expires_in: Duration,

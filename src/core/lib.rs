@@ -50,6 +50,7 @@ mod queue;
 mod runtime;
 mod schema;
 mod transaction;
+mod waiter_id;
 mod write;
 
 pub use database::Database;

@@ -34,6 +34,17 @@ pub trait Runtime {
         self.sleep(timeout.min(POLL_INTERVAL));
     }
 
+    /// Claims `token` (below 2^61) for as long as the connection is open, in a
+    /// way that ends with it however it ends. False where that can't be done.
+    fn claim(&self, _connection: &Connection, _token: u64) -> bool {
+        false
+    }
+
+    /// Whether it is sure that no *other* connection has a claim on `token`.
+    fn is_gone(&self, _connection: &Connection, _token: u64) -> bool {
+        false
+    }
+
     /// What stands behind SQLite's "unable to open database file".
     fn explain_cannot_open(&self, path: &str) -> Error;
 }

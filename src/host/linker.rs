@@ -208,6 +208,18 @@ fn locks<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> 
         |mut store: Store<'_, T>, (file,): (File,)| {
             answer(store.data_mut().ctx().file(file.rep())?.check_reserved())
         },
+    )?;
+    instance.func_wrap(
+        "[method]file.claim",
+        |mut store: Store<'_, T>, (file, token): (File, u64)| {
+            answer(store.data_mut().ctx().file(file.rep())?.claim(token))
+        },
+    )?;
+    instance.func_wrap(
+        "[method]file.is-claimed",
+        |mut store: Store<'_, T>, (file, token): (File, u64)| {
+            answer(store.data_mut().ctx().file(file.rep())?.is_claimed(token))
+        },
     )
 }
 

@@ -83,6 +83,8 @@ flags! {
         const DIRECT_READ;
         #[component(name = "wait-change")]
         const WAIT_CHANGE;
+        #[component(name = "claims")]
+        const CLAIMS;
     }
 }
 
@@ -107,6 +109,7 @@ impl From<storage::Capabilities> for Capabilities {
             // Nothing stands between guest and host on this import (see `View`).
             (true, Self::DIRECT_READ),
             (offered.wait_change, Self::WAIT_CHANGE),
+            (offered.claims, Self::CLAIMS),
         ] {
             if offered {
                 flags |= flag;

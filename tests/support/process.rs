@@ -112,6 +112,19 @@ impl Process {
         }
     }
 
+    /// Sends a signal by name.
+    ///
+    /// # Panics
+    /// When there is no `kill`.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(
+            status.is_ok_and(|status| status.success()),
+            "kill -s {name}"
+        );
+    }
+
     /// SIGKILL, and waits until the process is gone.
     pub fn kill(mut self) {
         let _ = self.child.kill();

@@ -19,6 +19,10 @@ pub(super) const VFS_NAME: &CStr = c"beaver";
 const CHANGE_TOKEN: c_int = 7301;
 /// Takes a [`WaitChange`].
 const WAIT_CHANGE: c_int = 7302;
+/// Takes a token.
+const CLAIM: c_int = 7303;
+/// Takes a token, fills in whether it is claimed.
+const IS_CLAIMED: c_int = 7304;
 
 struct WaitChange {
     seen: u64,
@@ -73,6 +77,11 @@ unsafe fn control(open: &mut OpenFile, opcode: c_int, argument: *mut c_void) -> 
                 let WaitChange { seen, timeout } = *argument.cast::<WaitChange>();
                 open.handle.wait_change(seen, nanoseconds(timeout))?;
             }
+            CLAIM => open.handle.claim(*argument.cast::<u64>())?,
+            IS_CLAIMED => {
+                let (token, claimed) = &mut *argument.cast::<(u64, bool)>();
+                *claimed = open.handle.is_claimed(*token)?;
+            }
             // Also SQLITE_FCNTL_HAS_MOVED, which the host has no word for:
             // SQLite then takes the file to be where it was.
             _ => return Err(Failure::Code(ffi::SQLITE_NOTFOUND)),
@@ -109,10 +118,22 @@ pub(crate) fn wait_change(connection: &Connection, seen: u64, timeout: Duration)
     control_main(connection, WAIT_CHANGE, &mut wait) == ffi::SQLITE_OK
 }
 
+/// Claims `token` for as long as the connection is open; false when the host
+/// can't.
+pub(crate) fn claim(connection: &Connection, mut token: u64) -> bool {
+    control_main(connection, CLAIM, &mut token) == ffi::SQLITE_OK
+}
+
+/// Whether another connection has claimed `token`; none when the host can't tell.
+pub(crate) fn is_claimed(connection: &Connection, token: u64) -> Option<bool> {
+    let mut question = (token, false);
+    (control_main(connection, IS_CLAIMED, &mut question) == ffi::SQLITE_OK).then_some(question.1)
+}
+
 /// Sends `opcode` to the file of the main database.
 fn control_main<T>(connection: &Connection, opcode: c_int, argument: &mut T) -> c_int {
     // SAFETY: the connection is open; `argument` has the type that `opcode`
-    // wants, as both callers are right above.
+    // wants, as the callers right above see to.
     unsafe {
         ffi::sqlite3_file_control(
             connection.handle(),

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::handle::{call, handle};
+use super::locking::lock_methods;
 use super::options::nanoseconds;
-use super::{Database, Entry, LockOptions};
+use super::{Database, Entry};
 use crate::{Error, Instance};
 
 handle! {
@@ -25,6 +26,8 @@ impl Instance {
         Ok(Dict(self.registry().adopt(resource)))
     }
 }
+
+lock_methods!(Dict, beaver_db_dict, dict);
 
 impl Dict {
     /// Sets `key` to the JSON text `value`, replacing what was there. `ttl`: how
@@ -139,64 +142,6 @@ impl Dict {
             .call_items(store, this))?
         .map_err(Error::Db)?;
         Ok(EntryCursor(instance.registry().adopt(cursor)))
-    }
-
-    /// Waits for the lock in FIFO order and takes it.
-    pub async fn acquire(
-        &self,
-        instance: &mut Instance,
-        options: LockOptions,
-    ) -> Result<(), Error> {
-        let this = self.0.on(instance)?;
-        call!(instance, |store, api| api
-            .beaver_db_dict()
-            .dict()
-            .call_acquire(store, this, options.to_wit()))?
-        .map_err(Error::Db)
-    }
-
-    /// Takes the lock if nobody holds it or waits for it; false otherwise.
-    pub async fn try_acquire(
-        &self,
-        instance: &mut Instance,
-        ttl: Option<Duration>,
-    ) -> Result<bool, Error> {
-        let this = self.0.on(instance)?;
-        call!(instance, |store, api| api
-            .beaver_db_dict()
-            .dict()
-            .call_try_acquire(store, this, ttl.map(nanoseconds)))?
-        .map_err(Error::Db)
-    }
-
-    /// Gives the lock back. [`DbError::LockLost`](super::DbError::LockLost) when it was
-    /// lost before; the handle is free again either way.
-    pub async fn release(&self, instance: &mut Instance) -> Result<(), Error> {
-        let this = self.0.on(instance)?;
-        call!(instance, |store, api| api
-            .beaver_db_dict()
-            .dict()
-            .call_release(store, this))?
-        .map_err(Error::Db)
-    }
-
-    /// Lets the lock live `ttl` from now (`None`: the one it was taken with).
-    pub async fn renew(&self, instance: &mut Instance, ttl: Option<Duration>) -> Result<(), Error> {
-        let this = self.0.on(instance)?;
-        call!(instance, |store, api| api
-            .beaver_db_dict()
-            .dict()
-            .call_renew(store, this, ttl.map(nanoseconds)))?
-        .map_err(Error::Db)
-    }
-
-    /// The fencing token of the lock held: larger for every later grant.
-    pub async fn fencing_token(&self, instance: &mut Instance) -> Result<Option<u64>, Error> {
-        let this = self.0.on(instance)?;
-        call!(instance, |store, api| api
-            .beaver_db_dict()
-            .dict()
-            .call_fencing_token(store, this))
     }
 }
 

@@ -1,10 +1,8 @@
 //! A lock by name (`wit/lock.wit`).
 
-use std::time::Duration;
-
+use super::Database;
 use super::handle::{call, handle};
-use super::options::nanoseconds;
-use super::{Database, LockOptions};
+use super::locking::lock_methods;
 use crate::{Error, Instance};
 
 handle! {
@@ -26,65 +24,9 @@ impl Instance {
     }
 }
 
+lock_methods!(Lock, beaver_db_lock, lock);
+
 impl Lock {
-    /// Waits for the lock in FIFO order and takes it.
-    pub async fn acquire(
-        &self,
-        instance: &mut Instance,
-        options: LockOptions,
-    ) -> Result<(), Error> {
-        let this = self.0.on(instance)?;
-        call!(instance, |store, api| api
-            .beaver_db_lock()
-            .lock()
-            .call_acquire(store, this, options.to_wit()))?
-        .map_err(Error::Db)
-    }
-
-    /// Takes the lock if nobody holds it or waits for it; false otherwise.
-    pub async fn try_acquire(
-        &self,
-        instance: &mut Instance,
-        ttl: Option<Duration>,
-    ) -> Result<bool, Error> {
-        let this = self.0.on(instance)?;
-        call!(instance, |store, api| api
-            .beaver_db_lock()
-            .lock()
-            .call_try_acquire(store, this, ttl.map(nanoseconds)))?
-        .map_err(Error::Db)
-    }
-
-    /// Gives the lock back. [`DbError::LockLost`](super::DbError::LockLost) when it was
-    /// lost before; the handle is free again either way.
-    pub async fn release(&self, instance: &mut Instance) -> Result<(), Error> {
-        let this = self.0.on(instance)?;
-        call!(instance, |store, api| api
-            .beaver_db_lock()
-            .lock()
-            .call_release(store, this))?
-        .map_err(Error::Db)
-    }
-
-    /// Lets the lock live `ttl` from now (`None`: the one it was taken with).
-    pub async fn renew(&self, instance: &mut Instance, ttl: Option<Duration>) -> Result<(), Error> {
-        let this = self.0.on(instance)?;
-        call!(instance, |store, api| api
-            .beaver_db_lock()
-            .lock()
-            .call_renew(store, this, ttl.map(nanoseconds)))?
-        .map_err(Error::Db)
-    }
-
-    /// The fencing token of the lock held: larger for every later grant.
-    pub async fn fencing_token(&self, instance: &mut Instance) -> Result<Option<u64>, Error> {
-        let this = self.0.on(instance)?;
-        call!(instance, |store, api| api
-            .beaver_db_lock()
-            .lock()
-            .call_fencing_token(store, this))
-    }
-
     /// Removes the holder and all waiters, whoever they are; returns how many.
     pub async fn clear(&self, instance: &mut Instance) -> Result<u64, Error> {
         let this = self.0.on(instance)?;

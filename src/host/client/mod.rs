@@ -8,6 +8,7 @@ mod database;
 mod dict;
 pub(crate) mod handle;
 mod lock;
+mod locking;
 mod options;
 mod queue;
 mod transaction;

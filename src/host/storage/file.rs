@@ -7,6 +7,7 @@
 //! - Numbers from the guest are checked before the system sees them.
 
 use super::HandleCount;
+use super::claim;
 use super::error::ErrorCode;
 use super::grant::{Grant, retry, shm_name};
 use super::hub::{ChangeWait, HUBS, SharedHub};
@@ -314,6 +315,19 @@ impl OpenFile {
         deleted
     }
 
+    /// Claims `token` until this file is dropped; see the WIT's `claim`.
+    pub fn claim(&self, token: u64) -> Result<(), ErrorCode> {
+        self.main.as_ref().ok_or(ErrorCode::InvalidArgument)?;
+        self.check_writable()?;
+        claim::claim(&*self.fd, token)
+    }
+
+    /// Whether another handle has claimed `token`.
+    pub fn is_claimed(&self, token: u64) -> Result<bool, ErrorCode> {
+        self.main.as_ref().ok_or(ErrorCode::InvalidArgument)?;
+        claim::is_claimed(&*self.fd, token)
+    }
+
     /// A number that differs after every commit by anybody.
     pub fn change_token(&self) -> Result<u64, ErrorCode> {
         self.token_source()
@@ -385,6 +399,9 @@ impl Drop for OpenFile {
         let _ = self.shm_unmap(false);
         // If this fails, the lock goes when the descriptor closes.
         let _ = self.unlock(LockLevel::Unlocked);
+        if self.main.is_some() {
+            let _ = claim::release_all(&*self.fd);
+        }
         if self.delete_on_close {
             self.delete();
         }

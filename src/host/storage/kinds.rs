@@ -68,6 +68,8 @@ pub struct Capabilities {
     pub shared_memory: bool,
     /// `change_token` and `wait_change` work.
     pub wait_change: bool,
+    /// `claim` and `is_claimed` work.
+    pub claims: bool,
 }
 
 /// What one instance may use.

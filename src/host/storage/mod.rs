@@ -16,6 +16,7 @@
 //! - Locks of one mutex order: hub or queue, then a handle's own, then an
 //!   alarm, then the timer. No waker is called under any of them.
 
+mod claim;
 mod error;
 mod fd_limit;
 mod file;
@@ -73,6 +74,7 @@ impl Storage {
         Capabilities {
             shared_memory: self.grant.offers_shared_memory(),
             wait_change: true,
+            claims: !self.grant.is_read_only(),
         }
     }
 
