@@ -119,6 +119,16 @@ print(sorted(sqlite3.connect(sys.argv[1]).execute('SELECT * FROM beaver_manager_
         assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "[('dict:d', 1), ('queue:q', 1)]");
     }
 
+    // Found in review: a table of ours was missed, which reading doesn't need.
+    fn a_file_that_only_python_has_used_opens_read_only(files: &Files) {
+        let Some(mut python) = Process::python(&files.database()) else { return };
+        python.call(json!({"op": "set", "name": "d", "key": "x", "value": 1}));
+        let options = Options { mode: beaver_tests::OpenMode::ReadOnly, ..Options::default() };
+        let store = files.open_with(&options).unwrap();
+        assert_eq!(store.dict("d").unwrap().get("x").unwrap().as_deref(), Some("1"));
+        assert_eq!(store.dict("d").unwrap().set("x", "2", None).unwrap_err(), Error::ReadOnly);
+    }
+
     fn files_of_others_are_refused_and_left_alone(files: &Files) {
         let path = files.database();
         let make = |sql: &str| {

@@ -210,6 +210,50 @@ both! {
         dict.release().unwrap();
     }
 
+    // The same when the next one is a write that took no lock: found in review.
+    fn a_stale_holder_is_fenced_off_by_a_write_without_the_lock(files: &Files) {
+        let store = files.open();
+        let (stale, other) = (store.dict("d").unwrap(), store.dict("d").unwrap());
+        stale.acquire(&wait_for(1).ttl(ms(1))).unwrap();
+        std::thread::sleep(ms(20));
+        other.set("n", "10", None).unwrap();
+        assert!(matches!(stale.set("n", "2", None), Err(Error::LockLost(_))));
+        assert!(matches!(stale.release(), Err(Error::LockLost(_))));
+        assert_eq!(other.get("n").unwrap().as_deref(), Some("10"));
+        // And inside a transaction.
+        stale.acquire(&wait_for(1).ttl(ms(1))).unwrap();
+        std::thread::sleep(ms(20));
+        let transaction = store.begin().unwrap();
+        other.set("n", "11", None).unwrap();
+        transaction.commit().unwrap();
+        assert!(matches!(stale.set("n", "2", None), Err(Error::LockLost(_))));
+    }
+
+    // Found in review: a write that waited for the manager's lock kept the
+    // internal one, which the lock's holder wanted next.
+    fn a_write_that_waits_for_the_lock_is_in_nobodys_way(files: &Files) {
+        drop(files.open());
+        let table = Table::of(files);
+        let holder = files.open().dict("d").unwrap();
+        // A method of Python's is under way.
+        table.change("INSERT INTO beaver_lock_waiters VALUES ('__internal_lock__dict__d', 'pid:1', 1.0, 9e9)");
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let options = Options { lock_wait: s(60), ..Options::default() };
+                files.open_with(&options).unwrap().dict("d").unwrap().set("x", "1", None)
+            });
+            eventually("the writer waits for the method", || table.rows("__internal_lock__dict__d") == 2);
+            holder.acquire(&wait_for(10)).unwrap();
+            table.change("DELETE FROM beaver_lock_waiters WHERE waiter_id = 'pid:1'");
+            eventually("the writer waits for the lock", || table.rows("__lock__dict__d") == 2);
+            assert_eq!(table.rows("__internal_lock__dict__d"), 0);
+            holder.set("x", "0", None).unwrap();
+            holder.release().unwrap();
+            writer.join().unwrap().unwrap();
+        });
+        assert_eq!(holder.get("x").unwrap().as_deref(), Some("1"));
+    }
+
     fn renewing_keeps_the_lock(files: &Files) {
         let store = files.open();
         let (lock, other) = (store.lock("l").unwrap(), store.lock("l").unwrap());

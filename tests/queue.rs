@@ -48,6 +48,18 @@ both! {
         assert_eq!(queue.try_get().unwrap(), None);
     }
 
+    // Found in review: the wait for SQLite's own write lock counted as nothing.
+    fn a_get_times_out_while_somebody_writes_for_long(files: &Files) {
+        let (writer, store) = (files.open(), files.open());
+        let queue = store.queue("jobs").unwrap();
+        let transaction = writer.begin().unwrap();
+        for timeout in [ms(0), ms(50)] {
+            assert_eq!(queue.get(Some(timeout)).unwrap_err(), Error::Timeout);
+            assert_eq!(queue.get_batch(2, Some(timeout)).unwrap_err(), Error::Timeout);
+        }
+        transaction.rollback().unwrap();
+    }
+
     fn a_waiting_get_receives_what_another_puts(files: &Files) {
         // The file exists before two threads open it, which is not what is tried here.
         drop(files.open());

@@ -79,6 +79,19 @@ both! {
         assert_eq!(integrity(&files.database()), "ok");
     }
 
+    // Found in review: what a reader kept in the log was not counted.
+    fn a_checkpoint_counts_what_is_left_in_the_log(files: &Files) {
+        let store = files.open();
+        let dict = store.dict("d").unwrap();
+        dict.set("x", "1", None).unwrap();
+        let mut readers = Process::start(PROGRAM, System::Native, &files.database());
+        readers.call(json!({"op": "read-on"}));
+        dict.set("x", "2", None).unwrap();
+        assert!(store.checkpoint().unwrap() > 0);
+        drop(readers);
+        assert_eq!(store.checkpoint().unwrap(), 0);
+    }
+
     fn increments_of_many_processes_add_up(files: &Files) {
         let store = files.open();
         let dict = store.dict("d").unwrap();

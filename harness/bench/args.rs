@@ -8,8 +8,8 @@ use std::time::Duration;
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask bench [--rounds N] [--seconds S] [--only FILTER] [--quick] [--json FILE]
 
-  --rounds N      how often everything is measured (default 5)
-  --seconds S     how long each side of each measurement runs per round (default 0.3)
+  --rounds N      how often everything is measured (default 7)
+  --seconds S     how long each side of each measurement runs per round (default 0.15)
   --only FILTER   only measurements whose name contains FILTER; may be given again
   --quick         a look: 2 rounds of 0.1 s
   --json FILE     also write every round's figures to FILE
@@ -81,7 +81,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task> {
             other => return Err(other.unexpected().into()),
         }
     }
-    let (usual_rounds, usual_seconds) = if quick { (2, 0.1) } else { (5, 0.3) };
+    let (usual_rounds, usual_seconds) = if quick { (2, 0.1) } else { (7, 0.15) };
     let rounds = rounds.unwrap_or(usual_rounds);
     let seconds = seconds.unwrap_or(usual_seconds);
     if rounds == 0 {
@@ -122,10 +122,10 @@ mod tests {
 
     #[test]
     fn quick_is_a_default_that_others_override() {
-        assert_eq!(settings(&[]).unwrap().rounds, 5);
+        assert_eq!(settings(&[]).unwrap().rounds, 7);
         assert_eq!(settings(&["--quick"]).unwrap().rounds, 2);
-        let given = settings(&["--rounds", "7", "--quick", "--only=GET", "--only", "set"]).unwrap();
-        assert_eq!(given.rounds, 7);
+        let given = settings(&["--rounds", "9", "--quick", "--only=GET", "--only", "set"]).unwrap();
+        assert_eq!(given.rounds, 9);
         assert_eq!(given.time, Duration::from_millis(100));
         assert_eq!(given.only, ["get", "set"]);
     }

@@ -63,21 +63,26 @@ impl Row {
         }))
     }
 
+    /// The same of the typical operation, which meets no checkpoint, no page
+    /// fault and no other process.
+    pub(crate) fn ratio_typical(&self) -> Option<Spread> {
+        self.ratio_less(&self.rounds, 0.0)
+    }
+
     /// The same, if the calls into the component took no time. `call`: what
-    /// one takes, in seconds, in each round.
+    /// one takes.
     pub(crate) fn ratio_without_calls(&self, call: &Row) -> Option<Spread> {
-        let calls = f64::from(self.measurement.calls()?);
-        Spread::of(
-            self.rounds
-                .iter()
-                .zip(&call.rounds)
-                .filter_map(|(round, call)| {
-                    let one = 1.0 / times(COMPONENT(call)?)?.per_second();
-                    let native = 1.0 / times(NATIVE(round)?)?.per_second();
-                    let component = 1.0 / times(COMPONENT(round)?)?.per_second();
-                    Some(native / (component - calls * one).max(1e-9))
-                }),
-        )
+        self.ratio_less(&call.rounds, f64::from(self.measurement.calls()?))
+    }
+
+    /// With `count` times what `less` took off the component's time.
+    fn ratio_less(&self, less: &[Round], count: f64) -> Option<Spread> {
+        let typical = |reply| times(reply).map(|sample| sample.p50_ns as f64);
+        Spread::of(self.rounds.iter().zip(less).filter_map(|(round, less)| {
+            let less = count * typical(COMPONENT(less)?)?;
+            let component = (typical(COMPONENT(round)?)? - less).max(1.0);
+            Some(typical(NATIVE(round)?)? / component)
+        }))
     }
 
     /// Something about one side's samples.
@@ -112,7 +117,7 @@ mod tests {
         Some(Reply::Times(Sample {
             ops: per_second,
             seconds: 1.0,
-            p50_ns: 1,
+            p50_ns: 1_000_000_000 / per_second,
             p99_ns: 2,
             max_ns: 3,
         }))
@@ -152,9 +157,10 @@ mod tests {
     #[test]
     fn calls_are_taken_off_the_component() {
         // 10 ms an operation, 20 ms in the component, of which 4 calls of 1 ms.
-        let row_ = row(Measurement::Transaction, &[(100, 50)]);
+        let transaction = row(Measurement::Transaction, &[(100, 50)]);
         let call = row(Measurement::Call, &[(1_000_000, 1000)]);
-        let ratio = row_.ratio_without_calls(&call).unwrap();
+        let ratio = transaction.ratio_without_calls(&call).unwrap();
+        assert_eq!(transaction.ratio_typical().unwrap().median, 0.5);
         assert!((ratio.median - 10.0 / 16.0).abs() < 1e-9);
         assert!(call.ratio_without_calls(&call).is_none());
     }

@@ -14,11 +14,19 @@ pub(crate) fn facts(directory: &Path) -> String {
         }
     };
     add("", processor());
-    add("Linux ", first_words("/proc/sys/kernel/osrelease", 1));
+    add("Linux ", first_word("/proc/sys/kernel/osrelease"));
     add("", file_system(directory));
     add("SQLite ", Some(beaver_core::rusqlite::version().to_owned()));
-    add("load ", first_words("/proc/loadavg", 1));
+    add("load ", first_word("/proc/loadavg"));
     facts.join(" · ")
+}
+
+/// A warning when others keep the machine busy.
+pub(crate) fn warning() -> Option<String> {
+    let load = first_word("/proc/loadavg")?;
+    let cores = available_parallelism().map_or(1, usize::from);
+    let busy = load.parse::<f64>().ok()? > 0.5 * cores as f64;
+    busy.then(|| format!("The machine was busy at the start (load {load}): the spreads tell how much of this to believe."))
 }
 
 fn processor() -> Option<String> {
@@ -27,10 +35,9 @@ fn processor() -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-fn first_words(path: &str, count: usize) -> Option<String> {
+fn first_word(path: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
-    let words: Vec<&str> = text.split_whitespace().take(count).collect();
-    (!words.is_empty()).then(|| words.join(" "))
+    text.split_whitespace().next().map(str::to_owned)
 }
 
 fn file_system(directory: &Path) -> Option<String> {

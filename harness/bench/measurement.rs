@@ -98,6 +98,15 @@ impl Measurement {
         }
     }
 
+    /// How many times longer than others it is measured: turns that workers
+    /// take are long.
+    pub(crate) fn times_longer(self) -> u32 {
+        match self {
+            Self::Contended { .. } => 2,
+            _ => 1,
+        }
+    }
+
     /// Whether the Python package can do it through its public methods.
     pub(crate) fn python(self) -> bool {
         matches!(

@@ -5,6 +5,13 @@ use crate::measurement::Measurement;
 use crate::run::Results;
 use std::fmt::Write as _;
 
+const LEGEND: &str = "
+Ratios are native / component, 1.00 is as good as native: the median of the rounds, and the least
+and the most. Of operations \"ratio\" compares the typical (p50) time; \"w/o calls\" the same less
+the calls into the component, each at the price of an empty one; \"by rate\" all operations, those
+that met a checkpoint or another process among them.
+";
+
 /// What is told of a run, below the line with the machine's facts.
 pub(crate) fn render(results: &Results) -> String {
     let mut text = String::new();
@@ -33,11 +40,7 @@ pub(crate) fn render(results: &Results) -> String {
     sizes.push(row("host, compiling", time(compile.as_nanos() as f64)));
     sizes.push(row("host, from the cache", time(load.as_nanos() as f64)));
     section(&mut text, &sizes);
-    text.push_str(
-        "\nRatios are native time / component time (or bytes): 1.00 is as good as native; medians \
-         over the rounds.\n\"w/o calls\" takes the calls into the component off its time, at the \
-         price of an empty one.\n",
-    );
+    text.push_str(LEGEND);
     for note in &results.notes {
         let _ = writeln!(text, "{note}");
     }
@@ -61,6 +64,8 @@ fn operations(rows: &[&Row], call: Option<&Row>) -> Vec<Vec<String>> {
         "ratio",
         "min–max",
         "w/o calls",
+        "by rate",
+        "min–max",
         "native/s",
         "p50",
         "p99",
@@ -73,9 +78,10 @@ fn operations(rows: &[&Row], call: Option<&Row>) -> Vec<Vec<String>> {
     ])];
     for row in rows {
         let mut line = vec![row.measurement.title().to_owned()];
-        line.extend(ratio(row.ratio()));
+        line.extend(ratio(row.ratio_typical()));
         let without = call.and_then(|call| row.ratio_without_calls(call));
-        line.push(without.map_or_else(String::new, |ratio| format!("{:.2}", ratio.median)));
+        line.push(figure(without, two_digits));
+        line.extend(ratio(row.ratio()));
         for side in [NATIVE, COMPONENT, PYTHON] {
             line.push(figure(row.of(side, |sample| sample.per_second()), rate));
             line.push(figure(row.of(side, |sample| sample.p50_ns as f64), time));
@@ -131,7 +137,7 @@ fn ratio(ratio: Option<Spread>) -> [String; 2] {
     match ratio {
         None => [String::new(), String::new()],
         Some(ratio) => [
-            format!("{:.2}", ratio.median),
+            two_digits(ratio.median),
             format!("{:.2}–{:.2}", ratio.min, ratio.max),
         ],
     }
@@ -168,6 +174,10 @@ fn section(text: &mut String, cells: &[Vec<String>]) {
 
 fn strings<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).to_vec()
+}
+
+fn two_digits(ratio: f64) -> String {
+    format!("{ratio:.2}")
 }
 
 fn rate(per_second: f64) -> String {

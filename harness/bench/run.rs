@@ -47,7 +47,7 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         cache: work.path().join("cache"),
         work: work.path().to_owned(),
         python: python_interpreter(),
-        notes: Vec::new(),
+        notes: machine::warning().into_iter().collect(),
     };
     if bench.python.is_none() {
         bench.notes.push(
@@ -209,14 +209,15 @@ impl Bench {
 
     fn measure(&mut self, sides: &mut Sides, what: Measurement, turn: usize) -> Result<Round> {
         let mut round = Round::default();
+        let time = self.time * what.times_longer();
         // Another one begins each time: a processor that slows down or a disk
         // that is busy now doesn't always meet the same side.
         for at in 0..3 {
             match (turn + at) % 3 {
-                0 if what.native() => round.native = Some(sides.native.ask(what, self.time)?),
-                1 => round.component = Some(sides.component.ask(what, self.time)?),
+                0 if what.native() => round.native = Some(sides.native.ask(what, time)?),
+                1 => round.component = Some(sides.component.ask(what, time)?),
                 2 if what.python() && !sides.python.is_empty() => {
-                    match self.measure_python(&mut sides.python, what) {
+                    match measure_python(&mut sides.python, what, time) {
                         Ok(reply) => round.python = Some(reply),
                         Err(error) => {
                             self.give_up_python(&error);
@@ -230,32 +231,33 @@ impl Bench {
         Ok(round)
     }
 
-    fn measure_python(&self, children: &mut [Child], what: Measurement) -> Result<Reply> {
-        let count = match what {
-            Measurement::Contended { workers } => workers.min(children.len()),
-            _ => 1,
-        };
-        let children = &mut children[..count];
-        for child in children.iter_mut() {
-            child.order(what, self.time)?;
-        }
-        let mut all: Option<Sample> = None;
-        for child in children {
-            let Reply::Times(one) = child.hear()? else {
-                bail!("Python measured something else");
-            };
-            all = Some(match all {
-                None => one,
-                Some(before) => together(&before, &one),
-            });
-        }
-        all.map(Reply::Times).context("there is no Python process")
-    }
-
     fn give_up_python(&mut self, error: &anyhow::Error) {
         self.python = None;
         self.notes.push(format!("Python: {error:#}"));
     }
+}
+
+/// What contends has as many processes as workers.
+fn measure_python(children: &mut [Child], what: Measurement, time: Duration) -> Result<Reply> {
+    let count = match what {
+        Measurement::Contended { workers } => workers.min(children.len()),
+        _ => 1,
+    };
+    let children = &mut children[..count];
+    for child in children.iter_mut() {
+        child.order(what, time)?;
+    }
+    let mut all: Option<Sample> = None;
+    for child in children {
+        let Reply::Times(one) = child.hear()? else {
+            bail!("Python measured something else");
+        };
+        all = Some(match all {
+            None => one,
+            Some(before) => together(&before, &one),
+        });
+    }
+    all.map(Reply::Times).context("there is no Python process")
 }
 
 /// Two processes' operations in the same time. Quantiles can't be joined; the

@@ -12,6 +12,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long a child may take to open the file, compiling the component included.
@@ -39,6 +40,8 @@ struct Member {
     /// None once it was closed.
     orders: Option<ChildStdin>,
     complaints: Arc<Mutex<VecDeque<String>>>,
+    /// Hears the complaints until the child's standard error is closed.
+    listener: Option<JoinHandle<()>>,
     ready: bool,
 }
 
@@ -96,6 +99,7 @@ impl Crew {
             orders: child.stdin.take(),
             child,
             complaints: Arc::clone(&complaints),
+            listener: None,
             ready: false,
         });
         let out = out.context("a child without standard output")?;
@@ -109,7 +113,7 @@ impl Crew {
             }
             let _ = sender.send((member, Incoming::End));
         });
-        std::thread::spawn(move || {
+        let listener = std::thread::spawn(move || {
             for line in BufReader::new(err).lines().map_while(Result::ok) {
                 let mut lines = complaints.lock().unwrap_or_else(PoisonError::into_inner);
                 lines.push_back(line);
@@ -118,6 +122,7 @@ impl Crew {
                 }
             }
         });
+        self.members[member].listener = Some(listener);
         Ok(())
     }
 
@@ -329,7 +334,14 @@ impl Drop for Crew {
 }
 
 impl Member {
+    /// What a child that has ended said last.
     fn complaints(&self) -> String {
+        // Its words may still be in the pipe. A grandchild could keep that open.
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while self.listener.as_ref().is_some_and(|l| !l.is_finished()) && Instant::now() < deadline
+        {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let lines = self
             .complaints
             .lock()

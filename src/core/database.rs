@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::lock::Lock;
 use crate::options::{Durability, Journal, JournalChoice, OpenMode, Options};
 use crate::queue::Queue;
-use crate::runtime::{Runtime, SystemRuntime};
+use crate::runtime::{POLL_INTERVAL, Runtime, SystemRuntime};
 use crate::schema::{self, Found};
 use crate::transaction::Transaction;
 use crate::waiter_id::WaiterIds;
@@ -108,7 +108,7 @@ impl Database {
             other => other,
         })?;
         let journal =
-            set_journal(&connection, options.journal, read_only).map_err(|error| match error {
+            set_journal(&connection, options, &*runtime).map_err(|error| match error {
                 Error::Failed { ref message, .. } if message.contains("unable to open") => {
                     runtime.explain_cannot_open(path)
                 }
@@ -133,7 +133,7 @@ impl Database {
                     return Err(error);
                 }
             }
-        } else if found != Found::Complete {
+        } else if found == Found::Empty {
             return Err(Error::UnsupportedFormat(
                 "the file has no BeaverDB tables yet, and it was opened read-only".into(),
             ));
@@ -182,7 +182,8 @@ impl Database {
     /// log; 0 with a rollback journal. Doesn't wait for readers or writers.
     ///
     /// # Errors
-    /// [`Error::InTransaction`], and what writing may report.
+    /// [`Error::InTransaction`]; [`Error::Busy`] while somebody else
+    /// checkpoints; and what writing may report.
     pub fn checkpoint(&self) -> Result<u64> {
         if self.inner.in_transaction.get() {
             return Err(Error::InTransaction);
@@ -192,12 +193,15 @@ impl Database {
             self.inner
                 .connection
                 .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
-                    Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+                    Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
                 });
         self.set_busy_timeout(self.inner.options.busy_timeout)?;
-        // Without WAL SQLite answers -1, -1.
-        let (log, copied) = result?;
-        Ok(u64::try_from(log.max(0) - copied.max(0)).unwrap_or(0))
+        match result? {
+            (0, _) => Ok(0),
+            // Somebody else is at it, and SQLite didn't look further.
+            (_, ..0) => Err(Error::Busy),
+            (_, frames) => Ok(frames.cast_unsigned()),
+        }
     }
 
     /// A handle for the dictionary `name`.
@@ -271,7 +275,13 @@ fn clamp_busy(timeout: Duration) -> Duration {
     timeout.min(Duration::from_millis(i32::MAX as u64))
 }
 
-fn set_journal(connection: &Connection, choice: JournalChoice, read_only: bool) -> Result<Journal> {
+/// Asks for the journal. SQLite's busy timeout doesn't cover the change of mode,
+/// which fails while others open the same new file.
+fn set_journal(
+    connection: &Connection,
+    options: &Options,
+    runtime: &dyn Runtime,
+) -> Result<Journal> {
     let ask = |sql: &str| -> Result<Journal> {
         let mode: String = connection.query_row(sql, [], |row| row.get(0))?;
         Ok(if mode.eq_ignore_ascii_case("wal") {
@@ -280,22 +290,38 @@ fn set_journal(connection: &Connection, choice: JournalChoice, read_only: bool) 
             Journal::Rollback
         })
     };
-    if read_only {
+    let ask_until = |sql: &str, patience: Duration| {
+        let start = runtime.monotonic();
+        loop {
+            match ask(sql) {
+                Err(Error::Busy) if runtime.monotonic().saturating_sub(start) < patience => {
+                    runtime.sleep(POLL_INTERVAL);
+                }
+                other => return other,
+            }
+        }
+    };
+    if options.mode == OpenMode::ReadOnly {
         return ask("PRAGMA journal_mode");
     }
-    match choice {
-        JournalChoice::Automatic => match ask("PRAGMA journal_mode=WAL") {
-            // Somebody uses the file with its rollback journal: so do we.
-            Err(Error::Busy | Error::ReadOnly) => ask("PRAGMA journal_mode"),
-            other => other,
-        },
-        JournalChoice::Wal => match ask("PRAGMA journal_mode=WAL")? {
+    match options.journal {
+        JournalChoice::Automatic => {
+            let patience = options.busy_timeout.min(Duration::from_secs(1));
+            match ask_until("PRAGMA journal_mode=WAL", patience) {
+                // Somebody uses the file with its rollback journal: so do we.
+                Err(Error::Busy | Error::ReadOnly) => ask("PRAGMA journal_mode"),
+                other => other,
+            }
+        }
+        JournalChoice::Wal => match ask_until("PRAGMA journal_mode=WAL", options.busy_timeout)? {
             Journal::Wal => Ok(Journal::Wal),
             Journal::Rollback => Err(Error::WalUnsupported),
         },
-        JournalChoice::Rollback => match ask("PRAGMA journal_mode=DELETE")? {
-            Journal::Rollback => Ok(Journal::Rollback),
-            Journal::Wal => Err(Error::Busy),
-        },
+        JournalChoice::Rollback => {
+            match ask_until("PRAGMA journal_mode=DELETE", options.busy_timeout)? {
+                Journal::Rollback => Ok(Journal::Rollback),
+                Journal::Wal => Err(Error::Busy),
+            }
+        }
     }
 }

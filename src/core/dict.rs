@@ -225,6 +225,7 @@ impl Dict {
             lease: lease.as_ref(),
             interference: Interference::Possible,
             wait: self.database.inner.options.lock_wait,
+            write_limit: None,
         };
         self.database.write(&request, write)
     }

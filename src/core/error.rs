@@ -98,15 +98,17 @@ impl Error {
         }
     }
 
-    /// The error of a `COMMIT`: an I/O error there may come after the commit
-    /// record reached the log, so whoever opens the file next may see it.
+    /// The error of a `COMMIT`. Whatever fails there may fail after the commit
+    /// record was written, so whoever opens the file next may see it. Only
+    /// `SQLITE_BUSY` comes before it, and `SQLITE_FULL`, which our VFS as well as
+    /// SQLite's own gives for a write alone: then the record isn't whole.
     pub(crate) fn at_commit(error: rusqlite::Error) -> Self {
         match Self::from(error) {
-            Self::Failed { message, .. } => Self::Failed {
-                message,
+            before @ (Self::Busy | Self::Full) => before,
+            other => Self::Failed {
+                message: format!("at commit: {other}"),
                 outcome: Outcome::Unknown,
             },
-            other => other,
         }
     }
 }

@@ -13,8 +13,8 @@ pub(crate) trait Sealed {
 #[expect(private_bounds, reason = "sealed: a guard needs the owner inside")]
 pub trait Lockable: Sealed {}
 
-/// Holds the lock of a manager until dropped. Operations through it, or through
-/// the manager itself, verify that the lock is still held.
+/// Holds the lock of a manager until dropped. Writes through it, or through
+/// the manager itself, verify that the lock is still held; reads don't.
 #[derive(Debug)]
 #[must_use = "the lock is given back when the guard is dropped"]
 pub struct Guard<'a, M: Lockable> {

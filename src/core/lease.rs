@@ -14,6 +14,7 @@
 
 use crate::database::Database;
 use crate::error::{Error, Result};
+use crate::runtime::POLL_INTERVAL;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ const ADOPTED_SKEW_MAX_S: f64 = 120.0;
 
 /// What a bounded wait may take beyond its time to get SQLite's write lock: a
 /// lock that is merely busy with somebody's commit is not a reason to give up early.
-const WRITE_GRACE: Duration = Duration::from_millis(100);
+pub(crate) const WRITE_GRACE: Duration = Duration::from_millis(100);
 
 /// A lock that was granted, as its holder knows it. Whether it is still held
 /// is for the table to say.
@@ -139,7 +140,19 @@ impl Database {
         let write_limit = || remaining().map(|remaining| remaining.max(WRITE_GRACE));
         let waiter_id = self.inner.waiter_ids.next();
 
-        let transaction = self.begin_write(write_limit()).map_err(busy_is_timeout)?;
+        // The place of a single write matters to Python's methods, which wait
+        // no longer than a second for it: it isn't to outlive its purpose.
+        let place_ttl = || match (fencing, remaining()) {
+            (Fencing::Without, Some(left)) => WAITER_TTL.min(left + Duration::from_secs(1)),
+            _ => WAITER_TTL,
+        };
+
+        let transaction = self
+            .begin_write(write_limit())
+            .map_err(|error| match error {
+                Error::Busy if remaining().is_some_and(|left| left.is_zero()) => Error::Timeout,
+                other => other,
+            })?;
         if let Some(lease) = self.grant_if_free(lock_name, &waiter_id, ttl, fencing)? {
             transaction.commit()?;
             return Ok(lease);
@@ -147,7 +160,7 @@ impl Database {
         if timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(Error::Timeout);
         }
-        let skew_s = self.enqueue(lock_name, &waiter_id)?;
+        let skew_s = self.enqueue(lock_name, &waiter_id, place_ttl())?;
         transaction.commit()?;
 
         let mut place = Place {
@@ -160,39 +173,50 @@ impl Database {
         loop {
             // Taken before the look, so that a commit after the look ends the wait.
             let seen = runtime.change_token(&self.inner.connection);
-            let head = self.look(lock_name, &waiter_id)?;
-            let remaining_now = remaining();
-            let expired = remaining_now.is_some_and(|remaining| remaining.is_zero());
-            let mine = head.ahead == 0 || head.expires_in.is_zero() || head.is_gone;
-            let renew = runtime.monotonic() >= renew_at;
-            if mine || expired || renew {
-                match self.begin_write(write_limit()) {
-                    Ok(transaction) => {
-                        if let Some(lease) =
-                            self.promote(lock_name, &waiter_id, ttl, fencing, skew_s)?
-                        {
-                            transaction.commit()?;
-                            place.left = true;
-                            return Ok(lease);
-                        }
-                        if expired {
-                            Lease::delete_row(&self.inner.connection, lock_name, &waiter_id)?;
-                            transaction.commit()?;
-                            place.left = true;
-                            return Err(Error::Timeout);
-                        }
-                        transaction.commit()?;
-                        renew_at = runtime.monotonic() + RENEW_EVERY;
+            let expired = remaining().is_some_and(|left| left.is_zero());
+            let head = self.look(lock_name, &waiter_id);
+            let turn = match &head {
+                Ok(head) => head.ahead == 0 || head.expires_in.is_zero() || head.is_gone,
+                Err(Error::Busy) => false,
+                Err(Error::WaitCleared) if expired => return Err(Error::Timeout),
+                Err(error) => return Err(error.clone()),
+            };
+            if turn || expired || runtime.monotonic() >= renew_at {
+                let place_s = skew_s + place_ttl().as_secs_f64();
+                let step = self.begin_write(write_limit()).and_then(|transaction| {
+                    let lease = self.promote(lock_name, &waiter_id, ttl, fencing, place_s)?;
+                    if lease.is_none() && expired {
+                        Lease::delete_row(&self.inner.connection, lock_name, &waiter_id)?;
                     }
+                    transaction.commit()?;
+                    Ok(lease)
+                });
+                match step {
+                    Ok(Some(lease)) => {
+                        place.left = true;
+                        return Ok(lease);
+                    }
+                    Ok(None) if expired => {
+                        place.left = true;
+                        return Err(Error::Timeout);
+                    }
+                    Ok(None) => renew_at = runtime.monotonic() + RENEW_EVERY,
+                    Err(Error::Busy | Error::WaitCleared) if expired => return Err(Error::Timeout),
                     // A long writer is in the way; the place in line is kept.
-                    Err(Error::Busy) if expired => return Err(Error::Timeout),
-                    Err(Error::Busy) => {}
+                    Err(Error::Busy) => {
+                        runtime.sleep(POLL_INTERVAL);
+                        continue;
+                    }
                     Err(error) => return Err(error),
                 }
-                if mine {
+                if turn {
                     continue;
                 }
             }
+            let Ok(head) = head else {
+                runtime.sleep(POLL_INTERVAL);
+                continue;
+            };
             let until_renewal = renew_at.saturating_sub(runtime.monotonic());
             let wait = remaining().map_or(until_renewal, |left| left.min(until_renewal));
             let mut wait = wait.min(head.expires_in);
@@ -266,11 +290,35 @@ impl Database {
         self.inner.runtime.is_gone(&self.inner.connection, claim)
     }
 
+    /// Deletes what has expired, except `me` and waiters that are known to live:
+    /// they could not renew while somebody wrote for long.
+    fn delete_expired(&self, lock_name: &str, now: f64, me: &str) -> Result<()> {
+        let connection = &self.inner.connection;
+        let mut statement = connection.prepare_cached(
+            "SELECT CAST(waiter_id AS TEXT), requested_at = ?3 FROM beaver_lock_waiters
+             WHERE lock_name = ?1 AND expires_at <= ?2",
+        )?;
+        let mut rows = statement.query(params![lock_name, now, GRANTED_AT])?;
+        let mut dead = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (waiter_id, granted): (String, bool) = (row.get(0)?, row.get(1)?);
+            let claim = self.inner.waiter_ids.claim_of_other(&waiter_id);
+            let lives = !granted && claim.is_some_and(|claim| !self.is_gone(claim));
+            if waiter_id != me && !lives {
+                dead.push(waiter_id);
+            }
+        }
+        for waiter_id in dead {
+            Lease::delete_row(connection, lock_name, &waiter_id)?;
+        }
+        Ok(())
+    }
+
     /// Deletes the rows at the head whose owners are known to be gone, and all
     /// that have expired, except `me`.
     fn delete_dead(&self, lock_name: &str, now: f64, me: &str) -> Result<()> {
         let connection = &self.inner.connection;
-        delete_expired(connection, lock_name, now, me)?;
+        self.delete_expired(lock_name, now, me)?;
         loop {
             let head: Option<String> = connection
                 .prepare_cached(
@@ -296,7 +344,7 @@ impl Database {
 
     /// Joins the line at its end. Returns by how much the last in line's clock
     /// is ahead of ours.
-    fn enqueue(&self, lock_name: &str, waiter_id: &str) -> Result<f64> {
+    fn enqueue(&self, lock_name: &str, waiter_id: &str, place_ttl: Duration) -> Result<f64> {
         let connection = &self.inner.connection;
         let now = self.inner.runtime.unix_seconds();
         let last: Option<f64> = connection
@@ -320,7 +368,7 @@ impl Database {
                 lock_name,
                 waiter_id,
                 requested_at,
-                now + skew_s + WAITER_TTL.as_secs_f64()
+                now + skew_s + place_ttl.as_secs_f64()
             ])?;
         Ok(skew_s)
     }
@@ -332,7 +380,7 @@ impl Database {
         waiter_id: &str,
         ttl: Duration,
         fencing: Fencing,
-        skew_s: f64,
+        place_s: f64,
     ) -> Result<Option<Lease>> {
         let connection = &self.inner.connection;
         let now = self.inner.runtime.unix_seconds();
@@ -346,7 +394,7 @@ impl Database {
             .optional()?;
         let (requested_at, expires_in) = match head {
             Some(true) => (Some(GRANTED_AT), ttl.as_secs_f64()),
-            _ => (None, skew_s + WAITER_TTL.as_secs_f64()),
+            _ => (None, place_s),
         };
         let updated = connection
             .prepare_cached(
@@ -403,27 +451,34 @@ impl Database {
             "SELECT head.expires_at,
                     (SELECT count(*) FROM beaver_lock_waiters
                       WHERE lock_name = ?1 AND requested_at < me.requested_at),
-                    head.waiter_id
+                    head.waiter_id, head.requested_at = ?3
              FROM beaver_lock_waiters AS me,
-                  (SELECT waiter_id, expires_at FROM beaver_lock_waiters
+                  (SELECT waiter_id, expires_at, requested_at FROM beaver_lock_waiters
                     WHERE lock_name = ?1 ORDER BY requested_at LIMIT 1) AS head
              WHERE me.lock_name = ?1 AND me.waiter_id = ?2",
         )?;
-        let mut rows = statement.query([lock_name, waiter_id])?;
+        let mut rows = statement.query(params![lock_name, waiter_id, GRANTED_AT])?;
         let Some(row) = rows.next()? else {
             return Err(Error::WaitCleared);
         };
-        let expires_in = (row.get::<_, f64>(0)? - now).max(0.0);
+        let mut expires_in = (row.get::<_, f64>(0)? - now).max(0.0);
         let ahead: u32 = row.get(1)?;
         // For those far behind, the nearest look after the head.
         let claim = match row.get_ref(2)?.as_str() {
-            Ok(head) if (1..=NEAR).contains(&ahead) => self.inner.waiter_ids.claim_of_other(head),
+            Ok(head) if ahead > 0 && (ahead <= NEAR || expires_in == 0.0) => {
+                self.inner.waiter_ids.claim_of_other(head)
+            }
             _ => None,
         };
+        let is_gone = claim.is_some_and(|claim| self.is_gone(claim));
+        if claim.is_some() && !is_gone && !row.get::<_, bool>(3)? {
+            // A waiter that lives, however late it is with its renewal.
+            expires_in = f64::INFINITY;
+        }
         Ok(Head {
             ahead,
             can_be_gone: claim.is_some(),
-            is_gone: claim.is_some_and(|claim| self.is_gone(claim)),
+            is_gone,
             expires_in: Duration::try_from_secs_f64(expires_in).unwrap_or(Duration::MAX),
         })
     }
@@ -451,22 +506,5 @@ impl Drop for Place<'_> {
         if !self.left {
             self.database.abandon(self.lock_name, self.waiter_id);
         }
-    }
-}
-
-fn delete_expired(connection: &Connection, lock_name: &str, now: f64, me: &str) -> Result<()> {
-    connection
-        .prepare_cached(
-            "DELETE FROM beaver_lock_waiters
-             WHERE lock_name = ?1 AND expires_at <= ?2 AND waiter_id <> ?3",
-        )?
-        .execute(params![lock_name, now, me])?;
-    Ok(())
-}
-
-fn busy_is_timeout(error: Error) -> Error {
-    match error {
-        Error::Busy => Error::Timeout,
-        other => other,
     }
 }

@@ -8,6 +8,7 @@ use crate::cursor::{check_max, pages_iterator, read_page};
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::json::python_text;
+use crate::lease::WRITE_GRACE;
 use crate::manager::{Kind, Manager};
 use crate::owner::{Owner, lock_methods};
 use crate::write::{Effect, Interference, Request};
@@ -17,6 +18,9 @@ use std::time::Duration;
 
 /// The largest batch.
 pub const MAX_BATCH: u32 = 65_536;
+
+/// How soon a waiting `get` looks again at a lock that was held.
+const LOCKED_LOOK: Duration = Duration::from_millis(250);
 
 /// A handle for a queue: one lock owner. Dropping it gives its lock back.
 ///
@@ -71,7 +75,7 @@ impl Queue {
         }
         let data = python_text(data)?;
         let wait = self.database.inner.options.lock_wait;
-        self.write(Interference::None, wait, |connection| {
+        self.write(Interference::None, wait, None, |connection| {
             let last: Option<f64> = connection
                 .prepare_cached(
                     "SELECT max(timestamp) FROM beaver_priority_queues
@@ -97,7 +101,9 @@ impl Queue {
     /// [`Error::Timeout`]: nothing was taken. [`Error::InTransaction`] when it
     /// would have to wait inside a transaction. Otherwise as [`Queue::put`].
     pub fn get(&self, timeout: Option<Duration>) -> Result<Item> {
-        self.wait_for(timeout, 1, |wait| self.take_one(wait))
+        self.wait_for(timeout, 1, |wait, write_limit| {
+            self.take_one(wait, Some(write_limit))
+        })
     }
 
     /// Takes the first item; none when the queue is empty.
@@ -105,7 +111,7 @@ impl Queue {
     /// # Errors
     /// As [`Queue::put`].
     pub fn try_get(&self) -> Result<Option<Item>> {
-        self.take_one(self.database.inner.options.lock_wait)
+        self.take_one(self.database.inner.options.lock_wait, None)
     }
 
     /// Takes the first `count` items at once, in order, waiting up to
@@ -120,17 +126,22 @@ impl Queue {
                 "a batch has 1 to {MAX_BATCH} items"
             )));
         }
-        self.wait_for(timeout, count, |wait| {
-            self.write(Interference::Possible, wait, |connection| {
-                let rows = self.first(connection, count)?;
-                if rows.len() < count as usize {
-                    return Ok(Effect::Unchanged(None));
-                }
-                rows.into_iter()
-                    .map(|(rowid, item)| remove(connection, rowid).map(|()| item))
-                    .collect::<Result<_>>()
-                    .map(|items| Effect::Changed(Some(items)))
-            })
+        self.wait_for(timeout, count, |wait, write_limit| {
+            self.write(
+                Interference::Possible,
+                wait,
+                Some(write_limit),
+                |connection| {
+                    let rows = self.first(connection, count)?;
+                    if rows.len() < count as usize {
+                        return Ok(Effect::Unchanged(None));
+                    }
+                    rows.into_iter()
+                        .map(|(rowid, item)| remove(connection, rowid).map(|()| item))
+                        .collect::<Result<_>>()
+                        .map(|items| Effect::Changed(Some(items)))
+                },
+            )
         })
     }
 
@@ -173,7 +184,7 @@ impl Queue {
     /// As [`Queue::put`].
     pub fn clear(&self) -> Result<u64> {
         let wait = self.database.inner.options.lock_wait;
-        self.write(Interference::Possible, wait, |connection| {
+        self.write(Interference::Possible, wait, None, |connection| {
             let deleted = connection
                 .prepare_cached("DELETE FROM beaver_priority_queues WHERE queue_name = ?1")?
                 .execute([&self.manager.name])? as u64;
@@ -203,6 +214,7 @@ impl Queue {
         &self,
         interference: Interference,
         wait: Duration,
+        write_limit: Option<Duration>,
         write: impl FnMut(&Connection) -> Result<Effect<T>>,
     ) -> Result<T> {
         let lease = self.owner.lease();
@@ -211,20 +223,24 @@ impl Queue {
             lease: lease.as_ref(),
             interference,
             wait,
+            write_limit,
         };
         self.database.write(&request, write)
     }
 
-    fn take_one(&self, wait: Duration) -> Result<Option<Item>> {
-        self.write(Interference::Possible, wait, |connection| {
-            match self.first(connection, 1)?.pop() {
+    fn take_one(&self, wait: Duration, write_limit: Option<Duration>) -> Result<Option<Item>> {
+        self.write(
+            Interference::Possible,
+            wait,
+            write_limit,
+            |connection| match self.first(connection, 1)?.pop() {
                 None => Ok(Effect::Unchanged(None)),
                 Some((rowid, item)) => {
                     remove(connection, rowid)?;
                     Ok(Effect::Changed(Some(item)))
                 }
-            }
-        })
+            },
+        )
     }
 
     /// Repeats `take` until it takes something or the time is up.
@@ -232,7 +248,7 @@ impl Queue {
         &self,
         timeout: Option<Duration>,
         count: u32,
-        take: impl Fn(Duration) -> Result<Option<T>>,
+        take: impl Fn(Duration, Duration) -> Result<Option<T>>,
     ) -> Result<T> {
         let inner = &*self.database.inner;
         let deadline = timeout.and_then(|timeout| inner.runtime.monotonic().checked_add(timeout));
@@ -247,12 +263,16 @@ impl Queue {
             let seen = inner.runtime.change_token(&inner.connection);
             // After the first try a read tells whether another, which takes the
             // write lock, is worth while.
+            let mut longest = Duration::MAX;
             if std::mem::take(&mut first) || self.has(count)? {
-                match take(remaining().min(inner.options.lock_wait)) {
+                let (left, in_transaction) = (remaining(), inner.in_transaction.get());
+                match take(left.min(inner.options.lock_wait), left.max(WRITE_GRACE)) {
                     Ok(Some(taken)) => return Ok(taken),
                     Ok(None) => {}
-                    // The lock's holder may put or take: what counts is our own time.
-                    Err(Error::Locked(_)) if !inner.in_transaction.get() => {}
+                    // The lock's holder may put or take, the writer will end: what
+                    // counts is our own time. No commit tells of a lock that expires.
+                    Err(Error::Locked(_)) if !in_transaction => longest = LOCKED_LOOK,
+                    Err(Error::Busy) if remaining().is_zero() => return Err(Error::Timeout),
                     Err(error) => return Err(error),
                 }
             }
@@ -262,9 +282,8 @@ impl Queue {
             if inner.in_transaction.get() {
                 return Err(Error::InTransaction);
             }
-            inner
-                .runtime
-                .wait_change(&inner.connection, seen, remaining());
+            let wait = remaining().min(longest);
+            inner.runtime.wait_change(&inner.connection, seen, wait);
         }
     }
 

@@ -48,6 +48,8 @@ pub(crate) struct Request<'a> {
     pub(crate) interference: Interference,
     /// How long to wait for locks.
     pub(crate) wait: Duration,
+    /// How long to wait for SQLite's write lock; none: `Options::busy_timeout`.
+    pub(crate) write_limit: Option<Duration>,
 }
 
 /// An open write transaction; rolls back unless committed.
@@ -129,6 +131,7 @@ impl Database {
     /// Runs a read, in the open transaction if there is one.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         self.check_transaction()?;
+        self.set_busy_timeout(self.inner.options.busy_timeout)?;
         read(&self.inner.connection)
     }
 
@@ -162,11 +165,12 @@ impl Database {
         };
         let deadline = self.inner.runtime.monotonic().saturating_add(request.wait);
         loop {
-            let transaction = self.begin_write(None)?;
+            let transaction = self.begin_write(request.write_limit)?;
             let lease = request.lease.or(public.lease.as_ref());
             let blocked_by = match self.gate(request, lease, internal.lease.as_ref()) {
                 Err(Error::LockLost(_)) if request.lease.is_none() => {
                     // The lock of this one write outlived its time: start over.
+                    drop(transaction);
                     public.lease = None;
                     &request.manager.lock_name
                 }
@@ -187,13 +191,21 @@ impl Database {
                     internal.lease = None;
                     return Ok(value);
                 }
-                Ok(Gate::Public) => &request.manager.lock_name,
+                Ok(Gate::Public) => {
+                    // Whoever holds the manager's lock takes the internal one
+                    // next: keeping it while waiting would block them both.
+                    drop(transaction);
+                    if let Some(lease) = internal.lease.take() {
+                        self.abandon(&lease.lock_name, &lease.waiter_id);
+                    }
+                    &request.manager.lock_name
+                }
                 Ok(Gate::Internal) => {
+                    drop(transaction);
                     internal.lease = None;
                     &request.manager.internal_lock_name
                 }
             };
-            drop(transaction);
             let remaining = deadline.saturating_sub(self.inner.runtime.monotonic());
             let lease = self
                 .acquire_lease(blocked_by, Some(remaining), TEMPORARY_TTL, Fencing::Without)
@@ -262,7 +274,9 @@ impl Database {
                (SELECT waiter_id FROM beaver_lock_waiters
                  WHERE lock_name = ?2 AND expires_at > ?3 ORDER BY requested_at LIMIT 1),
                EXISTS (SELECT 1 FROM beaver_lock_waiters
-                 WHERE lock_name = ?1 AND requested_at = ?4 AND waiter_id = ?5)",
+                 WHERE lock_name = ?1 AND requested_at = ?4 AND waiter_id = ?5),
+               EXISTS (SELECT 1 FROM beaver_lock_waiters
+                 WHERE lock_name = ?1 AND requested_at = ?4)",
         )?;
         let mut rows = statement.query(params![
             manager.lock_name,
@@ -283,11 +297,22 @@ impl Database {
         } else if taken && self.inner.options.guard_mode == GuardMode::Mandatory {
             return Ok(Gate::Public);
         }
+        let stale: bool = row.get(3)?;
         if request.interference == Interference::Possible
             && under_way.is_some()
             && under_way != internal.map(|lease| lease.waiter_id.as_str())
         {
             return Ok(Gate::Internal);
+        }
+        if lease.is_none() && stale && self.inner.options.guard_mode == GuardMode::Mandatory {
+            // A holder past its time: this write goes before whatever it still
+            // means to write, so it is fenced off as by the next holder.
+            self.inner
+                .connection
+                .prepare_cached(
+                    "DELETE FROM beaver_lock_waiters WHERE lock_name = ?1 AND requested_at = ?2",
+                )?
+                .execute(params![manager.lock_name, GRANTED_AT])?;
         }
         Ok(Gate::Open)
     }

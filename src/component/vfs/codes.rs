@@ -89,13 +89,13 @@ pub(super) fn result_code(operation: Operation, error: ErrorCode) -> c_int {
 
         // https://sqlite.org/rescode.html#full: "a write could not complete
         // because the disk is full". File handles run out like a disk does.
+        // Not so a sync or the wal-index, which can fail after a commit record
+        // was written: core takes this code for a sure sign that it wasn't.
         (
             Operation::OpenDatabase
             | Operation::OpenJournal
             | Operation::Write
-            | Operation::Truncate
-            | Operation::Sync
-            | Operation::ShmMap,
+            | Operation::Truncate,
             ErrorCode::Full | ErrorCode::TooManyFiles,
         ) => ffi::SQLITE_FULL,
 

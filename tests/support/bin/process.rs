@@ -33,6 +33,7 @@ fn main() -> Result<()> {
         locks: Vec::new(),
         dicts: Vec::new(),
         transaction: None,
+        readers: Vec::new(),
     };
     answer(&json!({"ok": "open"}))?;
     for line in std::io::stdin().lock().lines() {
@@ -58,6 +59,7 @@ struct Child {
     locks: Vec<(String, Lock)>,
     dicts: Vec<(String, Dict)>,
     transaction: Option<Transaction>,
+    readers: Vec<rusqlite::Connection>,
 }
 
 impl Child {
@@ -166,6 +168,13 @@ impl Child {
                         }
                     });
                 }
+                Ok(Value::Null)
+            }
+            // Opens a read transaction that ends with the process.
+            "read-on" => {
+                let connection = rusqlite::Connection::open(&self.path)?;
+                connection.execute_batch("BEGIN; SELECT count(*) FROM beaver_dicts")?;
+                self.readers.push(connection);
                 Ok(Value::Null)
             }
             // A whole number out of the file, or a change to it, with nothing of ours between.
