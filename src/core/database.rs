@@ -11,7 +11,7 @@ use crate::schema::{self, Found};
 use crate::transaction::Transaction;
 use crate::waiter_id::WaiterIds;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -77,9 +77,9 @@ impl Database {
                 "a database name must not be empty or contain NUL".into(),
             ));
         }
-        let explain = |error: rusqlite::Error| match error.sqlite_error_code() {
-            Some(ErrorCode::CannotOpen) => runtime.explain_cannot_open(path),
-            _ => Error::from(error),
+        let explain = |error: Error| match error {
+            Error::AccessDenied => runtime.explain_cannot_open(path),
+            other => other,
         };
         let access = match options.mode {
             OpenMode::Create => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
@@ -87,8 +87,8 @@ impl Database {
             OpenMode::ReadOnly => OpenFlags::SQLITE_OPEN_READ_ONLY,
         };
         let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection =
-            Connection::open_with_flags(&*plain_name(path), flags).map_err(explain)?;
+        let mut connection = Connection::open_with_flags(&*plain_name(path), flags)
+            .map_err(|error| explain(error.into()))?;
         // Without it SQLite compiles a statement anew whenever a bound value
         // that its planner has looked at changes: half the time of a write.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
@@ -99,21 +99,10 @@ impl Database {
                 Durability::Normal => "PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY",
                 Durability::Full => "PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY",
             })
-            .map_err(explain)?;
+            .map_err(|error| explain(error.into()))?;
         let read_only = options.mode == OpenMode::ReadOnly;
-        let mut found = schema::inspect(&connection).map_err(|error| match error {
-            Error::Failed { ref message, .. } if message.contains("unable to open") => {
-                runtime.explain_cannot_open(path)
-            }
-            other => other,
-        })?;
-        let journal =
-            set_journal(&connection, options, &*runtime).map_err(|error| match error {
-                Error::Failed { ref message, .. } if message.contains("unable to open") => {
-                    runtime.explain_cannot_open(path)
-                }
-                other => other,
-            })?;
+        let mut found = schema::inspect(&connection).map_err(explain)?;
+        let journal = set_journal(&connection, options, &*runtime).map_err(explain)?;
         if found != Found::Complete && !read_only {
             connection.execute_batch("BEGIN IMMEDIATE")?;
             let made = schema::inspect(&connection).and_then(|now| {

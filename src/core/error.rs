@@ -128,7 +128,7 @@ impl From<rusqlite::Error> for Error {
                         Self::UnsupportedFormat("the file is not a SQLite database".into())
                     }
                     ErrorCode::OutOfMemory => Self::OutOfMemory,
-                    ErrorCode::PermissionDenied => Self::AccessDenied,
+                    ErrorCode::PermissionDenied | ErrorCode::CannotOpen => Self::AccessDenied,
                     _ if failure.extended_code == ffi::SQLITE_IOERR_NOMEM => Self::OutOfMemory,
                     _ => Self::Failed {
                         message: format!("{text} (SQLite code {})", failure.extended_code),

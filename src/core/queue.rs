@@ -259,12 +259,14 @@ impl Queue {
         };
         let mut first = true;
         loop {
-            // Taken before the look, so that a commit after the look ends the wait.
-            let seen = inner.runtime.change_token(&inner.connection);
-            // After the first try a read tells whether another, which takes the
-            // write lock, is worth while.
+            // The first try needs no token: mostly it takes something. After it
+            // a token is taken before each look, so that a commit after the
+            // look ends the wait, and a read tells whether another try, which
+            // takes the write lock, is worth while.
+            let trying = std::mem::take(&mut first);
+            let seen = (!trying).then(|| inner.runtime.change_token(&inner.connection));
             let mut longest = Duration::MAX;
-            if std::mem::take(&mut first) || self.has(count)? {
+            if trying || self.has(count)? {
                 let (left, in_transaction) = (remaining(), inner.in_transaction.get());
                 match take(left.min(inner.options.lock_wait), left.max(WRITE_GRACE)) {
                     Ok(Some(taken)) => return Ok(taken),
@@ -282,8 +284,10 @@ impl Queue {
             if inner.in_transaction.get() {
                 return Err(Error::InTransaction);
             }
-            let wait = remaining().min(longest);
-            inner.runtime.wait_change(&inner.connection, seen, wait);
+            if let Some(seen) = seen {
+                let wait = remaining().min(longest);
+                inner.runtime.wait_change(&inner.connection, seen, wait);
+            }
         }
     }
 
