@@ -1,13 +1,11 @@
 //! Opening a database, and the state that everything opened from it shares.
 
 use crate::checkpoint::Checkpoints;
-use crate::dict::Dict;
 use crate::error::{Error, Result};
-use crate::lock::Lock;
+use crate::manager::Kind;
 use crate::options::{Durability, Journal, JournalChoice, OpenMode, Options};
-use crate::queue::Queue;
 use crate::runtime::{POLL_INTERVAL, Runtime, SystemRuntime};
-use crate::schema::{self, Found};
+use crate::schema::{self, Found, Groups};
 use crate::transaction::Transaction;
 use crate::waiter_id::WaiterIds;
 use rusqlite::config::DbConfig;
@@ -40,6 +38,8 @@ pub(crate) struct Inner {
     /// What SQLite's busy timeout is set to now.
     busy_timeout: Cell<Duration>,
     pub(crate) checkpoints: Checkpoints,
+    /// The managers whose tables are known to be there. Tables are never dropped.
+    groups: Cell<Groups>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -52,7 +52,7 @@ impl std::fmt::Debug for Inner {
 }
 
 /// Statements kept compiled per connection; more than there are.
-const STATEMENT_CACHE: usize = 64;
+const STATEMENT_CACHE: usize = 256;
 
 impl Database {
     /// Opens `path` with the operating system's clocks.
@@ -103,11 +103,12 @@ impl Database {
         let read_only = options.mode == OpenMode::ReadOnly;
         let mut found = schema::inspect(&connection).map_err(explain)?;
         let journal = set_journal(&connection, options, &*runtime).map_err(explain)?;
-        if found != Found::Complete && !read_only {
+        let complete = |found: &Found| matches!(found, Found::Complete(_));
+        if !complete(&found) && !read_only {
             connection.execute_batch("BEGIN IMMEDIATE")?;
             let made = schema::inspect(&connection).and_then(|now| {
                 found = now;
-                if found == Found::Complete {
+                if complete(&found) {
                     Ok(())
                 } else {
                     schema::create(&connection, &found)
@@ -127,6 +128,10 @@ impl Database {
                 "the file has no BeaverDB tables yet, and it was opened read-only".into(),
             ));
         }
+        let groups = match found {
+            Found::Complete(groups) => groups,
+            Found::Empty | Found::Partial => Groups::default(),
+        };
         let checkpoints = Checkpoints::of(&mut connection)?;
         let waiter_ids = WaiterIds::of(&connection, &*runtime);
         Ok(Self {
@@ -140,6 +145,7 @@ impl Database {
                 orphans: RefCell::default(),
                 busy_timeout: Cell::new(options.busy_timeout),
                 checkpoints,
+                groups: Cell::new(groups),
             }),
         })
     }
@@ -193,29 +199,38 @@ impl Database {
         }
     }
 
-    /// A handle for the dictionary `name`.
+    /// Sees to it that the file has the tables of `kind`; every handle's first step.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a bad name, [`Error::UnsupportedFormat`]
-    /// when the Python package keeps it encrypted.
-    pub fn dict(&self, name: &str) -> Result<Dict> {
-        Dict::open(self, name)
-    }
-
-    /// A handle for the queue `name`.
-    ///
-    /// # Errors
-    /// [`Error::InvalidArgument`] for a bad name.
-    pub fn queue(&self, name: &str) -> Result<Queue> {
-        Queue::open(self, name)
-    }
-
-    /// A handle for the lock `name`.
-    ///
-    /// # Errors
-    /// [`Error::InvalidArgument`] for a bad name.
-    pub fn lock(&self, name: &str) -> Result<Lock> {
-        Lock::open(self, name)
+    /// [`Error::UnsupportedFormat`] when they are missing in a file opened
+    /// read-only, and what writing may report.
+    pub(crate) fn require(&self, kind: Kind) -> Result<()> {
+        let inner = &*self.inner;
+        if inner.groups.get().contains(kind) {
+            return Ok(());
+        }
+        // Somebody else may have made them since the last look. What an open
+        // transaction made goes with it if it is rolled back: not to be kept in mind.
+        if let Found::Complete(groups) = self.read(schema::inspect)? {
+            if !inner.in_transaction.get() {
+                inner.groups.set(groups);
+            }
+            if groups.contains(kind) {
+                return Ok(());
+            }
+        }
+        if inner.options.mode == OpenMode::ReadOnly {
+            return Err(Error::UnsupportedFormat(format!(
+                "the file has no table for a {} yet, and it was opened read-only",
+                kind.as_str()
+            )));
+        }
+        if inner.in_transaction.get() {
+            return schema::create_group(&inner.connection, kind);
+        }
+        let transaction = self.begin_write(None)?;
+        schema::create_group(&inner.connection, kind)?;
+        transaction.commit()
     }
 
     /// Starts a transaction; blocks for the write lock up to

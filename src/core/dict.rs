@@ -6,6 +6,7 @@
 use crate::cursor::{check_max, pages_iterator, read_page};
 use crate::database::Database;
 use crate::error::{Error, Result};
+use crate::events::{Event, Payload};
 use crate::json::python_text;
 use crate::manager::{Kind, Manager, check_key};
 use crate::owner::{Owner, check_ttl, lock_methods};
@@ -36,8 +37,19 @@ pub struct Entry {
     pub value: String,
 }
 
+impl Database {
+    /// A handle for the dictionary `name`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a bad name, [`Error::UnsupportedFormat`]
+    /// when the Python package keeps it encrypted.
+    pub fn dict(&self, name: &str) -> Result<Dict> {
+        Dict::open(self, name)
+    }
+}
+
 impl Dict {
-    pub(crate) fn open(database: &Database, name: &str) -> Result<Self> {
+    fn open(database: &Database, name: &str) -> Result<Self> {
         let manager = Rc::new(Manager::new(Kind::Dict, name)?);
         let encrypted: bool = database.read(|connection| {
             Ok(connection
@@ -75,7 +87,7 @@ impl Dict {
         check_key(key)?;
         let ttl = check_ttl(ttl)?;
         let value = python_text(value)?;
-        self.write(|connection| {
+        self.write(Event::new("set", Payload::Key(key)), |connection| {
             let expires_at = ttl.map(|ttl| self.now() + ttl.as_secs_f64());
             // Not INSERT OR REPLACE: that gives the row a new rowid and
             // rewrites the index, a third of the time of a write.
@@ -133,7 +145,7 @@ impl Dict {
     /// As [`Dict::set`].
     pub fn pop(&self, key: &str) -> Result<Option<String>> {
         check_key(key)?;
-        self.write(|connection| {
+        self.write(Event::new("del", Payload::Key(key)), |connection| {
             let value = self.select(connection, key)?;
             let deleted = connection
                 .prepare_cached("DELETE FROM beaver_dicts WHERE dict_name = ?1 AND key = ?2")?
@@ -163,7 +175,7 @@ impl Dict {
     /// # Errors
     /// As [`Dict::set`].
     pub fn clear(&self) -> Result<u64> {
-        self.write(|connection| {
+        self.write(Event::new("clear", Payload::Nothing), |connection| {
             let live = self.count(connection)?;
             let deleted = connection
                 .prepare_cached("DELETE FROM beaver_dicts WHERE dict_name = ?1")?
@@ -222,12 +234,17 @@ impl Dict {
         self.database.inner.runtime.unix_seconds()
     }
 
-    fn write<T>(&self, write: impl FnMut(&Connection) -> Result<Effect<T>>) -> Result<T> {
+    fn write<T>(
+        &self,
+        event: Event<'_>,
+        write: impl FnMut(&Connection) -> Result<Effect<T>>,
+    ) -> Result<T> {
         let lease = self.owner.lease();
         let request = Request {
             manager: &self.manager,
             lease: lease.as_ref(),
             interference: Interference::Possible,
+            event: Some(event),
             wait: self.database.inner.options.lock_wait,
             write_limit: None,
         };

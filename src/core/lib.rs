@@ -39,6 +39,7 @@ mod cursor;
 mod database;
 mod dict;
 mod error;
+mod events;
 mod guard;
 mod json;
 mod lease;

@@ -15,8 +15,18 @@ pub struct Lock {
 
 lock_methods!(Lock);
 
+impl Database {
+    /// A handle for the lock `name`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a bad name.
+    pub fn lock(&self, name: &str) -> Result<Lock> {
+        Lock::open(self, name)
+    }
+}
+
 impl Lock {
-    pub(crate) fn open(database: &Database, name: &str) -> Result<Self> {
+    fn open(database: &Database, name: &str) -> Result<Self> {
         check_name(name)?;
         Ok(Self {
             database: database.clone(),

@@ -14,14 +14,25 @@ pub const MAX_VALUE_BYTES: usize = 64 * 1024 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Dict,
+    List,
     Queue,
+    Collection,
+    Blob,
+    Log,
+    Channel,
 }
 
 impl Kind {
-    fn as_str(self) -> &'static str {
+    /// The reference's word for it, part of lock names and event topics.
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Dict => "dict",
+            Self::List => "list",
             Self::Queue => "queue",
+            Self::Collection => "collection",
+            Self::Blob => "blob",
+            Self::Log => "log",
+            Self::Channel => "channel",
         }
     }
 }

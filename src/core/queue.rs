@@ -7,6 +7,7 @@
 use crate::cursor::{check_max, pages_iterator, read_page};
 use crate::database::Database;
 use crate::error::{Error, Result};
+use crate::events::{Event, Payload};
 use crate::json::python_text;
 use crate::lease::WRITE_GRACE;
 use crate::manager::{Kind, Manager};
@@ -47,8 +48,18 @@ pub struct Item {
     pub data: String,
 }
 
+impl Database {
+    /// A handle for the queue `name`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a bad name.
+    pub fn queue(&self, name: &str) -> Result<Queue> {
+        Queue::open(self, name)
+    }
+}
+
 impl Queue {
-    pub(crate) fn open(database: &Database, name: &str) -> Result<Self> {
+    fn open(database: &Database, name: &str) -> Result<Self> {
         let manager = Rc::new(Manager::new(Kind::Queue, name)?);
         Ok(Self {
             owner: Owner::new(database, &manager.lock_name),
@@ -75,7 +86,7 @@ impl Queue {
         }
         let data = python_text(data)?;
         let wait = self.database.inner.options.lock_wait;
-        self.write(Interference::None, wait, None, |connection| {
+        self.write("put", Interference::None, wait, None, |connection| {
             let last: Option<f64> = connection
                 .prepare_cached(
                     "SELECT max(timestamp) FROM beaver_priority_queues
@@ -128,6 +139,7 @@ impl Queue {
         }
         self.wait_for(timeout, count, |wait, write_limit| {
             self.write(
+                "get",
                 Interference::Possible,
                 wait,
                 Some(write_limit),
@@ -184,7 +196,7 @@ impl Queue {
     /// As [`Queue::put`].
     pub fn clear(&self) -> Result<u64> {
         let wait = self.database.inner.options.lock_wait;
-        self.write(Interference::Possible, wait, None, |connection| {
+        self.write("clear", Interference::Possible, wait, None, |connection| {
             let deleted = connection
                 .prepare_cached("DELETE FROM beaver_priority_queues WHERE queue_name = ?1")?
                 .execute([&self.manager.name])? as u64;
@@ -212,6 +224,7 @@ impl Queue {
 
     fn write<T>(
         &self,
+        event: &'static str,
         interference: Interference,
         wait: Duration,
         write_limit: Option<Duration>,
@@ -222,6 +235,7 @@ impl Queue {
             manager: &self.manager,
             lease: lease.as_ref(),
             interference,
+            event: Some(Event::new(event, Payload::Nothing)),
             wait,
             write_limit,
         };
@@ -230,6 +244,7 @@ impl Queue {
 
     fn take_one(&self, wait: Duration, write_limit: Option<Duration>) -> Result<Option<Item>> {
         self.write(
+            "get",
             Interference::Possible,
             wait,
             write_limit,

@@ -2,10 +2,13 @@
 //!
 //! What must stay true: column names, types, keys and index names are the
 //! reference's, because its `CREATE … IF NOT EXISTS` runs on files made here
-//! and finds them. Tables of managers we don't have yet are left to whoever
-//! needs them first. A file that isn't BeaverDB 1.x is never written to.
+//! and finds them. The tables that everything needs are made when a file is
+//! opened, those of a manager when its first handle is: SQLite reads the whole
+//! schema at each open, a third of what opening costs. A file that isn't
+//! BeaverDB 1.x is never written to.
 
 use crate::error::{Error, Result};
+use crate::manager::Kind;
 use rusqlite::Connection;
 
 /// The version that files made here name, in the reference's own place for it:
@@ -15,7 +18,8 @@ pub(crate) const FORMAT_VERSION: &str = "1.3.0";
 /// Ours; the reference doesn't know it and doesn't mind.
 const FENCING_TABLE: &str = "beaver_lock_fencing";
 
-const TABLES: [&str; 5] = [
+/// What is there from the start.
+const BASE: [&str; 5] = [
     "beaver_dicts",
     "beaver_priority_queues",
     "beaver_lock_waiters",
@@ -23,7 +27,7 @@ const TABLES: [&str; 5] = [
     FENCING_TABLE,
 ];
 
-const CREATE: &str = "
+const CREATE_BASE: &str = "
 CREATE TABLE IF NOT EXISTS beaver_dicts (
     dict_name TEXT NOT NULL,
     key TEXT NOT NULL,
@@ -58,13 +62,147 @@ CREATE TABLE IF NOT EXISTS beaver_lock_fencing (
 ) WITHOUT ROWID;
 ";
 
+/// The tables of one kind of manager beyond [`BASE`].
+struct Group {
+    kind: Kind,
+    tables: &'static [&'static str],
+    create: &'static str,
+}
+
+const GROUPS: [Group; 5] = [
+    Group {
+        kind: Kind::List,
+        tables: &["beaver_lists"],
+        create: "
+CREATE TABLE IF NOT EXISTS beaver_lists (
+    list_name TEXT NOT NULL,
+    item_order REAL NOT NULL,
+    item_value TEXT NOT NULL,
+    PRIMARY KEY (list_name, item_order)
+);
+",
+    },
+    Group {
+        kind: Kind::Blob,
+        tables: &["beaver_blobs"],
+        create: "
+CREATE TABLE IF NOT EXISTS beaver_blobs (
+    store_name TEXT NOT NULL,
+    key TEXT NOT NULL,
+    data BLOB NOT NULL,
+    metadata TEXT,
+    PRIMARY KEY (store_name, key)
+);
+",
+    },
+    Group {
+        kind: Kind::Log,
+        tables: &["beaver_logs"],
+        create: "
+CREATE TABLE IF NOT EXISTS beaver_logs (
+    log_name TEXT NOT NULL,
+    timestamp REAL NOT NULL,
+    data TEXT NOT NULL,
+    PRIMARY KEY (log_name, timestamp)
+);
+CREATE INDEX IF NOT EXISTS idx_logs_timestamp ON beaver_logs (log_name, timestamp);
+",
+    },
+    Group {
+        kind: Kind::Channel,
+        tables: &["beaver_pubsub_log"],
+        create: "
+CREATE TABLE IF NOT EXISTS beaver_pubsub_log (
+    timestamp REAL PRIMARY KEY,
+    channel_name TEXT NOT NULL,
+    message_payload TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS idx_pubsub_channel_timestamp
+    ON beaver_pubsub_log (channel_name, timestamp);
+",
+    },
+    Group {
+        kind: Kind::Collection,
+        tables: &[
+            "beaver_collections",
+            "beaver_fts_index",
+            "beaver_trigrams",
+            "beaver_edges",
+            "beaver_vector_change_log",
+            "beaver_collection_versions",
+        ],
+        create: "
+CREATE TABLE IF NOT EXISTS beaver_collections (
+    collection TEXT NOT NULL,
+    item_id TEXT NOT NULL,
+    item_vector BLOB,
+    metadata TEXT,
+    PRIMARY KEY (collection, item_id)
+);
+CREATE VIRTUAL TABLE IF NOT EXISTS beaver_fts_index USING fts5(
+    collection,
+    item_id,
+    field_path,
+    field_content,
+    tokenize = 'porter'
+);
+CREATE TABLE IF NOT EXISTS beaver_trigrams (
+    collection TEXT NOT NULL,
+    item_id TEXT NOT NULL,
+    field_path TEXT NOT NULL,
+    trigram TEXT NOT NULL,
+    PRIMARY KEY (collection, field_path, trigram, item_id)
+);
+CREATE INDEX IF NOT EXISTS idx_trigram_lookup
+    ON beaver_trigrams (collection, trigram, field_path);
+CREATE TABLE IF NOT EXISTS beaver_edges (
+    collection TEXT NOT NULL,
+    source_item_id TEXT NOT NULL,
+    target_item_id TEXT NOT NULL,
+    label TEXT NOT NULL,
+    metadata TEXT,
+    PRIMARY KEY (collection, source_item_id, target_item_id, label)
+);
+CREATE TABLE IF NOT EXISTS beaver_vector_change_log (
+    log_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    collection_name TEXT NOT NULL,
+    item_id TEXT NOT NULL,
+    operation_type INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS idx_vcl_lookup
+    ON beaver_vector_change_log (collection_name, log_id);
+CREATE TABLE IF NOT EXISTS beaver_collection_versions (
+    collection_name TEXT PRIMARY KEY,
+    base_version INTEGER NOT NULL DEFAULT 0
+);
+",
+    },
+];
+
+/// The managers whose tables a file is known to have, one bit for each of [`GROUPS`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Groups(u8);
+
+impl Groups {
+    /// Whether the tables of `kind` are there.
+    pub(crate) fn contains(self, kind: Kind) -> bool {
+        Self::bit(kind).is_none_or(|bit| self.0 & bit != 0)
+    }
+
+    /// None for what needs only [`BASE`].
+    fn bit(kind: Kind) -> Option<u8> {
+        let place = GROUPS.iter().position(|group| group.kind == kind)?;
+        Some(1 << place)
+    }
+}
+
 /// What a file's tables say about it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// No table at all.
     Empty,
-    /// Everything that is needed.
-    Complete,
+    /// Everything that is needed from the start, and these managers' tables.
+    Complete(Groups),
     /// A BeaverDB 1.x file without some of our tables.
     Partial,
 }
@@ -74,7 +212,8 @@ pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
     let mut statement = connection
         .prepare_cached("SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')")?;
     let mut rows = statement.query([])?;
-    let (mut any, mut ours, mut second_generation) = (false, 0, false);
+    let (mut any, mut base, mut second_generation) = (false, 0, false);
+    let mut of_group = [0; GROUPS.len()];
     while let Some(row) = rows.next()? {
         let name = row.get_ref(0)?.as_str().unwrap_or_default();
         // SQLite's own tables (sqlite_stat1, sqlite_sequence) say nothing.
@@ -82,13 +221,20 @@ pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
             continue;
         }
         any = true;
-        ours += usize::from(TABLES.contains(&name));
+        base += usize::from(BASE.contains(&name));
+        for (group, count) in GROUPS.iter().zip(&mut of_group) {
+            *count += usize::from(group.tables.contains(&name));
+        }
         second_generation |= name.starts_with("__beaver_");
     }
-    let file_of_the_reference = ours > 0;
+    let mut groups = Groups::default();
+    for (place, (group, count)) in GROUPS.iter().zip(of_group).enumerate() {
+        groups.0 |= u8::from(count == group.tables.len()) << place;
+    }
+    let file_of_the_reference = base > 0 || groups != Groups::default();
     match () {
         () if !any => Ok(Found::Empty),
-        () if ours == TABLES.len() => Ok(Found::Complete),
+        () if base == BASE.len() => Ok(Found::Complete(groups)),
         () if file_of_the_reference => Ok(Found::Partial),
         () if second_generation => Err(Error::UnsupportedFormat(
             "the file was made by BeaverDB 2.x, whose tables differ; this package uses 1.x files".into(),
@@ -99,16 +245,24 @@ pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
     }
 }
 
-/// Makes what is missing. Call inside a write transaction, after `inspect`
-/// there: another process may have been first.
+/// Makes what is missing of the tables that everything needs. Call inside a
+/// write transaction, after `inspect` there: another process may have been first.
 pub(crate) fn create(connection: &Connection, found: &Found) -> Result<()> {
-    connection.execute_batch(CREATE)?;
+    connection.execute_batch(CREATE_BASE)?;
     if *found == Found::Empty {
         connection.execute(
             "INSERT OR IGNORE INTO beaver_dicts (dict_name, key, value, expires_at)
              VALUES ('__metadata__', 'version', ?1, NULL)",
             [format!("\"{FORMAT_VERSION}\"")],
         )?;
+    }
+    Ok(())
+}
+
+/// Makes what is missing of the tables of `kind`. Call inside a write transaction.
+pub(crate) fn create_group(connection: &Connection, kind: Kind) -> Result<()> {
+    for group in GROUPS.iter().filter(|group| group.kind == kind) {
+        connection.execute_batch(group.create)?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@
 
 use crate::database::Database;
 use crate::error::{Error, Result};
+use crate::events::{self, Event};
 use crate::lease::{Fencing, GRANTED_AT, Lease};
 use crate::manager::Manager;
 use crate::options::GuardMode;
@@ -46,6 +47,8 @@ pub(crate) struct Request<'a> {
     pub(crate) manager: &'a Manager,
     pub(crate) lease: Option<&'a Lease>,
     pub(crate) interference: Interference,
+    /// What to tell listeners when something changed.
+    pub(crate) event: Option<Event<'a>>,
     /// How long to wait for locks.
     pub(crate) wait: Duration,
     /// How long to wait for SQLite's write lock; none: `Options::busy_timeout`.
@@ -181,7 +184,7 @@ impl Database {
                         Effect::Unchanged(value) => (value, false),
                     };
                     if changed {
-                        touch(connection, &request.manager.cache_namespace)?;
+                        tell(connection, request)?;
                     }
                     let held = public.delete_row(connection)? | internal.delete_row(connection)?;
                     if changed || held {
@@ -239,9 +242,7 @@ impl Database {
             .prepare_cached("SAVEPOINT beaver_write")?
             .execute([])?;
         let result = write(connection).and_then(|effect| match effect {
-            Effect::Changed(value) => {
-                touch(connection, &request.manager.cache_namespace).map(|()| value)
-            }
+            Effect::Changed(value) => tell(connection, request).map(|()| value),
             Effect::Unchanged(value) => Ok(value),
         });
         if !connection.is_autocommit() {
@@ -347,6 +348,15 @@ impl Drop for Temporary<'_> {
         if let Some(lease) = self.lease.take() {
             self.database.abandon(&lease.lock_name, &lease.waiter_id);
         }
+    }
+}
+
+/// Tells whoever wants to know that the manager changed.
+fn tell(connection: &Connection, request: &Request<'_>) -> Result<()> {
+    touch(connection, &request.manager.cache_namespace)?;
+    match request.event {
+        Some(event) => events::emit(connection, request.manager, event),
+        None => Ok(()),
     }
 }
 

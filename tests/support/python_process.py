@@ -1,9 +1,42 @@
 """The real beaver-db as a test process: JSON lines on stdio (see process.rs)."""
 
+import base64
+import datetime
+import itertools
 import json
 import sys
 
 import beaver
+
+
+def decode(value):
+    """What JSON can't carry: {"$bytes": base64}, {"$time": unix}, {"$slice": [a, b]}, {"$document": {...}}."""
+    if isinstance(value, list):
+        return [decode(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    match next(iter(value.items()), None):
+        case ("$bytes", text):
+            return base64.b64decode(text)
+        case ("$time", seconds):
+            return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+        case ("$slice", [start, stop]):
+            return slice(start, stop)
+        case ("$document", fields):
+            return beaver.Document(**fields)
+    return {key: decode(item) for key, item in value.items()}
+
+
+def encode(value):
+    if isinstance(value, bytes):
+        return {"$bytes": base64.b64encode(value).decode()}
+    if hasattr(value, "model_dump"):
+        return {"$document": value.model_dump()}
+    if isinstance(value, dict):
+        return {key: encode(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [encode(item) for item in value]
+    return value
 
 
 def main() -> None:
@@ -52,6 +85,15 @@ def main() -> None:
                 )
             case "release":
                 manager(request["kind"], name).release()
+            case "call":
+                # Any method of any manager: {"kind": "list", "name": "l", "method": "push", "args": [1]}.
+                method = getattr(manager(request["kind"], name), request["method"])
+                result = method(*decode(request.get("args", [])), **decode(request.get("kwargs", {})))
+                if hasattr(result, "__next__"):
+                    result = list(itertools.islice(result, request.get("limit", 1_000_000)))
+                return encode(result)
+            case "names":
+                return getattr(db, request["property"])
             case "dumps":
                 return json.dumps(json.loads(request["text"]))
             case "version":
