@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
 
-use beaver_host::client::{DbError, Journal, OpenOptions};
+use beaver_host::client::{DbError, IfExists, Journal, OpenOptions};
 use beaver_host::{Error, Grant};
 use beaver_tests::{Files, System, component_host};
 use std::path::Path;
@@ -190,5 +190,41 @@ fn a_host_that_cannot_map_gets_a_rollback_journal() {
             matches!(error, Error::Db(DbError::WalUnsupported)),
             "{error:?}"
         );
+    });
+}
+
+#[test]
+fn a_backup_goes_where_the_grant_allows() {
+    let files = Files::new(System::Component);
+    let rollback = OpenOptions {
+        journal: Some(Journal::Rollback),
+        ..OpenOptions::default()
+    };
+    let back_up = async |grant: Grant, name: &str| {
+        let mut instance = component_host().instantiate(grant).await?;
+        let db = instance.open("app.db", &rollback).await?;
+        db.backup(&mut instance, name, IfExists::Replace).await
+    };
+    let directory = || Grant::directory(files.directory()).unwrap();
+    run(async {
+        back_up(directory(), "copy.db").await.unwrap();
+        let before = names(files.directory());
+        for name in ["../x.db", "sub/x.db", "/tmp/x.db", "file:x.db"] {
+            refused(
+                back_up(directory(), name).await.map(drop),
+                files.directory(),
+            );
+        }
+        let only = Grant::file(files.database()).unwrap();
+        let error = back_up(only, "other.db").await.unwrap_err();
+        assert!(
+            matches!(error, Error::Db(DbError::AccessDenied)),
+            "{error:?}"
+        );
+        for name in ["other.db", "copy.db"] {
+            let error = back_up(directory().read_only(), name).await.unwrap_err();
+            assert!(matches!(error, Error::Db(DbError::ReadOnly)), "{error:?}");
+        }
+        assert_eq!(names(files.directory()), before);
     });
 }

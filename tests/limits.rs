@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
 
-use beaver_host::client::{DbError, LockOptions, OpenOptions};
+use beaver_host::client::{DbError, IfExists, LockOptions, OpenMode, OpenOptions};
 use beaver_host::{Error, Grant, Host, Instance};
 use beaver_tests::{Files, System, ms, s};
 use std::path::Path;
@@ -395,5 +395,112 @@ fn dropping_an_instance_frees_the_locks_of_its_managers() {
             assert!(next.try_acquire(&mut other, None).await.unwrap());
             next.release(&mut other).await.unwrap();
         }
+    });
+}
+
+/// Stores `count` values of 100 kB.
+async fn fill(instance: &mut Instance, count: u32) {
+    let db = instance
+        .open("app.db", &OpenOptions::default())
+        .await
+        .unwrap();
+    let dict = instance.dict(&db, "d").await.unwrap();
+    let value = format!("\"{}\"", "x".repeat(100_000));
+    for n in 0..count {
+        dict.set(instance, &n.to_string(), &value, None)
+            .await
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_backup_that_finds_no_room_is_no_database_and_replaces_nothing() {
+    let files = files();
+    let host = |limit| {
+        Host::builder()
+            .max_instances(2)
+            .max_file_bytes(limit)
+            .build()
+            .unwrap()
+    };
+    let existing = OpenOptions {
+        mode: Some(OpenMode::Existing),
+        ..OpenOptions::default()
+    };
+    let roomy = host(64 << 20);
+    run(async {
+        let mut instance = start(&roomy, &files).await;
+        let db = instance
+            .open("app.db", &OpenOptions::default())
+            .await
+            .unwrap();
+        db.backup(&mut instance, "old.db", IfExists::Fail)
+            .await
+            .unwrap();
+        fill(&mut instance, 60).await;
+        instance.close().await.unwrap();
+        let old = std::fs::read(files.directory().join("old.db")).unwrap();
+
+        let narrow = host(4 << 20);
+        let mut instance = start(&narrow, &files).await;
+        let db = instance.open("app.db", &existing).await.unwrap();
+        for (name, if_exists) in [("old.db", IfExists::Replace), ("new.db", IfExists::Fail)] {
+            let error = db.backup(&mut instance, name, if_exists).await.unwrap_err();
+            assert!(matches!(error, Error::Db(DbError::Full)), "{error:?}");
+        }
+        let now = std::fs::read(files.directory().join("old.db")).unwrap();
+        let differs = old.iter().zip(&now).position(|(old, now)| old != now);
+        assert_eq!((now.len(), differs), (old.len(), None));
+        let error = instance.open("new.db", &existing).await.map(drop);
+        assert!(
+            matches!(error, Err(Error::Db(DbError::UnsupportedFormat(_)))),
+            "{error:?}"
+        );
+        // The database itself goes on, and a later try finds the place free.
+        let dict = instance.dict(&db, "d").await.unwrap();
+        assert_eq!(dict.len(&mut instance).await.unwrap(), 60);
+        instance.close().await.unwrap();
+        let mut instance = start(&roomy, &files).await;
+        let db = instance.open("app.db", &existing).await.unwrap();
+        db.backup(&mut instance, "new.db", IfExists::Fail)
+            .await
+            .unwrap();
+        let copy = instance.open("new.db", &existing).await.unwrap();
+        let dict = instance.dict(&copy, "d").await.unwrap();
+        assert_eq!(dict.len(&mut instance).await.unwrap(), 60);
+    });
+}
+
+#[test]
+fn a_vacuum_that_finds_no_memory_leaves_everything_as_it_was() {
+    let files = files();
+    let host = Host::builder()
+        .max_instances(2)
+        .memory_limit_bytes(12 << 20)
+        .build()
+        .unwrap();
+    run(async {
+        let mut instance = start(&host, &files).await;
+        fill(&mut instance, 200).await;
+        let db = instance
+            .open("app.db", &OpenOptions::default())
+            .await
+            .unwrap();
+        let error = db.vacuum(&mut instance).await.unwrap_err();
+        assert!(
+            matches!(
+                error,
+                Error::MemoryLimit(_) | Error::Db(DbError::OutOfMemory)
+            ),
+            "{error:?}"
+        );
+        // A backup needs no memory for it.
+        let mut other = start(&host, &files).await;
+        let db = other.open("app.db", &OpenOptions::default()).await.unwrap();
+        let dict = other.dict(&db, "d").await.unwrap();
+        assert_eq!(dict.len(&mut other).await.unwrap(), 200);
+        db.backup(&mut other, "copy.db", IfExists::Fail)
+            .await
+            .unwrap();
     });
 }

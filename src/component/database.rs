@@ -4,12 +4,17 @@ use crate::Component;
 use crate::bindings::exports::beaver::db::database as wit;
 use crate::bindings::exports::beaver::db::types::Error;
 use crate::runtime::HostRuntime;
-use beaver_core::{Database, Durability, GuardMode, Journal, JournalChoice, OpenMode, Options};
+use beaver_core::{
+    Database, Durability, GuardMode, IfExists, Journal, JournalChoice, ManagerKind, Managers,
+    OpenMode, Options,
+};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
 impl wit::Guest for Component {
     type Database = Database;
+    type ManagerCursor = RefCell<Managers>;
 }
 
 impl wit::GuestDatabase for Database {
@@ -28,14 +33,84 @@ impl wit::GuestDatabase for Database {
     }
 
     fn journal(&self) -> wit::Journal {
-        match self.journal() {
-            Journal::Wal => wit::Journal::Wal,
-            Journal::Rollback => wit::Journal::Rollback,
-        }
+        wit_journal(self.journal())
     }
 
     fn checkpoint(&self) -> Result<u64, Error> {
         Ok(self.checkpoint()?)
+    }
+
+    fn managers(&self, include_internal: bool) -> Result<wit::ManagerCursor, Error> {
+        let managers = self.managers(include_internal)?;
+        Ok(wit::ManagerCursor::new(RefCell::new(managers)))
+    }
+
+    fn stats(&self) -> Result<wit::Stats, Error> {
+        let stats = self.stats()?;
+        Ok(wit::Stats {
+            page_size_bytes: stats.page_size_bytes,
+            pages: stats.pages,
+            free_pages: stats.free_pages,
+            log_frames: stats.log_frames,
+            log_frames_copied: stats.log_frames_copied,
+            journal: wit_journal(stats.journal),
+            format_version: stats.format_version,
+            sqlite_version: stats.sqlite_version,
+            data_version: stats.data_version,
+        })
+    }
+
+    fn data_version(&self) -> Result<u64, Error> {
+        Ok(self.data_version()?)
+    }
+
+    fn vacuum(&self) -> Result<u64, Error> {
+        Ok(self.vacuum()?)
+    }
+
+    fn backup(&self, name: String, if_exists: wit::IfExists) -> Result<u64, Error> {
+        check_name(&name)?;
+        let if_exists = match if_exists {
+            wit::IfExists::Fail => IfExists::Fail,
+            wit::IfExists::Replace => IfExists::Replace,
+        };
+        Ok(self.backup(&name, if_exists)?)
+    }
+}
+
+impl wit::GuestManagerCursor for RefCell<Managers> {
+    fn next(&self, max: u32) -> Result<Vec<wit::ManagerEntry>, Error> {
+        let page = self.borrow_mut().next_page(max)?;
+        Ok(page
+            .into_iter()
+            .map(|entry| wit::ManagerEntry {
+                kind: wit_kind(entry.kind),
+                name: entry.name,
+                count: entry.count,
+                size_bytes: entry.size_bytes,
+            })
+            .collect())
+    }
+}
+
+fn wit_journal(journal: Journal) -> wit::Journal {
+    match journal {
+        Journal::Wal => wit::Journal::Wal,
+        Journal::Rollback => wit::Journal::Rollback,
+    }
+}
+
+fn wit_kind(kind: ManagerKind) -> wit::ManagerKind {
+    match kind {
+        ManagerKind::Dict => wit::ManagerKind::Dict,
+        ManagerKind::List => wit::ManagerKind::List,
+        ManagerKind::Queue => wit::ManagerKind::Queue,
+        ManagerKind::Collection => wit::ManagerKind::Collection,
+        ManagerKind::Blob => wit::ManagerKind::Blob,
+        ManagerKind::Log => wit::ManagerKind::Log,
+        ManagerKind::Channel => wit::ManagerKind::Channel,
+        ManagerKind::Sketch => wit::ManagerKind::Sketch,
+        ManagerKind::Lock => wit::ManagerKind::Lock,
     }
 }
 

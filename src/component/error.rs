@@ -26,6 +26,8 @@ impl From<Error> for types::Error {
             Error::UnsupportedFormat(text) => Self::UnsupportedFormat(text),
             Error::WalUnsupported => Self::WalUnsupported,
             Error::NotFound => Self::NotFound,
+            Error::Exists => Self::Exists,
+            Error::WrongSecret(name) => Self::WrongSecret(name),
             Error::AccessDenied => Self::AccessDenied,
             Error::Corrupt(text) => Self::Corrupt(text),
             Error::OutOfMemory => Self::OutOfMemory,

@@ -40,6 +40,8 @@ pub(crate) struct Inner {
     pub(crate) checkpoints: Checkpoints,
     /// The managers whose tables are known to be there. Tables are never dropped.
     groups: Cell<Groups>,
+    /// Commits of this connection, the unsuccessful included; see `data_version`.
+    pub(crate) commits: Cell<u64>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -146,6 +148,7 @@ impl Database {
                 busy_timeout: Cell::new(options.busy_timeout),
                 checkpoints,
                 groups: Cell::new(groups),
+                commits: Cell::new(0),
             }),
         })
     }
@@ -254,6 +257,12 @@ impl Database {
         Ok(value)
     }
 
+    /// Call with each commit, also one that fails: it may have happened.
+    pub(crate) fn count_commit(&self) {
+        let commits = &self.inner.commits;
+        commits.set(commits.get().wrapping_add(1));
+    }
+
     /// How long SQLite waits for locks from now on.
     pub(crate) fn set_busy_timeout(&self, timeout: Duration) -> Result<()> {
         if self.inner.busy_timeout.get() != timeout {
@@ -266,7 +275,7 @@ impl Database {
 
 /// A name is a name: rusqlite's SQLite is built to read `file:` as a URI and
 /// `:memory:` as no file at all.
-fn plain_name(path: &str) -> Cow<'_, str> {
+pub(crate) fn plain_name(path: &str) -> Cow<'_, str> {
     if path.starts_with("file:") || path.starts_with(':') {
         format!("./{path}").into()
     } else {
@@ -275,7 +284,7 @@ fn plain_name(path: &str) -> Cow<'_, str> {
 }
 
 /// rusqlite refuses more milliseconds than an `i32` holds.
-fn clamp_busy(timeout: Duration) -> Duration {
+pub(crate) fn clamp_busy(timeout: Duration) -> Duration {
     timeout.min(Duration::from_millis(i32::MAX as u64))
 }
 

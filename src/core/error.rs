@@ -70,10 +70,16 @@ pub enum Error {
     /// There is no such database.
     #[error("no such database")]
     NotFound,
+    /// There is something of this name already, and it was not to be replaced.
+    #[error("a file of this name exists already")]
+    Exists,
     /// Access was refused.
     #[error("access denied")]
     AccessDenied,
-    /// The file is damaged.
+    /// The secret isn't the one that the dictionary (named here) is encrypted with.
+    #[error("wrong secret for dictionary {0:?}")]
+    WrongSecret(String),
+    /// The file is damaged, or an encrypted value was changed.
     #[error("corrupt: {0}")]
     Corrupt(String),
     /// No memory left.

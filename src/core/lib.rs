@@ -34,6 +34,7 @@
 //! Every failure is an [`Error`] whose [`outcome`](Error::outcome) says whether
 //! the operation definitely did not happen.
 
+mod backup;
 mod checkpoint;
 mod cursor;
 mod database;
@@ -45,15 +46,19 @@ mod json;
 mod lease;
 mod lock;
 mod manager;
+mod managers;
 mod options;
 mod owner;
 mod queue;
 mod runtime;
 mod schema;
+mod stats;
 mod transaction;
+mod vacuum;
 mod waiter_id;
 mod write;
 
+pub use backup::IfExists;
 pub use database::Database;
 pub use dict::{Dict, Entry, Items, Keys, Values};
 pub use error::{Error, Outcome, Result};
@@ -61,9 +66,11 @@ pub use guard::{Guard, Lockable};
 pub use json::{MAX_DEPTH, python_text};
 pub use lock::Lock;
 pub use manager::{MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_VALUE_BYTES};
+pub use managers::{ManagerEntry, ManagerKind, Managers};
 pub use options::{Durability, GuardMode, Journal, JournalChoice, LockOptions, OpenMode, Options};
 pub use queue::{Item, MAX_BATCH, Queue, QueueItems};
 pub use runtime::{Runtime, SystemRuntime};
+pub use stats::Stats;
 pub use transaction::Transaction;
 
 /// The SQLite that this build carries, for callers that need its C interface.

@@ -45,6 +45,11 @@ pub trait Runtime {
         false
     }
 
+    /// Whether two names are sure to be the same file's.
+    fn is_same_file(&self, one: &str, other: &str) -> bool {
+        one == other
+    }
+
     /// What stands behind SQLite's "unable to open database file".
     fn explain_cannot_open(&self, path: &str) -> Error;
 }
@@ -103,6 +108,11 @@ impl Runtime for SystemRuntime {
 
     fn sleep(&self, duration: Duration) {
         std::thread::sleep(duration);
+    }
+
+    fn is_same_file(&self, one: &str, other: &str) -> bool {
+        let real = |name: &str| std::fs::canonicalize(name).ok();
+        one == other || real(one).is_some_and(|path| Some(path) == real(other))
     }
 
     fn explain_cannot_open(&self, path: &str) -> Error {

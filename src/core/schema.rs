@@ -210,7 +210,7 @@ pub(crate) enum Found {
 /// Looks at the tables of the file; refuses what isn't BeaverDB 1.x.
 pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
     let mut statement = connection
-        .prepare_cached("SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')")?;
+        .prepare_cached("SELECT name, type FROM sqlite_schema WHERE type IN ('table', 'view')")?;
     let mut rows = statement.query([])?;
     let (mut any, mut base, mut second_generation) = (false, 0, false);
     let mut of_group = [0; GROUPS.len()];
@@ -219,6 +219,11 @@ pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
         // SQLite's own tables (sqlite_stat1, sqlite_sequence) say nothing.
         if name.starts_with("sqlite_") {
             continue;
+        }
+        if name == UNFINISHED_VIEW && row.get_ref(1)?.as_str() == Ok("view") {
+            return Err(Error::UnsupportedFormat(
+                "the file is a backup that was not finished".into(),
+            ));
         }
         any = true;
         base += usize::from(BASE.contains(&name));
@@ -255,6 +260,40 @@ pub(crate) fn create(connection: &Connection, found: &Found) -> Result<()> {
              VALUES ('__metadata__', 'version', ?1, NULL)",
             [format!("\"{FORMAT_VERSION}\"")],
         )?;
+    }
+    Ok(())
+}
+
+/// What stands in an unfinished backup: a view in the place of the table that
+/// every BeaverDB reads first, so that Python's fails too instead of taking the
+/// file for an empty database.
+const UNFINISHED_VIEW: &str = "beaver_dicts";
+
+/// Makes an empty database one that nobody takes for a finished backup. Call
+/// inside a write transaction.
+pub(crate) fn mark_unfinished(connection: &Connection) -> Result<()> {
+    Ok(connection.execute_batch(&format!(
+        "CREATE VIEW IF NOT EXISTS {UNFINISHED_VIEW} AS
+         SELECT 'this file is a backup that was not finished' AS unfinished_backup"
+    ))?)
+}
+
+/// Whether the file is what [`mark_unfinished`] made.
+pub(crate) fn is_unfinished(connection: &Connection) -> bool {
+    connection
+        .query_row(
+            "SELECT count(*) FROM sqlite_schema WHERE type = 'view' AND name = ?1",
+            [UNFINISHED_VIEW],
+            |row| row.get(0),
+        )
+        .is_ok_and(|count: i64| count == 1)
+}
+
+/// Makes the tables of every kind.
+#[cfg(test)]
+pub(crate) fn create_all(connection: &Connection) -> Result<()> {
+    for group in &GROUPS {
+        connection.execute_batch(group.create)?;
     }
     Ok(())
 }

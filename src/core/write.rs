@@ -112,6 +112,7 @@ impl Database {
     /// Commits; orphans that the transaction deleted are then forgotten.
     pub(crate) fn commit_write(&self, reaped: usize) -> Result<()> {
         let connection = &self.inner.connection;
+        self.count_commit();
         connection
             .prepare_cached("COMMIT")?
             .execute([])

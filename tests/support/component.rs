@@ -205,6 +205,8 @@ fn to_core(error: beaver_host::Error) -> Error {
         DbError::UnsupportedFormat(text) => Error::UnsupportedFormat(text),
         DbError::WalUnsupported => Error::WalUnsupported,
         DbError::NotFound => Error::NotFound,
+        DbError::Exists => Error::Exists,
+        DbError::WrongSecret(name) => Error::WrongSecret(name),
         DbError::AccessDenied => Error::AccessDenied,
         DbError::Corrupt(text) => Error::Corrupt(text),
         DbError::OutOfMemory => Error::OutOfMemory,

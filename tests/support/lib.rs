@@ -15,8 +15,8 @@ pub use process::{Process, python};
 pub use store::{Dict, Lock, Queue, Store, Transaction};
 
 pub use beaver_core::{
-    Durability, Entry, Error, GuardMode, Item, Journal, JournalChoice, LockOptions, OpenMode,
-    Options, Outcome, Result,
+    Durability, Entry, Error, GuardMode, IfExists, Item, Journal, JournalChoice, LockOptions,
+    ManagerEntry, ManagerKind, OpenMode, Options, Outcome, Result, Stats,
 };
 
 use std::time::Duration;

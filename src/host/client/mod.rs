@@ -13,7 +13,7 @@ mod options;
 mod queue;
 mod transaction;
 
-pub use database::Database;
+pub use database::{Database, ManagerCursor};
 pub use dict::{Dict, EntryCursor, KeyCursor, ValueCursor};
 pub use lock::Lock;
 pub use options::{LockOptions, OpenOptions};
@@ -21,7 +21,7 @@ pub use queue::{ItemCursor, Queue};
 pub use transaction::Transaction;
 
 pub use crate::bindings::exports::beaver::db::database::{
-    Durability, GuardMode, Journal, OpenMode,
+    Durability, GuardMode, IfExists, Journal, ManagerEntry, ManagerKind, OpenMode, Stats,
 };
 pub use crate::bindings::exports::beaver::db::dict::Entry;
 pub use crate::bindings::exports::beaver::db::queue::Item;
@@ -46,6 +46,8 @@ pub(crate) fn describe(error: &DbError) -> String {
         DbError::UnsupportedFormat(what) => format!("unsupported file: {what}"),
         DbError::WalUnsupported => "the file is in WAL mode, which this host can't share".into(),
         DbError::NotFound => "there is no such database".into(),
+        DbError::Exists => "a file of this name exists already".into(),
+        DbError::WrongSecret(name) => format!("wrong secret for the dictionary {name}"),
         DbError::AccessDenied => "the name is outside the grant".into(),
         DbError::Corrupt(what) => format!("the file is damaged: {what}"),
         DbError::OutOfMemory => "the component has no memory left".into(),

@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use beaver_tests::{
-    Dict, JournalChoice, Lock, LockOptions, Options, Store, System, Transaction, s,
+    Dict, IfExists, JournalChoice, Lock, LockOptions, Options, Store, System, Transaction, s,
 };
 use serde_json::{Value, json};
 use std::io::{BufRead as _, Write as _};
@@ -142,6 +142,15 @@ impl Child {
                 dict.acquire(&LockOptions::timeout(s(60)))?;
                 self.dicts.push((text("name")?.to_owned(), dict));
                 Ok(Value::Null)
+            }
+            "backup" => {
+                let if_exists = if request["replace"] == json!(true) {
+                    IfExists::Replace
+                } else {
+                    IfExists::Fail
+                };
+                let path = PathBuf::from(text("path")?);
+                Ok(self.store.backup(&path, if_exists)?.into())
             }
             "begin" => {
                 self.transaction = Some(self.store.begin()?);

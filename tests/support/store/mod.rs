@@ -3,6 +3,7 @@
 
 #[macro_use]
 mod forward;
+mod database;
 mod dict;
 mod lock;
 mod queue;
@@ -14,7 +15,7 @@ pub use queue::Queue;
 pub use transaction::Transaction;
 
 use crate::component::{Instance, Remote};
-use crate::{Error, Journal, Options, Result, System};
+use crate::{Error, Options, Result, System};
 use beaver_core as native;
 use beaver_host::client;
 use std::path::Path;
@@ -40,42 +41,6 @@ impl Store {
                 Ok(Self::Native(native::Database::open(path, options)?))
             }
             System::Component => Ok(Self::Component(Instance::start(path)?.open(path, options)?)),
-        }
-    }
-
-    /// The version that the file names.
-    ///
-    /// # Errors
-    /// What reading reports.
-    pub fn format_version(&self) -> Result<Option<String>> {
-        match self {
-            Self::Native(db) => db.format_version(),
-            Self::Component(db) => db.run(async |db, i| db.format_version(i).await),
-        }
-    }
-
-    /// The journal in use.
-    ///
-    /// # Errors
-    /// When the instance is gone.
-    pub fn journal(&self) -> Result<Journal> {
-        match self {
-            Self::Native(db) => Ok(db.journal()),
-            Self::Component(db) => Ok(match db.run(async |db, i| db.journal(i).await)? {
-                client::Journal::Rollback => Journal::Rollback,
-                _ => Journal::Wal,
-            }),
-        }
-    }
-
-    /// Frames left in the log after a checkpoint.
-    ///
-    /// # Errors
-    /// What it reports.
-    pub fn checkpoint(&self) -> Result<u64> {
-        match self {
-            Self::Native(db) => db.checkpoint(),
-            Self::Component(db) => db.run(async |db, i| db.checkpoint(i).await),
         }
     }
 }
