@@ -397,12 +397,31 @@ impl Reader<'_> {
 /// `repr` of a finite float: the shortest digits that read back the same,
 /// positional for exponents -4 to 15, else scientific with a two-digit exponent.
 fn python_float(value: f64, out: &mut String) {
-    // Rust prints the same shortest digits, as d.ddde±x.
-    let scientific = format!("{value:e}");
+    // Rust prints the same shortest digits, as d.ddde±x, but where two are
+    // equally near Python prints the even one. There are two only with more
+    // digits than every float tells apart.
+    let mut scientific = format!("{value:e}");
+    let digits = scientific.split('e').next().map_or(0, |mantissa| {
+        mantissa.bytes().filter(u8::is_ascii_digit).count()
+    });
+    let mut decimals = None;
+    if digits > f64::DIGITS as usize {
+        let even = format!("{value:.*e}", digits - 1);
+        if even != scientific && even.parse() == Ok(value) {
+            scientific = even;
+            decimals = Some(digits - 1);
+        }
+    }
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     if (-4..16).contains(&exponent) {
-        let plain = format!("{value}");
+        let plain = match decimals {
+            Some(decimals) => {
+                let decimals = decimals.saturating_add_signed(-exponent as isize);
+                format!("{value:.decimals$}")
+            }
+            None => format!("{value}"),
+        };
         out.push_str(&plain);
         if !plain.contains('.') {
             out.push_str(".0");
@@ -421,6 +440,20 @@ mod tests {
 
     fn text(input: &str) -> String {
         python_text(input).unwrap()
+    }
+
+    #[test]
+    fn of_two_shortest_floats_python_prints_the_even_one() {
+        for (number, printed) in [
+            ("192316557758011.625", "192316557758011.62"),
+            ("-192316557758011.625", "-192316557758011.62"),
+            ("192316557758011.875", "192316557758011.88"),
+            ("3722587234847.90625", "3722587234847.9062"),
+            ("5e-324", "5e-324"),
+            ("9007199254740993.0", "9007199254740992.0"),
+        ] {
+            assert_eq!(text(number), printed);
+        }
     }
 
     #[test]
