@@ -21,6 +21,15 @@ impl wit::GuestDict for Dict {
         Ok(wit::Dict::new(db.get::<Database>().dict(&name)?))
     }
 
+    fn open_encrypted(
+        db: DatabaseBorrow<'_>,
+        name: String,
+        secret: String,
+    ) -> Result<wit::Dict, Error> {
+        let dict = db.get::<Database>().dict_encrypted(&name, &secret)?;
+        Ok(wit::Dict::new(dict))
+    }
+
     fn set(&self, key: String, value: String, ttl: Option<Duration>) -> Result<(), Error> {
         Ok(self.set(&key, &value, duration(ttl))?)
     }

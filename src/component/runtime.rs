@@ -26,6 +26,10 @@ impl Runtime for HostRuntime {
         self.system.random()
     }
 
+    fn secure_random(&self) -> beaver_core::Result<u128> {
+        self.system.secure_random()
+    }
+
     /// Parks the instance, not a thread of the host.
     fn sleep(&self, duration: Duration) {
         storage::sleep(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));

@@ -52,6 +52,7 @@ mod owner;
 mod queue;
 mod runtime;
 mod schema;
+mod secret;
 mod stats;
 mod transaction;
 mod vacuum;

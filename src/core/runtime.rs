@@ -4,7 +4,7 @@
 //! other file may read a clock or sleep, so that tests and the simulator
 //! control both here.
 
-use crate::error::Error;
+use crate::error::{Error, Outcome, Result};
 use rusqlite::Connection;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,6 +18,14 @@ pub trait Runtime {
 
     /// 128 random bits, unique among all owners of a file.
     fn random(&self) -> u128;
+
+    /// 128 random bits that nobody can foretell, for cryptography.
+    ///
+    /// # Errors
+    /// When the system has none to give.
+    fn secure_random(&self) -> Result<u128> {
+        Ok(self.random())
+    }
 
     /// Blocks for `duration`.
     fn sleep(&self, duration: Duration);
@@ -93,16 +101,23 @@ impl Runtime for SystemRuntime {
     }
 
     fn random(&self) -> u128 {
+        // Without a random source the clock and the process still tell owners apart.
+        self.secure_random().unwrap_or_else(|_| {
+            let nanos = SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(0, |since| since.as_nanos());
+            nanos << 32 | u128::from(std::process::id())
+        })
+    }
+
+    fn secure_random(&self) -> Result<u128> {
         let mut bytes = [0; 16];
         match getrandom::fill(&mut bytes) {
-            Ok(()) => u128::from_le_bytes(bytes),
-            // Without a random source the clock and an address still tell owners apart.
-            Err(_) => {
-                let nanos = SystemTime::now()
-                    .duration_since(SystemTime::UNIX_EPOCH)
-                    .map_or(0, |since| since.as_nanos());
-                nanos << 32 | u128::from(std::process::id())
-            }
+            Ok(()) => Ok(u128::from_le_bytes(bytes)),
+            Err(error) => Err(Error::Failed {
+                message: format!("the system gives no random numbers: {error}"),
+                outcome: Outcome::NotApplied,
+            }),
         }
     }
 

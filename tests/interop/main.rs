@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
 
+mod database;
+mod secret;
+mod values;
+
 use beaver_tests::{Error, Files, LockOptions, Options, Process, both, ms, s};
 use proptest::prelude::*;
 use serde_json::json;

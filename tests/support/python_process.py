@@ -2,6 +2,7 @@
 
 import base64
 import datetime
+import importlib.util
 import itertools
 import json
 import sys
@@ -10,7 +11,7 @@ import beaver
 
 
 def decode(value):
-    """What JSON can't carry: {"$bytes": base64}, {"$time": unix}, {"$slice": [a, b]}, {"$document": {...}}."""
+    """What JSON can't carry: {"$bytes": base64}, {"$time": unix}, {"$slice": [a, b]}, {"$document": {...}}, {"$json": text}."""
     if isinstance(value, list):
         return [decode(item) for item in value]
     if not isinstance(value, dict):
@@ -22,6 +23,8 @@ def decode(value):
             return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
         case ("$slice", [start, stop]):
             return slice(start, stop)
+        case ("$json", text):
+            return json.loads(text)
         case ("$document", fields):
             return beaver.Document(**fields)
     return {key: decode(item) for key, item in value.items()}
@@ -43,10 +46,10 @@ def main() -> None:
     db = beaver.BeaverDB(sys.argv[1])
     managers = {}
 
-    def manager(kind, name):
+    def manager(kind, name, secret=None):
         key = (kind, name)
         if key not in managers:
-            managers[key] = getattr(db, kind)(name)
+            managers[key] = getattr(db, kind)(name, **({"secret": secret} if secret else {}))
         return managers[key]
 
     def run(request):
@@ -87,11 +90,15 @@ def main() -> None:
                 manager(request["kind"], name).release()
             case "call":
                 # Any method of any manager: {"kind": "list", "name": "l", "method": "push", "args": [1]}.
-                method = getattr(manager(request["kind"], name), request["method"])
+                # With "as": "json" the result comes as its JSON text, which can hold anything.
+                opened = manager(request["kind"], name, request.get("secret"))
+                method = getattr(opened, request["method"])
                 result = method(*decode(request.get("args", [])), **decode(request.get("kwargs", {})))
                 if hasattr(result, "__next__"):
                     result = list(itertools.islice(result, request.get("limit", 1_000_000)))
-                return encode(result)
+                return json.dumps(result) if request.get("as") == "json" else encode(result)
+            case "has-security":
+                return importlib.util.find_spec("cryptography") is not None
             case "names":
                 return getattr(db, request["property"])
             case "dumps":

@@ -17,7 +17,9 @@ pub(crate) const ENV: &str = "BEAVER_PYTHON";
 
 const PYTHON_VERSION: &str = "3.13";
 const BEAVER_VERSION: &str = "1.3.0";
-const STAMP: &str = "beaver-db.version";
+/// Encrypted dictionaries are an extra, which brings `cryptography`.
+const REQUIREMENT: &str = "beaver-db[security]==1.3.0";
+const STAMP: &str = "beaver-db.requirement";
 
 /// As `make`; without Python the reason is told in one line, and work goes on.
 pub(crate) fn make_or_explain() -> Option<PathBuf> {
@@ -57,10 +59,10 @@ pub(crate) fn make() -> Result<PathBuf> {
                 "--quiet",
                 "--disable-pip-version-check",
             ])
-            .arg(format!("beaver-db=={BEAVER_VERSION}")),
+            .arg(REQUIREMENT),
     )?;
-    run_quiet(program(interpreter(&made)).args(["-c", "import beaver"]))?;
-    std::fs::write(made.join(STAMP), BEAVER_VERSION)?;
+    run_quiet(program(interpreter(&made)).args(["-c", "import beaver, cryptography"]))?;
+    std::fs::write(made.join(STAMP), REQUIREMENT)?;
     // Only the scripts in an environment know its path, and nobody calls those.
     staging.publish(&made, &paths::python_env())?;
     find_made().context("the Python environment vanished during set-up")
@@ -71,7 +73,7 @@ fn find_made() -> Option<PathBuf> {
     let stamp = std::fs::read_to_string(dir.join(STAMP)).ok()?;
     let python = interpreter(&dir);
     // The interpreter is a link, which dangles once the Python it was made from is gone.
-    (stamp == BEAVER_VERSION && python.is_file()).then_some(python)
+    (stamp == REQUIREMENT && python.is_file()).then_some(python)
 }
 
 fn interpreter(env: &std::path::Path) -> PathBuf {

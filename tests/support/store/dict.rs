@@ -30,6 +30,19 @@ impl Store {
                 .map(Dict::Component),
         }
     }
+
+    /// A handle for an encrypted dictionary.
+    ///
+    /// # Errors
+    /// What opening the handle reports.
+    pub fn dict_encrypted(&self, name: &str, secret: &str) -> Result<Dict> {
+        match self {
+            Self::Native(db) => db.dict_encrypted(name, secret).map(Dict::Native),
+            Self::Component(db) => db
+                .open(async |db, instance| instance.dict_encrypted(db, name, secret).await)
+                .map(Dict::Component),
+        }
+    }
 }
 
 locking!(Dict);
