@@ -133,6 +133,10 @@ impl From<rusqlite::Error> for Error {
                     ErrorCode::NotADatabase => {
                         Self::UnsupportedFormat("the file is not a SQLite database".into())
                     }
+                    // SQLite has no code of its own for this one.
+                    ErrorCode::Unknown if text == "unsupported file format" => {
+                        Self::UnsupportedFormat("the file is of a later SQLite's format".into())
+                    }
                     ErrorCode::OutOfMemory => Self::OutOfMemory,
                     ErrorCode::PermissionDenied | ErrorCode::CannotOpen => Self::AccessDenied,
                     _ if failure.extended_code == ffi::SQLITE_IOERR_NOMEM => Self::OutOfMemory,

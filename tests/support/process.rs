@@ -33,16 +33,48 @@ impl Process {
     /// # Panics
     /// As [`Self::start`].
     pub fn start_with(program: &str, system: System, path: &Path, journal: JournalChoice) -> Self {
-        let system = match system {
-            System::Native => "native",
-            System::Component => "component",
+        let mut command = Command::new(program);
+        command.arg(system_name(system)).arg(path);
+        Self::spawn(command.arg(journal_name(journal)))
+    }
+
+    /// The same with something mounted over the file's directory, which only
+    /// this process sees. `mount` is a shell command that gets the directory
+    /// as `$dir`. None where mounting isn't allowed.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_mounted(
+        program: &str,
+        system: System,
+        path: &Path,
+        journal: JournalChoice,
+        mount: &str,
+    ) -> Option<Self> {
+        let directory = path.parent()?;
+        let unshared = |script: &str| {
+            let mut command = Command::new("unshare");
+            command.args(["--map-root-user", "--mount", "sh", "-c", script]);
+            command.env("dir", directory);
+            command
         };
-        let journal = match journal {
-            JournalChoice::Automatic => "automatic",
-            JournalChoice::Wal => "wal",
-            JournalChoice::Rollback => "rollback",
-        };
-        Self::spawn(Command::new(program).arg(system).arg(path).arg(journal))
+        if !unshared(mount)
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+        {
+            eprintln!("left out: no mounting here");
+            return None;
+        }
+        let mut command = unshared(&format!("{mount} && exec \"$0\" \"$@\""));
+        command.arg(program).arg(system_name(system)).arg(path);
+        Some(Self::spawn(command.arg(journal_name(journal))))
+    }
+
+    /// A path by which this process sees `path` as the child does.
+    pub fn path_of(&self, path: &Path) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.child.id()));
+        root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
     /// Starts Python with `beaver-db` on the file at `path`; none where it
@@ -148,6 +180,21 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+fn system_name(system: System) -> &'static str {
+    match system {
+        System::Native => "native",
+        System::Component => "component",
+    }
+}
+
+fn journal_name(journal: JournalChoice) -> &'static str {
+    match journal {
+        JournalChoice::Automatic => "automatic",
+        JournalChoice::Wal => "wal",
+        JournalChoice::Rollback => "rollback",
     }
 }
 
