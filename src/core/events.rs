@@ -28,6 +28,8 @@ pub(crate) enum Payload<'a> {
     Index(i64),
     /// `{"id": …}`
     Id(&'a str),
+    /// `{"src_id": …, "tgt_id": …}`
+    Edge { source: &'a str, target: &'a str },
 }
 
 impl<'a> Event<'a> {

@@ -35,6 +35,7 @@
 //! the operation definitely did not happen.
 
 mod checkpoint;
+mod collection;
 mod cursor;
 mod database;
 mod dict;
@@ -54,6 +55,12 @@ mod transaction;
 mod waiter_id;
 mod write;
 
+pub use collection::{
+    Collection, Direction, Document, Documents, Edge, Edges, FullText, FusedHit, Hit,
+    HybridOptions, IndexOptions, MAX_DIMENSIONS, MAX_FUZZINESS, MAX_FUZZY_QUERY_CHARS,
+    MAX_QUERY_BYTES, MAX_TOP_K, MAX_WALK_BYTES, MatchOptions, Metric, Ranking, Step, Walk,
+    WalkOptions, rerank,
+};
 pub use database::Database;
 pub use dict::{Dict, Entry, Items, Keys, Values};
 pub use error::{Error, Outcome, Result};

@@ -179,6 +179,17 @@ CREATE TABLE IF NOT EXISTS beaver_collection_versions (
     },
 ];
 
+/// Our own indexes on a collection's tables, which the reference goes without:
+/// the vectors among many documents, in the order in which they lie in the
+/// file, and a document's edges by their other end. SQLite keeps them up to
+/// date whoever writes; nothing depends on them but speed.
+const COLLECTION_INDEXES: &str = "
+CREATE INDEX IF NOT EXISTS beaver_collections_with_vector
+    ON beaver_collections (collection) WHERE item_vector IS NOT NULL;
+CREATE INDEX IF NOT EXISTS beaver_edges_by_target
+    ON beaver_edges (collection, target_item_id, source_item_id, label);
+";
+
 /// The managers whose tables a file is known to have, one bit for each of [`GROUPS`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Groups(u8);
@@ -264,5 +275,12 @@ pub(crate) fn create_group(connection: &Connection, kind: Kind) -> Result<()> {
     for group in GROUPS.iter().filter(|group| group.kind == kind) {
         connection.execute_batch(group.create)?;
     }
+    Ok(())
+}
+
+/// Makes what is missing of our indexes on a collection's tables: a file of the
+/// reference has none. Call inside a write transaction.
+pub(crate) fn create_collection_indexes(connection: &Connection) -> Result<()> {
+    connection.execute_batch(COLLECTION_INDEXES)?;
     Ok(())
 }

@@ -138,6 +138,21 @@ impl Database {
         read(&self.inner.connection)
     }
 
+    /// Runs several reads on one state of the database.
+    pub(crate) fn read_snapshot<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T>,
+    ) -> Result<T> {
+        self.read(|connection| {
+            if self.inner.in_transaction.get() {
+                return read(connection);
+            }
+            connection.prepare_cached("BEGIN")?.execute([])?;
+            let _end = Snapshot(connection);
+            read(connection)
+        })
+    }
+
     fn check_transaction(&self) -> Result<()> {
         // SQLite rolls back by itself after some errors; going on would run
         // the rest of a transaction without the first half.
@@ -316,6 +331,21 @@ impl Database {
                 .execute(params![manager.lock_name, GRANTED_AT])?;
         }
         Ok(Gate::Open)
+    }
+}
+
+/// An open read transaction.
+struct Snapshot<'a>(&'a Connection);
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        // Nothing was written, so there is nothing to lose if it fails; SQLite may
+        // have ended it by itself after an error.
+        if !self.0.is_autocommit()
+            && let Ok(mut end) = self.0.prepare_cached("ROLLBACK")
+        {
+            let _ = end.execute([]);
+        }
     }
 }
 
