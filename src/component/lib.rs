@@ -2,7 +2,7 @@
 //! and below them SQLite over the host's `storage` import.
 //!
 //! ```text
-//! database.rs dict.rs queue.rs lock.rs transaction.rs   one adapter per WIT interface
+//! database.rs dict.rs queue.rs collection.rs lock.rs …   one adapter per WIT interface
 //!        │ core handles                runtime.rs        clocks, randomness, waiting for core
 //!        ▼                                │
 //!   beaver-core → SQLite → vfs/ ──────────┴──► beaver:host/storage
@@ -37,6 +37,8 @@ mod bindings {
     export!(Component);
 }
 
+#[cfg(target_arch = "wasm32")]
+mod collection;
 #[cfg(target_arch = "wasm32")]
 mod convert;
 #[cfg(target_arch = "wasm32")]

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
 
+mod collection;
+
 use beaver_tests::{Error, Files, LockOptions, Options, Process, both, ms, s};
 use proptest::prelude::*;
 use serde_json::json;

@@ -12,11 +12,12 @@ mod store;
 
 pub use component::{Host, component_host};
 pub use process::{Process, python};
-pub use store::{Dict, Lock, Queue, Store, Transaction};
+pub use store::{Collection, Dict, Lock, Queue, Store, Transaction};
 
 pub use beaver_core::{
-    Durability, Entry, Error, GuardMode, Item, Journal, JournalChoice, LockOptions, OpenMode,
-    Options, Outcome, Result,
+    Direction, Document, Durability, Edge, Entry, Error, FullText, FusedHit, GuardMode, Hit,
+    HybridOptions, IndexOptions, Item, Journal, JournalChoice, LockOptions, MatchOptions, Metric,
+    OpenMode, Options, Outcome, Ranking, Result, Step, WalkOptions,
 };
 
 use std::time::Duration;

@@ -2,8 +2,9 @@
 //!
 //! Thin: each method is one call of the interface of the same name in `wit/`,
 //! whose texts say what it promises. Methods that take and release a manager's
-//! lock are the same on [`Dict`], [`Queue`] and [`Lock`].
+//! lock are the same on [`Dict`], [`Queue`], [`Collection`] and [`Lock`].
 
+mod collection;
 mod database;
 mod dict;
 pub(crate) mod handle;
@@ -13,6 +14,7 @@ mod options;
 mod queue;
 mod transaction;
 
+pub use collection::{Collection, DocumentCursor, EdgeCursor, WalkCursor};
 pub use database::Database;
 pub use dict::{Dict, EntryCursor, KeyCursor, ValueCursor};
 pub use lock::Lock;
@@ -20,6 +22,10 @@ pub use options::{LockOptions, OpenOptions};
 pub use queue::{ItemCursor, Queue};
 pub use transaction::Transaction;
 
+pub use crate::bindings::exports::beaver::db::collection::{
+    Direction, Document, Edge, FullText, Fused, FusedHit, Hit, HybridOptions, IndexOptions,
+    MatchOptions, Metric, Ranking, Step, WalkOptions,
+};
 pub use crate::bindings::exports::beaver::db::database::{
     Durability, GuardMode, Journal, OpenMode,
 };

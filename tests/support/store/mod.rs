@@ -3,11 +3,13 @@
 
 #[macro_use]
 mod forward;
+mod collection;
 mod dict;
 mod lock;
 mod queue;
 mod transaction;
 
+pub use collection::Collection;
 pub use dict::Dict;
 pub use lock::Lock;
 pub use queue::Queue;
