@@ -314,6 +314,28 @@ both! {
         is_invalid(notes.match_text(&long, &MatchOptions { fuzziness: 1, ..on(&[]) }), "1024");
     }
 
+    // A document's rows are looked up or all read, its fields gone through or
+    // not: by how many there are.
+    fn typing_errors_are_found_among_many_documents_and_fields(files: &Files) {
+        let store = files.open();
+        let notes = store.collection("notes").unwrap();
+        let transaction = store.begin().unwrap();
+        for n in 0..100 {
+            let body = format!("{{\"field {}\": \"number {n} of many\"}}", n % 50);
+            notes.index(Some(&format!("d{n}")), Some(&body), None, &fuzzy()).unwrap();
+        }
+        transaction.commit().unwrap();
+        put(&notes, "plain", "\"beavers build dams\"");
+        notes.index(Some("rare"), Some(r#"{"a": "bevers build dams"}"#), None, &fuzzy()).unwrap();
+        let options = MatchOptions { fuzziness: 1, top_k: 200, ..on(&[]) };
+        let hits = notes.match_text("beavers build dams", &options).unwrap();
+        assert_eq!(hits.iter().map(|hit| (hit.document.id.as_str(), hit.score)).collect::<Vec<_>>(), [("plain", 0.0), ("rare", 1.0)]);
+        assert_eq!(ids(&notes.match_text("nunber 77 of many", &options).unwrap())[0], "d77");
+        assert_eq!(notes.match_text("number 1 of many", &options).unwrap().len(), 10 + 9 + 9);
+        let one = MatchOptions { on: vec!["field 7".into()], ..options };
+        assert_eq!(ids(&notes.match_text("numbr 57 of many", &one).unwrap()), ["d57"]);
+    }
+
     fn the_nearest_vectors_are_found(files: &Files) {
         let notes = files.open().collection("notes").unwrap();
         assert!(notes.search(&[1.0, 2.0], 5, Metric::L2).unwrap().is_empty());

@@ -13,7 +13,7 @@
 //! Of a column only the part that can stay within the fuzziness is computed, so a
 //! text costs its length times the fuzziness, at worst times the query's length.
 
-use super::text::{self, MatchOptions, TextRow};
+use super::text::{self, MatchOptions};
 use crate::error::{Error, Result};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::collections::{HashMap, HashSet};
@@ -32,6 +32,13 @@ pub const MAX_FUZZY_QUERY_CHARS: usize = 1024;
 /// How much of a text is looked at together for its trigrams, so that memory
 /// doesn't grow with the text.
 const TRIGRAM_CHUNK: usize = 65_536;
+
+/// How many fields a collection may have for each to be looked at by itself.
+const PATHS_MAX: usize = 32;
+
+/// How many rows of the full-text table are read in the time in which one
+/// document's are looked up (measured: 1.4 µs each, 40 µs).
+const ROWS_PER_LOOKUP: u64 = 30;
 
 pub(super) fn check_query(query: &str, fuzziness: u32) -> Result<()> {
     if fuzziness > MAX_FUZZINESS {
@@ -61,28 +68,40 @@ pub(super) fn ranking(
         candidates.entry(id).or_insert(0.0);
     }
     let pattern = Pattern::new(query, options.fuzziness);
-    let mut found = Vec::new();
-    for (id, rank) in candidates {
-        let mut best: Option<u32> = None;
-        for TextRow { path, content, .. } in text::rows_of(connection, name, &id)? {
-            if (options.on.is_empty() || options.on.contains(&path))
-                && let Some(distance) = pattern.distance(&content)
-            {
-                best = Some(best.map_or(distance, |best| best.min(distance)));
+    let mut distances: HashMap<&str, u32> = HashMap::new();
+    let mut compare = |id, path: &str, content: &str| {
+        if (options.on.is_empty() || options.on.iter().any(|field| field == path))
+            && let Some(distance) = pattern.distance(content)
+        {
+            let best = distances.entry(id).or_insert(distance);
+            *best = distance.min(*best);
+        }
+    };
+    if candidates.len() as u64 * ROWS_PER_LOOKUP < text::rows_at_most(connection)? {
+        for id in candidates.keys() {
+            for row in text::rows_of(connection, name, id)? {
+                compare(id, &row.path, &row.content);
             }
         }
-        if let Some(distance) = best {
-            found.push((distance, rank, id));
-        }
+    } else {
+        text::for_each_row(connection, name, |id, path, content| {
+            if let Some((id, _)) = candidates.get_key_value(id) {
+                compare(id, path, content);
+            }
+        })?;
     }
+    let mut found: Vec<(u32, f64, &str)> = distances
+        .into_iter()
+        .map(|(id, distance)| (distance, candidates[id], id))
+        .collect();
     found.sort_by(|a, b| {
         let by_distance = a.0.cmp(&b.0).then_with(|| a.1.total_cmp(&b.1));
-        by_distance.then_with(|| a.2.cmp(&b.2))
+        by_distance.then_with(|| a.2.cmp(b.2))
     });
     found.truncate(limit);
     Ok(found
         .into_iter()
-        .map(|(distance, _, id)| (id, f64::from(distance)))
+        .map(|(distance, _, id)| (id.to_owned(), f64::from(distance)))
         .collect())
 }
 
@@ -123,11 +142,23 @@ fn candidates_by_trigrams(
     if needed == 0 {
         return Ok(Vec::new());
     }
-    let on = text::json_list(on);
-    let mut statement = connection.prepare_cached(
-        "SELECT item_id FROM beaver_trigrams WHERE collection = ?1 AND trigram = ?2
-         AND (?3 IS NULL OR field_path IN (SELECT value FROM json_each(?3)))",
-    )?;
+    // The primary key has everything, one field after another; the index on
+    // trigrams needs the table for the ids, and is better only for many fields.
+    let paths = paths(connection, name, on)?;
+    let mut statement = connection.prepare_cached(match paths {
+        Some(_) => {
+            "SELECT item_id FROM beaver_trigrams
+             WHERE collection = ?1 AND trigram = ?2 AND field_path = ?3"
+        }
+        None => {
+            "SELECT item_id FROM beaver_trigrams
+             WHERE collection = ?1 AND trigram = ?2 AND ?3 IS NULL"
+        }
+    })?;
+    let paths: Vec<Option<String>> = match paths {
+        Some(paths) => paths.into_iter().map(Some).collect(),
+        None => vec![None],
+    };
     // For each document how many it has, and the last of them, which may be in
     // several of its fields.
     let mut having: HashMap<String, (usize, usize)> = HashMap::new();
@@ -135,15 +166,17 @@ fn candidates_by_trigrams(
         // Who has none yet can't come to enough any more.
         let late = trigrams.len() - place < needed;
         let trigram: String = trigram.iter().collect();
-        let mut rows = statement.query(params![name, trigram, on])?;
-        while let Some(row) = rows.next()? {
-            let id = row.get_ref(0)?.as_str().unwrap_or_default();
-            match having.get_mut(id) {
-                Some((_, last)) if *last == place => {}
-                Some((count, last)) => (*count, *last) = (*count + 1, place),
-                None if late => {}
-                None => {
-                    having.insert(id.to_owned(), (1, place));
+        for path in &paths {
+            let mut rows = statement.query(params![name, trigram, path])?;
+            while let Some(row) = rows.next()? {
+                let id = row.get_ref(0)?.as_str().unwrap_or_default();
+                match having.get_mut(id) {
+                    Some((_, last)) if *last == place => {}
+                    Some((count, last)) => (*count, *last) = (*count + 1, place),
+                    None if late => {}
+                    None => {
+                        having.insert(id.to_owned(), (1, place));
+                    }
                 }
             }
         }
@@ -153,6 +186,30 @@ fn candidates_by_trigrams(
         .filter(|(_, (count, _))| *count >= needed)
         .map(|(id, _)| id)
         .collect())
+}
+
+/// The fields to look in; none when these are all and too many to go through.
+fn paths(connection: &Connection, name: &str, on: &[String]) -> Result<Option<Vec<String>>> {
+    if !on.is_empty() {
+        return Ok(Some(on.to_vec()));
+    }
+    let mut first = connection
+        .prepare_cached("SELECT min(field_path) FROM beaver_trigrams WHERE collection = ?1")?;
+    let mut next = connection.prepare_cached(
+        "SELECT min(field_path) FROM beaver_trigrams WHERE collection = ?1 AND field_path > ?2",
+    )?;
+    let mut paths: Vec<String> = Vec::new();
+    loop {
+        let path: Option<String> = match paths.last() {
+            None => first.query_row([name], |row| row.get(0))?,
+            Some(last) => next.query_row([name, last.as_str()], |row| row.get(0))?,
+        };
+        match path {
+            None => return Ok(Some(paths)),
+            Some(_) if paths.len() == PATHS_MAX => return Ok(None),
+            Some(path) => paths.push(path),
+        }
+    }
 }
 
 /// The words of a text as Python's `str.split` gives them.

@@ -11,7 +11,7 @@ use super::fuzzy;
 use super::top::Top;
 use super::{Collection, Hit, check_top_k, hits};
 use crate::error::{Error, Result};
-use rusqlite::{Connection, ffi, params};
+use rusqlite::{Connection, OptionalExtension as _, ffi, params};
 use std::collections::BTreeMap;
 
 /// The longest query.
@@ -189,6 +189,32 @@ pub(super) fn rows_of(connection: &Connection, name: &str, id: &str) -> Result<V
             .collect(),
     };
     Ok(rows?)
+}
+
+/// No more rows than this are in the table, of all collections.
+pub(super) fn rows_at_most(connection: &Connection) -> Result<u64> {
+    let last: Option<i64> = connection
+        .prepare_cached("SELECT rowid FROM beaver_fts_index ORDER BY rowid DESC LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    Ok(last.unwrap_or(0).max(0).cast_unsigned())
+}
+
+/// Calls `each` with id, path and text of every row of the collection.
+pub(super) fn for_each_row(
+    connection: &Connection,
+    name: &str,
+    mut each: impl FnMut(&str, &str, &str),
+) -> Result<()> {
+    let mut statement = connection.prepare_cached(
+        "SELECT item_id, field_path, field_content FROM beaver_fts_index WHERE collection = ?1",
+    )?;
+    let mut rows = statement.query([name])?;
+    while let Some(row) = rows.next()? {
+        let text = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_str().unwrap_or(""));
+        each(text(0)?, text(1)?, text(2)?);
+    }
+    Ok(())
 }
 
 /// The FTS5 query for the words of `text` in order, which finds every row whose
