@@ -480,6 +480,20 @@ both! {
         assert_eq!(walk(9, &["to"], Direction::Both), both("b1 c1 a2"));
     }
 
+    fn a_walk_that_meets_an_error_has_returned_what_came_before(files: &Files) {
+        let notes = files.open().collection("notes").unwrap();
+        for (source, target) in [("a", "b"), ("b", "broken"), ("b", "c")] {
+            put(&notes, source, "{}");
+            notes.connect(source, target, "to", None).unwrap();
+        }
+        change(files, "INSERT INTO beaver_collections VALUES ('notes', 'broken', x'00', '{}')");
+        let first = notes.walk_first_pages("a", &WalkOptions::depth(5), 10, 3).unwrap();
+        assert_eq!(first[0].as_ref().unwrap()[0].document.id, "b");
+        for page in &first[1..] {
+            assert!(matches!(page, Err(Error::Corrupt(_))), "{page:?}");
+        }
+    }
+
     fn a_dense_graph_is_walked_in_time(files: &Files) {
         let store = files.open();
         let notes = store.collection("notes").unwrap();
@@ -555,6 +569,31 @@ both! {
         // What the first write of a handle makes in a transaction that ends badly is made again.
         notes.connect("a", "a", "to", None).unwrap();
         assert_eq!(sql(files, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'beaver_%_with_vector' OR name = 'beaver_edges_by_target'"), "[(2,)]");
+    }
+
+    // An operation that changes nothing is rolled back, with what it made for itself.
+    fn our_indexes_are_made_by_the_first_write_that_stays(files: &Files) {
+        let notes = files.open().collection("notes").unwrap();
+        let made = "SELECT name FROM sqlite_schema WHERE name IN ('beaver_collections_with_vector', 'beaver_edges_by_target')";
+        assert!(!notes.drop("absent").unwrap());
+        assert_eq!(sql(files, made), "[]");
+        put(&notes, "a", "{}");
+        assert!(sql(files, made).contains("with_vector") && sql(files, made).contains("by_target"));
+    }
+
+    fn vectors_of_an_older_file_are_refused_and_the_rest_is_used(files: &Files) {
+        let store = files.open();
+        let notes = store.collection("notes").unwrap();
+        // As BeaverDB 0.20 made it.
+        change(files, "DROP TABLE beaver_collection_versions;
+            CREATE TABLE beaver_collection_versions (collection_name TEXT PRIMARY KEY, version INTEGER NOT NULL DEFAULT 0)");
+        match notes.index(Some("a"), Some("\"dams\""), Some(&[1.0]), &IndexOptions::default()) {
+            Err(Error::UnsupportedFormat(reason)) => assert!(reason.contains("0.20"), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+        put(&notes, "a", "\"dams\"");
+        assert_eq!(found(&notes, "dams"), ["a"]);
+        assert!(notes.drop("a").unwrap());
     }
 
     fn a_lock_keeps_others_from_writing(files: &Files) {

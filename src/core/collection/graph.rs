@@ -187,6 +187,7 @@ impl Collection {
             queue,
             seen: HashSet::new(),
             seen_bytes: 0,
+            seen_bytes_max: MAX_WALK_BYTES,
             full: false,
             buffer: Vec::new().into_iter(),
         })
@@ -378,7 +379,8 @@ pub struct Walk {
     queue: VecDeque<(Rc<str>, u32)>,
     seen: HashSet<Rc<str>>,
     seen_bytes: usize,
-    /// Whether something was left out because of [`MAX_WALK_BYTES`].
+    seen_bytes_max: usize,
+    /// Whether something was left out because of that limit.
     full: bool,
     buffer: std::vec::IntoIter<Step>,
 }
@@ -393,25 +395,18 @@ impl Walk {
     pub fn next_page(&mut self, max: u32) -> Result<Vec<Step>> {
         check_max(max)?;
         let database = self.database.clone();
-        let manager = Rc::clone(&self.manager);
         let page = database.read_snapshot(|connection| {
             let (mut page, mut bytes) = (Vec::new(), 0);
-            while bytes < PAGE_BYTES
-                && page.len() < max as usize
-                && let Some((id, depth)) = self.queue.front().cloned()
-            {
-                let document = match depth {
-                    0 => None,
-                    _ => document::get(connection, &manager.name, &id)?,
-                };
-                // At the start it has been already, if it comes back to it.
-                if depth < self.options.depth && (depth == 0 || id != self.start) {
-                    self.follow(connection, &manager.name, &id, depth + 1)?;
-                }
-                self.queue.pop_front();
-                if let Some(document) = document {
-                    bytes += document.size();
-                    page.push(Step { document, depth });
+            while bytes < PAGE_BYTES && page.len() < max as usize && !self.queue.is_empty() {
+                match self.advance(connection) {
+                    Ok(Some(step)) => {
+                        bytes += step.document.size();
+                        page.push(step);
+                    }
+                    Ok(None) => {}
+                    // What was found before isn't lost: the next call meets the error again.
+                    Err(_) if !page.is_empty() => break,
+                    Err(error) => return Err(error),
                 }
             }
             Ok(page)
@@ -420,6 +415,24 @@ impl Walk {
             return Err(Error::Full);
         }
         Ok(page)
+    }
+
+    /// Takes the first of the queue; none when it is no document.
+    fn advance(&mut self, connection: &Connection) -> Result<Option<Step>> {
+        let Some((id, depth)) = self.queue.front().cloned() else {
+            return Ok(None);
+        };
+        let manager = Rc::clone(&self.manager);
+        let document = match depth {
+            0 => None,
+            _ => document::get(connection, &manager.name, &id)?,
+        };
+        // At the start it has been already, if it comes back to it.
+        if depth < self.options.depth && (depth == 0 || id != self.start) {
+            self.follow(connection, &manager.name, &id, depth + 1)?;
+        }
+        self.queue.pop_front();
+        Ok(document.map(|document| Step { document, depth }))
     }
 
     /// Adds to the queue where edges of `id` lead and it hasn't been.
@@ -447,7 +460,7 @@ impl Walk {
                     continue;
                 }
                 let bytes = other.len() + SEEN_BYTES;
-                if self.seen_bytes + bytes > MAX_WALK_BYTES {
+                if self.seen_bytes + bytes > self.seen_bytes_max {
                     self.full = true;
                     return Ok(());
                 }
@@ -476,5 +489,42 @@ impl Iterator for Walk {
             }
         }
         self.buffer.next().map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{IndexOptions, Options};
+
+    #[test]
+    fn a_walk_that_reaches_too_much_says_so_after_what_it_could_keep() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.db");
+        let database = Database::open(path.to_str().unwrap(), &Options::default()).unwrap();
+        let collection = database.collection("c").unwrap();
+        let id = |n: u32| format!("{n:02}");
+        let transaction = database.begin().unwrap();
+        for n in 0..20 {
+            let id = id(n);
+            let options = IndexOptions::default();
+            collection.index(Some(&id), None, None, &options).unwrap();
+            collection.connect("00", &id, "to", None).unwrap();
+        }
+        transaction.commit().unwrap();
+        let walk = || {
+            let mut walk = collection.walk("00", &WalkOptions::depth(2)).unwrap();
+            walk.seen_bytes_max = 12 * (2 + SEEN_BYTES);
+            walk
+        };
+        let mut pages = walk();
+        let first: Vec<_> = pages.next_page(100).unwrap();
+        let found: Vec<_> = first.iter().map(|step| step.document.id.as_str()).collect();
+        assert_eq!(found, (0..12).map(id).collect::<Vec<_>>());
+        assert_eq!(pages.next_page(100), Err(Error::Full));
+        assert_eq!(pages.next_page(100), Err(Error::Full));
+        let iterated: Vec<_> = walk().collect();
+        assert_eq!(iterated.len(), 13);
+        assert_eq!(iterated[12], Err(Error::Full));
     }
 }

@@ -343,14 +343,17 @@ impl Collection {
             wait: self.database.inner.options.lock_wait,
             write_limit: None,
         };
+        let mut changed = false;
         let value = self.database.write(&request, |connection| {
             if !self.indexed.get() {
                 schema::create_collection_indexes(connection)?;
             }
-            write(connection)
+            let effect = write(connection)?;
+            changed = matches!(effect, Effect::Changed(_));
+            Ok(effect)
         })?;
-        // What an open transaction made goes with it if it is rolled back.
-        if !self.database.inner.in_transaction.get() {
+        // What was made is there for good only once it is committed.
+        if changed && !self.database.inner.in_transaction.get() {
             self.indexed.set(true);
         }
         Ok(value)

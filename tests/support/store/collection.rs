@@ -270,10 +270,34 @@ impl Collection {
     /// # Errors
     /// What reading reports.
     pub fn walk_pages(&self, id: &str, options: &WalkOptions, max: u32) -> Result<Vec<Vec<Step>>> {
+        pages(self.walk(id, options, max)?)
+    }
+
+    /// What the first `count` calls for a page of a walk return.
+    ///
+    /// # Errors
+    /// What starting it reports.
+    pub fn walk_first_pages(
+        &self,
+        id: &str,
+        options: &WalkOptions,
+        max: u32,
+        count: usize,
+    ) -> Result<Vec<Result<Vec<Step>>>> {
+        let mut next = self.walk(id, options, max)?;
+        Ok((0..count).map(|_| next()).collect())
+    }
+
+    fn walk(
+        &self,
+        id: &str,
+        options: &WalkOptions,
+        max: u32,
+    ) -> Result<Box<dyn FnMut() -> Result<Vec<Step>>>> {
         match self {
             Self::Native(collection) => {
                 let mut cursor = collection.walk(id, options)?;
-                pages(|| cursor.next_page(max))
+                Ok(Box::new(move || cursor.next_page(max)))
             }
             Self::Component(collection) => {
                 let options = client::WalkOptions {
@@ -284,7 +308,7 @@ impl Collection {
                 let cursor = collection.open(async |collection, instance| {
                     collection.walk(instance, id, &options).await
                 })?;
-                pages(|| {
+                Ok(Box::new(move || {
                     let page = cursor.run(async |cursor, i| cursor.next(i, max).await)?;
                     Ok(page
                         .into_iter()
@@ -293,7 +317,7 @@ impl Collection {
                             depth: step.depth,
                         })
                         .collect())
-                })
+                }))
             }
         }
     }
