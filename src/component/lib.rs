@@ -2,7 +2,7 @@
 //! and below them SQLite over the host's `storage` import.
 //!
 //! ```text
-//! database.rs dict.rs queue.rs collection.rs lock.rs …   one adapter per WIT interface
+//! database.rs dict.rs list.rs queue.rs lock.rs …   one adapter per WIT interface
 //!        │ core handles                runtime.rs        clocks, randomness, waiting for core
 //!        ▼                                │
 //!   beaver-core → SQLite → vfs/ ──────────┴──► beaver:host/storage
@@ -38,6 +38,8 @@ mod bindings {
 }
 
 #[cfg(target_arch = "wasm32")]
+mod channel;
+#[cfg(target_arch = "wasm32")]
 mod collection;
 #[cfg(target_arch = "wasm32")]
 mod convert;
@@ -48,7 +50,11 @@ mod dict;
 #[cfg(target_arch = "wasm32")]
 mod error;
 #[cfg(target_arch = "wasm32")]
+mod events;
+#[cfg(target_arch = "wasm32")]
 mod lock;
+#[cfg(target_arch = "wasm32")]
+mod log;
 #[cfg(any(target_arch = "wasm32", test))]
 mod memcmp;
 #[cfg(target_arch = "wasm32")]

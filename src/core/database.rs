@@ -8,6 +8,7 @@ use crate::runtime::{POLL_INTERVAL, Runtime, SystemRuntime};
 use crate::schema::{self, Found, Groups};
 use crate::transaction::Transaction;
 use crate::waiter_id::WaiterIds;
+use crate::write::Orphan;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use std::borrow::Cow;
@@ -32,9 +33,9 @@ pub(crate) struct Inner {
     pub(crate) waiter_ids: WaiterIds,
     /// Whether a [`Transaction`] is open on this connection.
     pub(crate) in_transaction: Cell<bool>,
-    /// Lock rows that could not be deleted when their owner was dropped; the
-    /// next write deletes them.
-    pub(crate) orphans: RefCell<Vec<(String, String)>>,
+    /// What could not be put away when its owner was dropped; the next write
+    /// does it.
+    pub(crate) orphans: RefCell<Vec<Orphan>>,
     /// What SQLite's busy timeout is set to now.
     busy_timeout: Cell<Duration>,
     pub(crate) checkpoints: Checkpoints,
@@ -199,7 +200,8 @@ impl Database {
         }
     }
 
-    /// Sees to it that the file has the tables of `kind`; every handle's first step.
+    /// Sees to it that the file has the tables of `kind`; every handle's first
+    /// step. In an open transaction, a write's own too, it is part of that.
     ///
     /// # Errors
     /// [`Error::UnsupportedFormat`] when they are missing in a file opened
@@ -225,7 +227,7 @@ impl Database {
                 kind.as_str()
             )));
         }
-        if inner.in_transaction.get() {
+        if !inner.connection.is_autocommit() {
             return schema::create_group(&inner.connection, kind);
         }
         let transaction = self.begin_write(None)?;

@@ -34,6 +34,7 @@
 //! Every failure is an [`Error`] whose [`outcome`](Error::outcome) says whether
 //! the operation definitely did not happen.
 
+mod channel;
 mod checkpoint;
 mod collection;
 mod cursor;
@@ -41,20 +42,24 @@ mod database;
 mod dict;
 mod error;
 mod events;
+mod follow;
 mod guard;
 mod json;
 mod lease;
 mod lock;
+mod log;
 mod manager;
 mod options;
 mod owner;
 mod queue;
 mod runtime;
 mod schema;
+mod stream;
 mod transaction;
 mod waiter_id;
 mod write;
 
+pub use channel::{Channel, History, Message, Subscription};
 pub use collection::{
     Collection, Direction, Document, Documents, Edge, Edges, FullText, FusedHit, Hit,
     HybridOptions, IndexOptions, MAX_DIMENSIONS, MAX_FUZZINESS, MAX_FUZZY_QUERY_CHARS,
@@ -64,9 +69,11 @@ pub use collection::{
 pub use database::Database;
 pub use dict::{Dict, Entry, Items, Keys, Values};
 pub use error::{Error, Outcome, Result};
+pub use events::Listener;
 pub use guard::{Guard, Lockable};
 pub use json::{MAX_DEPTH, python_text};
 pub use lock::Lock;
+pub use log::{Live, Log, LogEntries, LogEntry, Tail, Window};
 pub use manager::{MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_VALUE_BYTES};
 pub use options::{Durability, GuardMode, Journal, JournalChoice, LockOptions, OpenMode, Options};
 pub use queue::{Item, MAX_BATCH, Queue, QueueItems};

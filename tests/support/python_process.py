@@ -5,6 +5,8 @@ import datetime
 import itertools
 import json
 import sys
+import threading
+import time
 
 import beaver
 
@@ -42,6 +44,20 @@ def encode(value):
 def main() -> None:
     db = beaver.BeaverDB(sys.argv[1])
     managers = {}
+    heard = {}
+
+    def probe(send, arrived):
+        """Returns when what is sent arrives: a listener's thread starts on its own time."""
+        while not arrived:
+            send()
+            time.sleep(0.05)
+
+    def listen(subscriber, messages, arrived):
+        for message in subscriber.listen():
+            if message == "probe":
+                arrived.append(message)
+            else:
+                messages.append(message)
 
     def manager(kind, name):
         key = (kind, name)
@@ -92,6 +108,32 @@ def main() -> None:
                 if hasattr(result, "__next__"):
                     result = list(itertools.islice(result, request.get("limit", 1_000_000)))
                 return encode(result)
+            case "subscribe":
+                # Listens in the background until the process ends; "heard" tells of it.
+                channel, messages, arrived = manager("channel", name), [], []
+                subscriber = channel.subscribe()
+                subscriber.__enter__()
+                thread = threading.Thread(target=listen, args=(subscriber, messages, arrived), daemon=True)
+                thread.start()
+                probe(lambda: channel.publish("probe"), arrived)
+                heard[name] = messages
+            case "on":
+                key, arrived = f"{request['topic']}:{request['event']}", []
+                heard[key] = []
+                db.on("probe", key, arrived.append)
+                probe(lambda: db.emit("probe", key, {}), arrived)
+                db.on(request["topic"], request["event"], heard[key].append)
+            case "off":
+                key = f"{request['topic']}:{request['event']}"
+                db.off(request["topic"], request["event"], db._event_callbacks[key][0])
+            case "emit":
+                return db.emit(request["topic"], request["event"], request["payload"])
+            case "heard":
+                # What was heard, when it is as much as that or half a minute has passed.
+                deadline = time.monotonic() + 30
+                while len(heard[name]) < request["count"] and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                return heard[name]
             case "names":
                 return getattr(db, request["property"])
             case "dumps":

@@ -4,24 +4,31 @@
 //! whose texts say what it promises. Methods that take and release a manager's
 //! lock are the same on [`Dict`], [`Queue`], [`Collection`] and [`Lock`].
 
+mod channel;
 mod collection;
 mod database;
 mod dict;
+mod events;
 pub(crate) mod handle;
 mod lock;
 mod locking;
+mod log;
 mod options;
 mod queue;
 mod transaction;
 
+pub use channel::{Channel, MessageCursor, Subscription};
 pub use collection::{Collection, DocumentCursor, EdgeCursor, WalkCursor};
 pub use database::Database;
 pub use dict::{Dict, EntryCursor, KeyCursor, ValueCursor};
+pub use events::Listener;
 pub use lock::Lock;
+pub use log::{Live, Log, LogCursor, Tail};
 pub use options::{LockOptions, OpenOptions};
 pub use queue::{ItemCursor, Queue};
 pub use transaction::Transaction;
 
+pub use crate::bindings::exports::beaver::db::channel::Message;
 pub use crate::bindings::exports::beaver::db::collection::{
     Direction, Document, Edge, FullText, Fused, FusedHit, Hit, HybridOptions, IndexOptions,
     MatchOptions, Metric, Ranking, Step, WalkOptions,
@@ -30,6 +37,7 @@ pub use crate::bindings::exports::beaver::db::database::{
     Durability, GuardMode, Journal, OpenMode,
 };
 pub use crate::bindings::exports::beaver::db::dict::Entry;
+pub use crate::bindings::exports::beaver::db::log::{Entry as LogEntry, Window};
 pub use crate::bindings::exports::beaver::db::queue::Item;
 pub use crate::bindings::exports::beaver::db::types::{Error as DbError, Failure, Outcome};
 

@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use beaver_tests::{
-    Dict, JournalChoice, Lock, LockOptions, Options, Store, System, Transaction, s,
+    Dict, JournalChoice, Listener, Lock, LockOptions, Options, Store, System, Transaction, s,
 };
 use serde_json::{Value, json};
 use std::io::{BufRead as _, Write as _};
@@ -32,6 +32,7 @@ fn main() -> Result<()> {
         store,
         locks: Vec::new(),
         dicts: Vec::new(),
+        listeners: Vec::new(),
         transaction: None,
         readers: Vec::new(),
     };
@@ -58,6 +59,7 @@ struct Child {
     /// Held until the process ends, or released by name.
     locks: Vec<(String, Lock)>,
     dicts: Vec<(String, Dict)>,
+    listeners: Vec<Listener>,
     transaction: Option<Transaction>,
     readers: Vec<rusqlite::Connection>,
 }
@@ -141,6 +143,12 @@ impl Child {
                 let dict = self.store.dict(text("name")?)?;
                 dict.acquire(&LockOptions::timeout(s(60)))?;
                 self.dicts.push((text("name")?.to_owned(), dict));
+                Ok(Value::Null)
+            }
+            // Listens until the process ends.
+            "on" => {
+                let listener = self.store.on(text("topic")?, text("event")?)?;
+                self.listeners.push(listener);
                 Ok(Value::Null)
             }
             "begin" => {

@@ -3,15 +3,21 @@
 
 #[macro_use]
 mod forward;
+mod channel;
 mod collection;
 mod dict;
+mod events;
 mod lock;
+mod log;
 mod queue;
 mod transaction;
 
+pub use channel::{Channel, Subscription};
 pub use collection::Collection;
 pub use dict::Dict;
+pub use events::Listener;
 pub use lock::Lock;
+pub use log::{Live, Log, Tail};
 pub use queue::Queue;
 pub use transaction::Transaction;
 
