@@ -21,6 +21,8 @@ impl From<Error> for types::Error {
             Error::Busy => Self::Busy,
             Error::InTransaction => Self::InTransaction,
             Error::NoTransaction => Self::NoTransaction,
+            Error::Changed => Self::Changed,
+            Error::TooLarge(bytes) => Self::TooLarge(bytes),
             Error::ReadOnly => Self::ReadOnly,
             Error::Full => Self::Full,
             Error::UnsupportedFormat(text) => Self::UnsupportedFormat(text),

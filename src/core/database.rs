@@ -36,6 +36,9 @@ pub(crate) struct Inner {
     /// What could not be put away when its owner was dropped; the next write
     /// does it.
     pub(crate) orphans: RefCell<Vec<Orphan>>,
+    /// Blobs whose writers were dropped and whose pieces may still be there;
+    /// the next writer removes them.
+    pub(crate) dropped_uploads: RefCell<Vec<String>>,
     /// What SQLite's busy timeout is set to now.
     busy_timeout: Cell<Duration>,
     pub(crate) checkpoints: Checkpoints,
@@ -130,8 +133,8 @@ impl Database {
             ));
         }
         let groups = match found {
-            Found::Complete(groups) => groups,
-            Found::Empty | Found::Partial => Groups::default(),
+            Found::Complete(groups) | Found::Partial(groups) => groups,
+            Found::Empty => Groups::default(),
         };
         let checkpoints = Checkpoints::of(&mut connection)?;
         let waiter_ids = WaiterIds::of(&connection, &*runtime);
@@ -144,6 +147,7 @@ impl Database {
                 waiter_ids,
                 in_transaction: Cell::new(false),
                 orphans: RefCell::default(),
+                dropped_uploads: RefCell::default(),
                 busy_timeout: Cell::new(options.busy_timeout),
                 checkpoints,
                 groups: Cell::new(groups),
@@ -208,20 +212,23 @@ impl Database {
     /// read-only, and what writing may report.
     pub(crate) fn require(&self, kind: Kind) -> Result<()> {
         let inner = &*self.inner;
-        if inner.groups.get().contains(kind) {
+        let read_only = inner.options.mode == OpenMode::ReadOnly;
+        let is_enough =
+            |groups: Groups| groups.contains(kind) || read_only && groups.is_readable(kind);
+        if is_enough(inner.groups.get()) {
             return Ok(());
         }
         // Somebody else may have made them since the last look. What an open
         // transaction made goes with it if it is rolled back: not to be kept in mind.
-        if let Found::Complete(groups) = self.read(schema::inspect)? {
+        if let Found::Complete(groups) | Found::Partial(groups) = self.read(schema::inspect)? {
             if !inner.in_transaction.get() {
                 inner.groups.set(groups);
             }
-            if groups.contains(kind) {
+            if is_enough(groups) {
                 return Ok(());
             }
         }
-        if inner.options.mode == OpenMode::ReadOnly {
+        if read_only {
             return Err(Error::UnsupportedFormat(format!(
                 "the file has no table for a {} yet, and it was opened read-only",
                 kind.as_str()
@@ -233,6 +240,12 @@ impl Database {
         let transaction = self.begin_write(None)?;
         schema::create_group(&inner.connection, kind)?;
         transaction.commit()
+    }
+
+    /// Whether the file is known to have all tables of `kind`, ours too, which
+    /// one that is only read may lack.
+    pub(crate) fn is_complete(&self, kind: Kind) -> bool {
+        self.inner.groups.get().contains(kind)
     }
 
     /// Starts a transaction; blocks for the write lock up to

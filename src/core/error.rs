@@ -55,6 +55,14 @@ pub enum Error {
     /// The transaction has ended already.
     #[error("the transaction has ended already")]
     NoTransaction,
+    /// What this handle stands for is no longer what it was when the handle was
+    /// opened: a blob's reader after the blob was replaced or removed, a
+    /// blob's writer whose pieces are gone.
+    #[error("what the handle stands for has changed")]
+    Changed,
+    /// The value has more bytes (given here) than one call returns.
+    #[error("a value of {0} bytes is too large to be returned at once")]
+    TooLarge(u64),
     /// The file can't be written.
     #[error("the database is read-only")]
     ReadOnly,

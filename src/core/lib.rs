@@ -34,6 +34,7 @@
 //! Every failure is an [`Error`] whose [`outcome`](Error::outcome) says whether
 //! the operation definitely did not happen.
 
+mod blob;
 mod channel;
 mod checkpoint;
 mod collection;
@@ -59,6 +60,9 @@ mod transaction;
 mod waiter_id;
 mod write;
 
+pub use blob::{
+    Blob, BlobContent, BlobKeys, BlobReader, BlobWriter, MAX_BLOB_BYTES, MAX_CHUNK_BYTES,
+};
 pub use channel::{Channel, History, Message, Subscription};
 pub use collection::{
     Collection, Direction, Document, Documents, Edge, Edges, FullText, FusedHit, Hit,

@@ -13,14 +13,15 @@ mod store;
 pub use component::{Host, component_host};
 pub use process::{Process, python};
 pub use store::{
-    Channel, Collection, Dict, Listener, Live, Lock, Log, Queue, Store, Subscription, Tail,
-    Transaction,
+    Blob, BlobReader, BlobWriter, Channel, Collection, Dict, Listener, Live, Lock, Log, Queue,
+    Store, Subscription, Tail, Transaction,
 };
 
 pub use beaver_core::{
-    Direction, Document, Durability, Edge, Entry, Error, FullText, FusedHit, GuardMode, Hit,
-    HybridOptions, IndexOptions, Item, Journal, JournalChoice, LockOptions, LogEntry, MatchOptions,
-    Message, Metric, OpenMode, Options, Outcome, Ranking, Result, Step, WalkOptions, Window,
+    BlobContent, Direction, Document, Durability, Edge, Entry, Error, FullText, FusedHit,
+    GuardMode, Hit, HybridOptions, IndexOptions, Item, Journal, JournalChoice, LockOptions,
+    LogEntry, MatchOptions, Message, Metric, OpenMode, Options, Outcome, Ranking, Result, Step,
+    WalkOptions, Window,
 };
 
 use std::time::Duration;

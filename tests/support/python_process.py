@@ -134,6 +134,13 @@ def main() -> None:
                 while len(heard[name]) < request["count"] and time.monotonic() < deadline:
                     time.sleep(0.01)
                 return heard[name]
+            case "replace-blob":
+                # Versions of one blob, each of one byte all through.
+                store, key = manager("blob", name), request["key"]
+                for n in range(request["count"]):
+                    if n % 3 == 0 and key in store:
+                        store.delete(key)
+                    store.put(key, bytes([n % 251]) * (request["size"] + n % 2), {"n": n})
             case "names":
                 return getattr(db, request["property"])
             case "dumps":

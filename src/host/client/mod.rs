@@ -2,8 +2,9 @@
 //!
 //! Thin: each method is one call of the interface of the same name in `wit/`,
 //! whose texts say what it promises. Methods that take and release a manager's
-//! lock are the same on [`Dict`], [`Queue`], [`Collection`] and [`Lock`].
+//! lock are the same on every type that has them.
 
+mod blob;
 mod channel;
 mod collection;
 mod database;
@@ -17,6 +18,7 @@ mod options;
 mod queue;
 mod transaction;
 
+pub use blob::{Blob, BlobKeyCursor, BlobReader, BlobWriter};
 pub use channel::{Channel, MessageCursor, Subscription};
 pub use collection::{Collection, DocumentCursor, EdgeCursor, WalkCursor};
 pub use database::Database;
@@ -28,6 +30,7 @@ pub use options::{LockOptions, OpenOptions};
 pub use queue::{ItemCursor, Queue};
 pub use transaction::Transaction;
 
+pub use crate::bindings::exports::beaver::db::blob::Content as BlobContent;
 pub use crate::bindings::exports::beaver::db::channel::Message;
 pub use crate::bindings::exports::beaver::db::collection::{
     Direction, Document, Edge, FullText, Fused, FusedHit, Hit, HybridOptions, IndexOptions,
@@ -55,6 +58,8 @@ pub(crate) fn describe(error: &DbError) -> String {
         DbError::Busy => "another writer kept the database busy".into(),
         DbError::InTransaction => "not possible while a transaction is open".into(),
         DbError::NoTransaction => "the transaction has ended already".into(),
+        DbError::Changed => "what the handle stands for has changed".into(),
+        DbError::TooLarge(bytes) => format!("{bytes} bytes are too many for one call"),
         DbError::ReadOnly => "the database is read-only".into(),
         DbError::Full => "the device, a quota or a limit is exhausted".into(),
         DbError::UnsupportedFormat(what) => format!("unsupported file: {what}"),

@@ -3,7 +3,8 @@
 
 use anyhow::{Context as _, Result, bail};
 use beaver_tests::{
-    Dict, JournalChoice, Listener, Lock, LockOptions, Options, Store, System, Transaction, s,
+    BlobWriter, Dict, JournalChoice, Listener, Lock, LockOptions, Options, Store, System,
+    Transaction, s,
 };
 use serde_json::{Value, json};
 use std::io::{BufRead as _, Write as _};
@@ -33,6 +34,7 @@ fn main() -> Result<()> {
         locks: Vec::new(),
         dicts: Vec::new(),
         listeners: Vec::new(),
+        uploads: Vec::new(),
         transaction: None,
         readers: Vec::new(),
     };
@@ -60,6 +62,7 @@ struct Child {
     locks: Vec<(String, Lock)>,
     dicts: Vec<(String, Dict)>,
     listeners: Vec<Listener>,
+    uploads: Vec<BlobWriter>,
     transaction: Option<Transaction>,
     readers: Vec<rusqlite::Connection>,
 }
@@ -149,6 +152,16 @@ impl Child {
             "on" => {
                 let listener = self.store.on(text("topic")?, text("event")?)?;
                 self.listeners.push(listener);
+                Ok(Value::Null)
+            }
+            // Writes so much of a blob, and no more.
+            "upload" => {
+                let blob = self.store.blob(text("name")?)?;
+                let mut writer = blob.writer(text("key")?)?;
+                for n in 0..number("mib")? {
+                    writer.write(&vec![n as u8; 1 << 20])?;
+                }
+                self.uploads.push(writer);
                 Ok(Value::Null)
             }
             "begin" => {

@@ -3,6 +3,7 @@
 
 #[macro_use]
 mod forward;
+mod blob;
 mod channel;
 mod collection;
 mod dict;
@@ -12,6 +13,7 @@ mod log;
 mod queue;
 mod transaction;
 
+pub use blob::{Blob, BlobReader, BlobWriter};
 pub use channel::{Channel, Subscription};
 pub use collection::Collection;
 pub use dict::Dict;
