@@ -19,6 +19,7 @@ both! {
             is_invalid(store.dict(name));
             is_invalid(store.queue(name));
             is_invalid(store.blob(name));
+            is_invalid(store.list(name));
             is_invalid(store.lock(name));
         }
         for name in ["x", " ", "a/b\\c", "'; DROP TABLE beaver_dicts; --", "näme 😀", &"n".repeat(1024)] {
@@ -27,6 +28,7 @@ both! {
             assert_eq!(dict.len().unwrap(), 1);
             store.queue(name).unwrap().put("1", 0.0).unwrap();
             store.blob(name).unwrap().put("k", b"1", None).unwrap();
+            store.list(name).unwrap().push("1").unwrap();
             store.lock(name).unwrap().acquire(&LockOptions::timeout(s(1))).unwrap();
         }
     }
@@ -63,9 +65,15 @@ both! {
     fn values(files: &Files) {
         let store = files.open();
         let (dict, queue) = (store.dict("d").unwrap(), store.queue("q").unwrap());
+        let list = store.list("l").unwrap();
+        list.push("1").unwrap();
         for value in ["", "{", "nope", "NaN", "Infinity", "[1,]", "\"\\ud8\"", "1 1", "\0"] {
             assert!(matches!(dict.set("k", value, None), Err(Error::InvalidJson(_))), "{value}");
             assert!(matches!(queue.put(value, 0.0), Err(Error::InvalidJson(_))), "{value}");
+            for result in [list.push(value), list.prepend(value), list.insert(1, value), list.set(0, value)] {
+                assert!(matches!(result, Err(Error::InvalidJson(_))), "{value}");
+            }
+            assert!(matches!(list.contains(value), Err(Error::InvalidJson(_))), "{value}");
         }
         let blob = store.blob("b").unwrap();
         let mut writer = blob.writer("k").unwrap();
@@ -79,8 +87,10 @@ both! {
         assert!(matches!(dict.set("k", &deep, None), Err(Error::InvalidJson(_))));
         let huge = format!("\"{}\"", "x".repeat(65 << 20));
         is_invalid(dict.set("k", &huge, None));
+        is_invalid(list.push(&huge));
         assert_eq!(dict.len().unwrap(), 0);
         assert_eq!(queue.len().unwrap(), 0);
+        assert_eq!(list.len().unwrap(), 1);
         dict.set("k", "1", None).unwrap();
     }
 

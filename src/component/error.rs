@@ -12,6 +12,7 @@ impl From<Error> for types::Error {
         match error {
             Error::InvalidArgument(text) => Self::InvalidArgument(text),
             Error::InvalidJson(text) => Self::InvalidJson(text),
+            Error::OutOfRange => Self::OutOfRange,
             Error::Timeout => Self::Timeout,
             Error::Locked(name) => Self::Locked(name),
             Error::LockLost(name) => Self::LockLost(name),

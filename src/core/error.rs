@@ -28,6 +28,9 @@ pub enum Error {
     /// A value isn't JSON.
     #[error("invalid JSON: {0}")]
     InvalidJson(String),
+    /// There is no item with this index.
+    #[error("the index is out of range")]
+    OutOfRange,
     /// The time given for waiting has passed; nothing is left behind.
     #[error("timed out")]
     Timeout,

@@ -128,6 +128,24 @@ pub(crate) fn publish(
     )
 }
 
+/// Publishes an event beside the one of the write's request, if anybody
+/// listens for it. Call inside the write's transaction.
+pub(crate) fn publish_if_heard(
+    database: &Database,
+    manager: &Manager,
+    event: Event<'_>,
+) -> Result<()> {
+    if is_heard(&database.inner.connection, &event.registry_key(manager))? {
+        publish(
+            database,
+            manager,
+            event,
+            database.inner.runtime.unix_seconds(),
+        )?;
+    }
+    Ok(())
+}
+
 fn publish_text(
     database: &Database,
     topic: &str,

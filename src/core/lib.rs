@@ -26,7 +26,7 @@
 //! # Threads
 //!
 //! A [`Database`] is one SQLite connection and belongs to one thread; open one
-//! in each thread. Every handle ([`Dict`], [`Queue`], [`Lock`]) is a lock owner
+//! in each thread. Every handle ([`Dict`], [`List`], [`Queue`], [`Lock`]) is a lock owner
 //! of its own, so a second thread never walks in on the first one's lock.
 //!
 //! # Errors
@@ -47,6 +47,7 @@ mod follow;
 mod guard;
 mod json;
 mod lease;
+mod list;
 mod lock;
 mod log;
 mod manager;
@@ -76,6 +77,7 @@ pub use error::{Error, Outcome, Result};
 pub use events::Listener;
 pub use guard::{Guard, Lockable};
 pub use json::{MAX_DEPTH, python_text};
+pub use list::{List, ListItems};
 pub use lock::Lock;
 pub use log::{Live, Log, LogEntries, LogEntry, Tail, Window};
 pub use manager::{MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_VALUE_BYTES};

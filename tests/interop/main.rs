@@ -6,6 +6,7 @@ mod blob;
 mod channel;
 mod collection;
 mod events;
+mod list;
 mod log;
 
 use beaver_tests::{Error, Files, LockOptions, Options, Process, both, ms, s};

@@ -205,6 +205,7 @@ fn to_core(error: beaver_host::Error) -> Error {
     match error {
         DbError::InvalidArgument(text) => Error::InvalidArgument(text),
         DbError::InvalidJson(text) => Error::InvalidJson(text),
+        DbError::OutOfRange => Error::OutOfRange,
         DbError::Timeout => Error::Timeout,
         DbError::Locked(name) => Error::Locked(name),
         DbError::LockLost(name) => Error::LockLost(name),

@@ -141,6 +141,9 @@ def main() -> None:
                     if n % 3 == 0 and key in store:
                         store.delete(key)
                     store.put(key, bytes([n % 251]) * (request["size"] + n % 2), {"n": n})
+            case "cache":
+                # As BeaverDB(cache_timeout=...): how long a cache goes without a look at the versions.
+                db._cache_timeout = request["seconds"]
             case "names":
                 return getattr(db, request["property"])
             case "dumps":

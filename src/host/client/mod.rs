@@ -11,6 +11,7 @@ mod database;
 mod dict;
 mod events;
 pub(crate) mod handle;
+mod list;
 mod lock;
 mod locking;
 mod log;
@@ -24,6 +25,7 @@ pub use collection::{Collection, DocumentCursor, EdgeCursor, WalkCursor};
 pub use database::Database;
 pub use dict::{Dict, EntryCursor, KeyCursor, ValueCursor};
 pub use events::Listener;
+pub use list::{List, ListCursor};
 pub use lock::Lock;
 pub use log::{Live, Log, LogCursor, Tail};
 pub use options::{LockOptions, OpenOptions};
@@ -49,6 +51,7 @@ pub(crate) fn describe(error: &DbError) -> String {
     match error {
         DbError::InvalidArgument(what) => format!("invalid argument: {what}"),
         DbError::InvalidJson(what) => format!("invalid JSON: {what}"),
+        DbError::OutOfRange => "the index is out of range".into(),
         DbError::Timeout => "the time given for waiting has passed".into(),
         DbError::Locked(name) => format!("somebody else holds the lock {name}"),
         DbError::LockLost(name) => format!("the lock {name} was lost"),
