@@ -177,6 +177,168 @@ fn apply_queue(
     Ok(())
 }
 
+#[derive(Clone, Debug)]
+enum ListOp {
+    Push(u32),
+    Prepend(u32),
+    Insert(i64, u32),
+    /// The same place again and again, by two handles in turn.
+    Crowd(i64, u32),
+    Get(i64),
+    Set(i64, u32),
+    Delete(i64),
+    Pop,
+    PopFirst,
+    Contains(u32),
+    Len,
+    Slice(Option<i64>, Option<i64>, u32),
+    Clear,
+    /// Runs the operations in a transaction; commits if true.
+    Transaction(Vec<ListOp>, bool),
+}
+
+fn index() -> impl Strategy<Value = i64> {
+    prop_oneof![8 => -12..12_i64, 2 => -200..200_i64, 1 => any::<i64>()]
+}
+
+fn list_op() -> impl Strategy<Value = ListOp> {
+    let value = 0..20_u32;
+    let single = prop_oneof![
+        4 => value.clone().prop_map(ListOp::Push),
+        3 => value.clone().prop_map(ListOp::Prepend),
+        5 => (index(), value.clone()).prop_map(|(i, v)| ListOp::Insert(i, v)),
+        2 => (index(), 1..90_u32).prop_map(|(i, n)| ListOp::Crowd(i, n)),
+        3 => index().prop_map(ListOp::Get),
+        2 => (index(), value.clone()).prop_map(|(i, v)| ListOp::Set(i, v)),
+        2 => index().prop_map(ListOp::Delete),
+        2 => Just(ListOp::Pop),
+        2 => Just(ListOp::PopFirst),
+        1 => value.prop_map(ListOp::Contains),
+        1 => Just(ListOp::Len),
+        3 => (prop::option::of(index()), prop::option::of(index()), 1..50_u32)
+            .prop_map(|(start, stop, max)| ListOp::Slice(start, stop, max)),
+        1 => Just(ListOp::Clear),
+    ];
+    prop_oneof![
+        10 => single.clone(),
+        1 => (prop::collection::vec(single, 0..6), any::<bool>())
+            .prop_map(|(ops, commit)| ListOp::Transaction(ops, commit)),
+    ]
+}
+
+/// The place of an index, clamped as Python clamps it.
+fn place(model: &[String], index: i64) -> usize {
+    let len = i64::try_from(model.len()).unwrap();
+    let place = if index < 0 {
+        index.saturating_add(len)
+    } else {
+        index
+    };
+    usize::try_from(place.clamp(0, len)).unwrap()
+}
+
+/// The place of an item that is there.
+fn existing(model: &[String], index: i64) -> Option<usize> {
+    let len = i64::try_from(model.len()).unwrap();
+    (-len..len).contains(&index).then(|| place(model, index))
+}
+
+fn apply_list(
+    store: &beaver_tests::Store,
+    lists: &[beaver_tests::List; 2],
+    model: &mut Vec<String>,
+    op: &ListOp,
+) -> Result<(), TestCaseError> {
+    let list = &lists[0];
+    match op {
+        ListOp::Push(value) => {
+            list.push(&value.to_string()).unwrap();
+            model.push(value.to_string());
+        }
+        ListOp::Prepend(value) => {
+            list.prepend(&value.to_string()).unwrap();
+            model.insert(0, value.to_string());
+        }
+        ListOp::Insert(index, value) => {
+            list.insert(*index, &value.to_string()).unwrap();
+            model.insert(place(model, *index), value.to_string());
+        }
+        ListOp::Crowd(index, count) => {
+            for n in 0..*count {
+                lists[(n % 2) as usize]
+                    .insert(*index, &n.to_string())
+                    .unwrap();
+                model.insert(place(model, *index), n.to_string());
+            }
+        }
+        ListOp::Get(index) => {
+            let expected = existing(model, *index).map(|at| model[at].clone());
+            prop_assert_eq!(list.get(*index).unwrap(), expected);
+        }
+        ListOp::Set(index, value) => {
+            let result = list.set(*index, &value.to_string());
+            match existing(model, *index) {
+                Some(at) => model[at] = value.to_string(),
+                None => prop_assert_eq!(result.unwrap_err(), Error::OutOfRange),
+            }
+        }
+        ListOp::Delete(index) => {
+            let result = list.delete(*index);
+            match existing(model, *index) {
+                Some(at) => drop(model.remove(at)),
+                None => prop_assert_eq!(result.unwrap_err(), Error::OutOfRange),
+            }
+        }
+        ListOp::Pop => prop_assert_eq!(list.pop().unwrap(), model.pop()),
+        ListOp::PopFirst => {
+            let expected = (!model.is_empty()).then(|| model.remove(0));
+            prop_assert_eq!(list.pop_first().unwrap(), expected);
+        }
+        ListOp::Contains(value) => {
+            let value = value.to_string();
+            prop_assert_eq!(list.contains(&value).unwrap(), model.contains(&value));
+        }
+        ListOp::Len => prop_assert_eq!(list.len().unwrap(), model.len() as u64),
+        ListOp::Slice(start, stop, max) => {
+            let from = place(model, start.unwrap_or(0));
+            let to = stop
+                .map_or(model.len(), |stop| place(model, stop))
+                .max(from);
+            let found = list.slice_pages(*start, *stop, *max).unwrap().concat();
+            prop_assert_eq!(&found[..], &model[from..to]);
+        }
+        ListOp::Clear => {
+            prop_assert_eq!(list.clear().unwrap(), model.len() as u64);
+            model.clear();
+        }
+        ListOp::Transaction(ops, commit) => {
+            let mut inside = model.clone();
+            let transaction = store.begin().unwrap();
+            for op in ops {
+                apply_list(store, lists, &mut inside, op)?;
+            }
+            if *commit {
+                transaction.commit().unwrap();
+                *model = inside;
+            } else {
+                transaction.rollback().unwrap();
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_list(system: System, ops: &[ListOp]) -> Result<(), TestCaseError> {
+    let files = Files::new(system);
+    let store = files.open();
+    let lists = [store.list("l").unwrap(), store.list("l").unwrap()];
+    let mut model = Vec::new();
+    for op in ops {
+        apply_list(&store, &lists, &mut model, op)?;
+    }
+    apply_list(&store, &lists, &mut model, &ListOp::Slice(None, None, 7))
+}
+
 fn check_dict(system: System, ops: &[DictOp]) -> Result<(), TestCaseError> {
     let files = Files::new(system);
     let store = files.open();
@@ -219,5 +381,15 @@ proptest! {
     #[test]
     fn queue_component(ops in prop::collection::vec(queue_op(), 1..40)) {
         check_queue(System::Component, &ops)?;
+    }
+
+    #[test]
+    fn list_native(ops in prop::collection::vec(list_op(), 1..40)) {
+        check_list(System::Native, &ops)?;
+    }
+
+    #[test]
+    fn list_component(ops in prop::collection::vec(list_op(), 1..40)) {
+        check_list(System::Component, &ops)?;
     }
 }

@@ -12,6 +12,7 @@ impl From<Error> for types::Error {
         match error {
             Error::InvalidArgument(text) => Self::InvalidArgument(text),
             Error::InvalidJson(text) => Self::InvalidJson(text),
+            Error::OutOfRange => Self::OutOfRange,
             Error::Timeout => Self::Timeout,
             Error::Locked(name) => Self::Locked(name),
             Error::LockLost(name) => Self::LockLost(name),
@@ -21,6 +22,8 @@ impl From<Error> for types::Error {
             Error::Busy => Self::Busy,
             Error::InTransaction => Self::InTransaction,
             Error::NoTransaction => Self::NoTransaction,
+            Error::Changed => Self::Changed,
+            Error::TooLarge(bytes) => Self::TooLarge(bytes),
             Error::ReadOnly => Self::ReadOnly,
             Error::Full => Self::Full,
             Error::UnsupportedFormat(text) => Self::UnsupportedFormat(text),

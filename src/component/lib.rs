@@ -2,7 +2,7 @@
 //! and below them SQLite over the host's `storage` import.
 //!
 //! ```text
-//! database.rs dict.rs queue.rs lock.rs transaction.rs   one adapter per WIT interface
+//! database.rs dict.rs list.rs queue.rs lock.rs …   one adapter per WIT interface
 //!        │ core handles                runtime.rs        clocks, randomness, waiting for core
 //!        ▼                                │
 //!   beaver-core → SQLite → vfs/ ──────────┴──► beaver:host/storage
@@ -38,6 +38,12 @@ mod bindings {
 }
 
 #[cfg(target_arch = "wasm32")]
+mod blob;
+#[cfg(target_arch = "wasm32")]
+mod channel;
+#[cfg(target_arch = "wasm32")]
+mod collection;
+#[cfg(target_arch = "wasm32")]
 mod convert;
 #[cfg(target_arch = "wasm32")]
 mod database;
@@ -46,7 +52,13 @@ mod dict;
 #[cfg(target_arch = "wasm32")]
 mod error;
 #[cfg(target_arch = "wasm32")]
+mod events;
+#[cfg(target_arch = "wasm32")]
+mod list;
+#[cfg(target_arch = "wasm32")]
 mod lock;
+#[cfg(target_arch = "wasm32")]
+mod log;
 #[cfg(any(target_arch = "wasm32", test))]
 mod memcmp;
 #[cfg(target_arch = "wasm32")]

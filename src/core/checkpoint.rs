@@ -4,7 +4,8 @@
 //! starts over only if at that moment nobody reads from it. Under load somebody
 //! always does; then the log grows without bound, and from 1000 pages on every
 //! single commit pays for a checkpoint and its syncs. So a commit that finds the
-//! log long checkpoints with `RESTART`, which waits a moment for the readers.
+//! log long checkpoints with `RESTART`, which waits a moment for the readers, or
+//! with `TRUNCATE`, which does the same and shortens the file, when it is very long.
 //!
 //! What must stay true: a checkpoint that fails or can't get through is no error
 //! of the commit before it; a reader that stays delays nobody by more than
@@ -26,6 +27,10 @@ const RETRY_PAGES: i32 = 1000;
 
 /// How long to wait for readers, who hold up a checkpoint for one statement.
 const PATIENCE: Duration = Duration::from_millis(20);
+
+/// The length from which on the log's file is also given back to the file
+/// system: a large blob leaves such a one, and starting over keeps its size.
+const OVERSIZED_PAGES: i32 = 4 * LONG_PAGES;
 
 /// One connection's view of the log.
 #[derive(Debug)]
@@ -64,7 +69,7 @@ impl Database {
             }
             return;
         }
-        let restarted = self.restart_log().unwrap_or(false);
+        let restarted = self.restart_log(pages).unwrap_or(false);
         checkpoints.due_at.set(if restarted {
             LONG_PAGES
         } else {
@@ -73,12 +78,17 @@ impl Database {
     }
 
     /// Whether the whole log was copied, so that the next writer starts it over.
-    fn restart_log(&self) -> Result<bool> {
+    fn restart_log(&self, pages: i32) -> Result<bool> {
         let inner = &*self.inner;
+        let sql = if pages < OVERSIZED_PAGES {
+            "PRAGMA wal_checkpoint(RESTART)"
+        } else {
+            "PRAGMA wal_checkpoint(TRUNCATE)"
+        };
         self.set_busy_timeout(PATIENCE.min(inner.options.busy_timeout))?;
         let busy = inner
             .connection
-            .prepare_cached("PRAGMA wal_checkpoint(RESTART)")
+            .prepare_cached(sql)
             .and_then(|mut checkpoint| checkpoint.query_row([], |row| row.get::<_, i64>(0)));
         self.set_busy_timeout(inner.options.busy_timeout)?;
         Ok(busy? == 0)

@@ -8,6 +8,7 @@ use crate::runtime::{POLL_INTERVAL, Runtime, SystemRuntime};
 use crate::schema::{self, Found, Groups};
 use crate::transaction::Transaction;
 use crate::waiter_id::WaiterIds;
+use crate::write::Orphan;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use std::borrow::Cow;
@@ -32,9 +33,12 @@ pub(crate) struct Inner {
     pub(crate) waiter_ids: WaiterIds,
     /// Whether a [`Transaction`] is open on this connection.
     pub(crate) in_transaction: Cell<bool>,
-    /// Lock rows that could not be deleted when their owner was dropped; the
-    /// next write deletes them.
-    pub(crate) orphans: RefCell<Vec<(String, String)>>,
+    /// What could not be put away when its owner was dropped; the next write
+    /// does it.
+    pub(crate) orphans: RefCell<Vec<Orphan>>,
+    /// Blobs whose writers were dropped and whose pieces may still be there;
+    /// the next writer removes them.
+    pub(crate) dropped_uploads: RefCell<Vec<String>>,
     /// What SQLite's busy timeout is set to now.
     busy_timeout: Cell<Duration>,
     pub(crate) checkpoints: Checkpoints,
@@ -131,8 +135,8 @@ impl Database {
             ));
         }
         let groups = match found {
-            Found::Complete(groups) => groups,
-            Found::Empty | Found::Partial => Groups::default(),
+            Found::Complete(groups) | Found::Partial(groups) => groups,
+            Found::Empty => Groups::default(),
         };
         let checkpoints = Checkpoints::of(&mut connection)?;
         let waiter_ids = WaiterIds::of(&connection, &*runtime);
@@ -145,6 +149,7 @@ impl Database {
                 waiter_ids,
                 in_transaction: Cell::new(false),
                 orphans: RefCell::default(),
+                dropped_uploads: RefCell::default(),
                 busy_timeout: Cell::new(options.busy_timeout),
                 checkpoints,
                 groups: Cell::new(groups),
@@ -202,38 +207,48 @@ impl Database {
         }
     }
 
-    /// Sees to it that the file has the tables of `kind`; every handle's first step.
+    /// Sees to it that the file has the tables of `kind`; every handle's first
+    /// step. In an open transaction, a write's own too, it is part of that.
     ///
     /// # Errors
     /// [`Error::UnsupportedFormat`] when they are missing in a file opened
     /// read-only, and what writing may report.
     pub(crate) fn require(&self, kind: Kind) -> Result<()> {
         let inner = &*self.inner;
-        if inner.groups.get().contains(kind) {
+        let read_only = inner.options.mode == OpenMode::ReadOnly;
+        let is_enough =
+            |groups: Groups| groups.contains(kind) || read_only && groups.is_readable(kind);
+        if is_enough(inner.groups.get()) {
             return Ok(());
         }
         // Somebody else may have made them since the last look. What an open
         // transaction made goes with it if it is rolled back: not to be kept in mind.
-        if let Found::Complete(groups) = self.read(schema::inspect)? {
+        if let Found::Complete(groups) | Found::Partial(groups) = self.read(schema::inspect)? {
             if !inner.in_transaction.get() {
                 inner.groups.set(groups);
             }
-            if groups.contains(kind) {
+            if is_enough(groups) {
                 return Ok(());
             }
         }
-        if inner.options.mode == OpenMode::ReadOnly {
+        if read_only {
             return Err(Error::UnsupportedFormat(format!(
                 "the file has no table for a {} yet, and it was opened read-only",
                 kind.as_str()
             )));
         }
-        if inner.in_transaction.get() {
+        if !inner.connection.is_autocommit() {
             return schema::create_group(&inner.connection, kind);
         }
         let transaction = self.begin_write(None)?;
         schema::create_group(&inner.connection, kind)?;
         transaction.commit()
+    }
+
+    /// Whether the file is known to have all tables of `kind`, ours too, which
+    /// one that is only read may lack.
+    pub(crate) fn is_complete(&self, kind: Kind) -> bool {
+        self.inner.groups.get().contains(kind)
     }
 
     /// Starts a transaction; blocks for the write lock up to

@@ -28,6 +28,9 @@ pub enum Error {
     /// A value isn't JSON.
     #[error("invalid JSON: {0}")]
     InvalidJson(String),
+    /// There is no item with this index.
+    #[error("the index is out of range")]
+    OutOfRange,
     /// The time given for waiting has passed; nothing is left behind.
     #[error("timed out")]
     Timeout,
@@ -55,6 +58,14 @@ pub enum Error {
     /// The transaction has ended already.
     #[error("the transaction has ended already")]
     NoTransaction,
+    /// What this handle stands for is no longer what it was when the handle was
+    /// opened: a blob's reader after the blob was replaced or removed, a
+    /// blob's writer whose pieces are gone.
+    #[error("what the handle stands for has changed")]
+    Changed,
+    /// The value has more bytes (given here) than one call returns.
+    #[error("a value of {0} bytes is too large to be returned at once")]
+    TooLarge(u64),
     /// The file can't be written.
     #[error("the database is read-only")]
     ReadOnly,

@@ -15,6 +15,7 @@
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::runtime::POLL_INTERVAL;
+use crate::write::Orphan;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::time::Duration;
 
@@ -247,10 +248,10 @@ impl Database {
         };
         if now().is_err() {
             // Deleting a row that is gone already does no harm.
-            self.inner
-                .orphans
-                .borrow_mut()
-                .push((lock_name.to_owned(), waiter_id.to_owned()));
+            self.inner.orphans.borrow_mut().push(Orphan::Lease {
+                lock_name: lock_name.to_owned(),
+                waiter_id: waiter_id.to_owned(),
+            });
         }
     }
 

@@ -26,7 +26,7 @@
 //! # Threads
 //!
 //! A [`Database`] is one SQLite connection and belongs to one thread; open one
-//! in each thread. Every handle ([`Dict`], [`Queue`], [`Lock`]) is a lock owner
+//! in each thread. Every handle ([`Dict`], [`List`], [`Queue`], [`Lock`]) is a lock owner
 //! of its own, so a second thread never walks in on the first one's lock.
 //!
 //! # Errors
@@ -35,16 +35,22 @@
 //! the operation definitely did not happen.
 
 mod backup;
+mod blob;
+mod channel;
 mod checkpoint;
+mod collection;
 mod cursor;
 mod database;
 mod dict;
 mod error;
 mod events;
+mod follow;
 mod guard;
 mod json;
 mod lease;
+mod list;
 mod lock;
+mod log;
 mod manager;
 mod managers;
 mod options;
@@ -54,18 +60,32 @@ mod runtime;
 mod schema;
 mod secret;
 mod stats;
+mod stream;
 mod transaction;
 mod vacuum;
 mod waiter_id;
 mod write;
 
 pub use backup::IfExists;
+pub use blob::{
+    Blob, BlobContent, BlobKeys, BlobReader, BlobWriter, MAX_BLOB_BYTES, MAX_CHUNK_BYTES,
+};
+pub use channel::{Channel, History, Message, Subscription};
+pub use collection::{
+    Collection, Direction, Document, Documents, Edge, Edges, FullText, FusedHit, Hit,
+    HybridOptions, IndexOptions, MAX_DIMENSIONS, MAX_FUZZINESS, MAX_FUZZY_QUERY_CHARS,
+    MAX_QUERY_BYTES, MAX_TOP_K, MAX_WALK_BYTES, MatchOptions, Metric, Ranking, Step, Walk,
+    WalkOptions, rerank,
+};
 pub use database::Database;
 pub use dict::{Dict, Entry, Items, Keys, Values};
 pub use error::{Error, Outcome, Result};
+pub use events::Listener;
 pub use guard::{Guard, Lockable};
 pub use json::{MAX_DEPTH, python_text};
+pub use list::{List, ListItems};
 pub use lock::Lock;
+pub use log::{Live, Log, LogEntries, LogEntry, Tail, Window};
 pub use manager::{MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_VALUE_BYTES};
 pub use managers::{ManagerEntry, ManagerKind, Managers};
 pub use options::{Durability, GuardMode, Journal, JournalChoice, LockOptions, OpenMode, Options};

@@ -65,7 +65,10 @@ CREATE TABLE IF NOT EXISTS beaver_lock_fencing (
 /// The tables of one kind of manager beyond [`BASE`].
 struct Group {
     kind: Kind,
+    /// The reference's: enough for a file that is only read.
     tables: &'static [&'static str],
+    /// Ours, which the reference doesn't know.
+    own: &'static [&'static str],
     create: &'static str,
 }
 
@@ -73,6 +76,7 @@ const GROUPS: [Group; 5] = [
     Group {
         kind: Kind::List,
         tables: &["beaver_lists"],
+        own: &[],
         create: "
 CREATE TABLE IF NOT EXISTS beaver_lists (
     list_name TEXT NOT NULL,
@@ -85,6 +89,11 @@ CREATE TABLE IF NOT EXISTS beaver_lists (
     Group {
         kind: Kind::Blob,
         tables: &["beaver_blobs"],
+        own: &["beaver_blob_versions", "beaver_blob_parts"],
+        // The triggers run in whatever process changes a blob. No conflict clause
+        // in them, because that of the statement that fires them counts instead;
+        // no upsert and no function either, with which SQLite would keep large rows
+        // in memory (see blob/row.rs). No store is called '': that row counts.
         create: "
 CREATE TABLE IF NOT EXISTS beaver_blobs (
     store_name TEXT NOT NULL,
@@ -93,11 +102,41 @@ CREATE TABLE IF NOT EXISTS beaver_blobs (
     metadata TEXT,
     PRIMARY KEY (store_name, key)
 );
+CREATE TABLE IF NOT EXISTS beaver_blob_versions (
+    store_name TEXT NOT NULL,
+    key TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    PRIMARY KEY (store_name, key)
+) WITHOUT ROWID;
+INSERT OR IGNORE INTO beaver_blob_versions VALUES ('', '', 0);
+CREATE TRIGGER IF NOT EXISTS beaver_blob_inserted AFTER INSERT ON beaver_blobs BEGIN
+    UPDATE beaver_blob_versions SET version = version + 1 WHERE store_name = '' AND key = '';
+    DELETE FROM beaver_blob_versions WHERE store_name = new.store_name AND key = new.key;
+    INSERT INTO beaver_blob_versions SELECT new.store_name, new.key, version
+        FROM beaver_blob_versions WHERE store_name = '' AND key = '';
+END;
+CREATE TRIGGER IF NOT EXISTS beaver_blob_updated AFTER UPDATE ON beaver_blobs BEGIN
+    UPDATE beaver_blob_versions SET version = version + 1 WHERE store_name = '' AND key = '';
+    DELETE FROM beaver_blob_versions WHERE store_name = new.store_name AND key = new.key;
+    INSERT INTO beaver_blob_versions SELECT new.store_name, new.key, version
+        FROM beaver_blob_versions WHERE store_name = '' AND key = '';
+END;
+CREATE TRIGGER IF NOT EXISTS beaver_blob_deleted AFTER DELETE ON beaver_blobs BEGIN
+    DELETE FROM beaver_blob_versions WHERE store_name = old.store_name AND key = old.key;
+END;
+CREATE TABLE IF NOT EXISTS beaver_blob_parts (
+    upload TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    expires_at REAL NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (upload, number)
+);
 ",
     },
     Group {
         kind: Kind::Log,
         tables: &["beaver_logs"],
+        own: &[],
         create: "
 CREATE TABLE IF NOT EXISTS beaver_logs (
     log_name TEXT NOT NULL,
@@ -111,6 +150,7 @@ CREATE INDEX IF NOT EXISTS idx_logs_timestamp ON beaver_logs (log_name, timestam
     Group {
         kind: Kind::Channel,
         tables: &["beaver_pubsub_log"],
+        own: &[],
         create: "
 CREATE TABLE IF NOT EXISTS beaver_pubsub_log (
     timestamp REAL PRIMARY KEY,
@@ -131,6 +171,7 @@ CREATE INDEX IF NOT EXISTS idx_pubsub_channel_timestamp
             "beaver_vector_change_log",
             "beaver_collection_versions",
         ],
+        own: &[],
         create: "
 CREATE TABLE IF NOT EXISTS beaver_collections (
     collection TEXT NOT NULL,
@@ -179,14 +220,33 @@ CREATE TABLE IF NOT EXISTS beaver_collection_versions (
     },
 ];
 
+/// Our own indexes on a collection's tables, which the reference goes without:
+/// the vectors among many documents, in the order in which they lie in the
+/// file, and a document's edges by their other end. SQLite keeps them up to
+/// date whoever writes; nothing depends on them but speed.
+const COLLECTION_INDEXES: &str = "
+CREATE INDEX IF NOT EXISTS beaver_collections_with_vector
+    ON beaver_collections (collection) WHERE item_vector IS NOT NULL;
+CREATE INDEX IF NOT EXISTS beaver_edges_by_target
+    ON beaver_edges (collection, target_item_id, source_item_id, label);
+";
+
 /// The managers whose tables a file is known to have, one bit for each of [`GROUPS`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Groups(u8);
+pub(crate) struct Groups {
+    complete: u8,
+    readable: u8,
+}
 
 impl Groups {
     /// Whether the tables of `kind` are there.
     pub(crate) fn contains(self, kind: Kind) -> bool {
-        Self::bit(kind).is_none_or(|bit| self.0 & bit != 0)
+        Self::bit(kind).is_none_or(|bit| self.complete & bit != 0)
+    }
+
+    /// Whether those of the reference are there.
+    pub(crate) fn is_readable(self, kind: Kind) -> bool {
+        Self::bit(kind).is_none_or(|bit| self.readable & bit != 0)
     }
 
     /// None for what needs only [`BASE`].
@@ -203,8 +263,9 @@ pub(crate) enum Found {
     Empty,
     /// Everything that is needed from the start, and these managers' tables.
     Complete(Groups),
-    /// A BeaverDB 1.x file without some of our tables.
-    Partial,
+    /// A BeaverDB 1.x file without something that is needed from the start to
+    /// write to it, and with these managers' tables.
+    Partial(Groups),
 }
 
 /// Looks at the tables of the file; refuses what isn't BeaverDB 1.x.
@@ -213,7 +274,7 @@ pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
         .prepare_cached("SELECT name, type FROM sqlite_schema WHERE type IN ('table', 'view')")?;
     let mut rows = statement.query([])?;
     let (mut any, mut base, mut second_generation) = (false, 0, false);
-    let mut of_group = [0; GROUPS.len()];
+    let (mut of_group, mut own) = ([0; GROUPS.len()], [0; GROUPS.len()]);
     while let Some(row) = rows.next()? {
         let name = row.get_ref(0)?.as_str().unwrap_or_default();
         // SQLite's own tables (sqlite_stat1, sqlite_sequence) say nothing.
@@ -227,20 +288,24 @@ pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
         }
         any = true;
         base += usize::from(BASE.contains(&name));
-        for (group, count) in GROUPS.iter().zip(&mut of_group) {
-            *count += usize::from(group.tables.contains(&name));
+        for (place, group) in GROUPS.iter().enumerate() {
+            of_group[place] += usize::from(group.tables.contains(&name));
+            own[place] += usize::from(group.own.contains(&name));
         }
         second_generation |= name.starts_with("__beaver_");
     }
     let mut groups = Groups::default();
-    for (place, (group, count)) in GROUPS.iter().zip(of_group).enumerate() {
-        groups.0 |= u8::from(count == group.tables.len()) << place;
+    for (place, group) in GROUPS.iter().enumerate() {
+        let readable = of_group[place] == group.tables.len();
+        let complete = readable && own[place] == group.own.len();
+        groups.readable |= u8::from(readable) << place;
+        groups.complete |= u8::from(complete) << place;
     }
     let file_of_the_reference = base > 0 || groups != Groups::default();
     match () {
         () if !any => Ok(Found::Empty),
         () if base == BASE.len() => Ok(Found::Complete(groups)),
-        () if file_of_the_reference => Ok(Found::Partial),
+        () if file_of_the_reference => Ok(Found::Partial(groups)),
         () if second_generation => Err(Error::UnsupportedFormat(
             "the file was made by BeaverDB 2.x, whose tables differ; this package uses 1.x files".into(),
         )),
@@ -303,5 +368,12 @@ pub(crate) fn create_group(connection: &Connection, kind: Kind) -> Result<()> {
     for group in GROUPS.iter().filter(|group| group.kind == kind) {
         connection.execute_batch(group.create)?;
     }
+    Ok(())
+}
+
+/// Makes what is missing of our indexes on a collection's tables: a file of the
+/// reference has none. Call inside a write transaction.
+pub(crate) fn create_collection_indexes(connection: &Connection) -> Result<()> {
+    connection.execute_batch(COLLECTION_INDEXES)?;
     Ok(())
 }

@@ -44,6 +44,11 @@ impl WaiterIds {
         format!("{}:{count}", self.prefix)
     }
 
+    /// The same, if a claim stands behind it.
+    pub(crate) fn next_claimed(&self) -> Option<String> {
+        self.claim.map(|_| self.next())
+    }
+
     /// The claim that stands behind somebody else's `waiter_id`. Our own
     /// claim says nothing to ourselves: the kernel tells only of others'.
     pub(crate) fn claim_of_other(&self, waiter_id: &str) -> Option<u64> {

@@ -14,7 +14,7 @@
 
 use crate::database::Database;
 use crate::error::{Error, Result};
-use crate::events::{self, Event};
+use crate::events::{self, Event, Registration};
 use crate::lease::{Fencing, GRANTED_AT, Lease};
 use crate::manager::Manager;
 use crate::options::GuardMode;
@@ -55,10 +55,19 @@ pub(crate) struct Request<'a> {
     pub(crate) write_limit: Option<Duration>,
 }
 
+/// What a handle left in the file when it was dropped at a bad moment.
+pub(crate) enum Orphan {
+    Lease {
+        lock_name: String,
+        waiter_id: String,
+    },
+    Listener(Registration),
+}
+
 /// An open write transaction; rolls back unless committed.
 pub(crate) struct WriteTransaction<'a> {
     database: &'a Database,
-    /// How many of the connection's orphans it has deleted, the oldest first.
+    /// How many of the connection's orphans it has put away, the oldest first.
     reaped: usize,
 }
 
@@ -102,14 +111,22 @@ impl Database {
             database: self,
             reaped: 0,
         };
-        for (lock_name, waiter_id) in inner.orphans.borrow().iter() {
-            Lease::delete_row(&inner.connection, lock_name, waiter_id)?;
+        for orphan in inner.orphans.borrow().iter() {
+            match orphan {
+                Orphan::Lease {
+                    lock_name,
+                    waiter_id,
+                } => {
+                    Lease::delete_row(&inner.connection, lock_name, waiter_id)?;
+                }
+                Orphan::Listener(registration) => registration.withdraw(&inner.connection)?,
+            }
             transaction.reaped += 1;
         }
         Ok(transaction)
     }
 
-    /// Commits; orphans that the transaction deleted are then forgotten.
+    /// Commits; orphans that the transaction put away are then forgotten.
     pub(crate) fn commit_write(&self, reaped: usize) -> Result<()> {
         let connection = &self.inner.connection;
         self.count_commit();
@@ -122,8 +139,7 @@ impl Database {
         Ok(())
     }
 
-    /// Deletes the lock rows that were given up inside a transaction, now that
-    /// it has ended. What can't be done now is left to the next write.
+    /// Puts away what was given up inside a transaction, now that it has ended. What can't be done now is left to the next write.
     pub(crate) fn reap(&self) {
         if !self.inner.orphans.borrow().is_empty()
             && let Ok(transaction) = self.begin_write(Some(REAP_WAIT))
@@ -139,6 +155,21 @@ impl Database {
         read(&self.inner.connection)
     }
 
+    /// Runs several reads on one state of the database.
+    pub(crate) fn read_snapshot<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T>,
+    ) -> Result<T> {
+        self.read(|connection| {
+            if self.inner.in_transaction.get() {
+                return read(connection);
+            }
+            connection.prepare_cached("BEGIN")?.execute([])?;
+            let _end = Snapshot(connection);
+            read(connection)
+        })
+    }
+
     fn check_transaction(&self) -> Result<()> {
         // SQLite rolls back by itself after some errors; going on would run
         // the rest of a transaction without the first half.
@@ -148,15 +179,45 @@ impl Database {
         Ok(())
     }
 
+    /// Runs a write that no lock binds and no cache of Python's watches: to a
+    /// log or a channel, where each of the reference's methods is one statement.
+    pub(crate) fn write_unguarded<T>(
+        &self,
+        write: impl FnOnce(&Connection) -> Result<Effect<T>>,
+    ) -> Result<T> {
+        self.check_transaction()?;
+        let connection = &self.inner.connection;
+        if self.inner.in_transaction.get() {
+            return self.in_savepoint(|| match write(connection)? {
+                Effect::Changed(value) | Effect::Unchanged(value) => Ok(value),
+            });
+        }
+        let transaction = self.begin_write(None)?;
+        match write(connection)? {
+            Effect::Changed(value) => transaction.commit().map(|()| value),
+            Effect::Unchanged(value) => Ok(value),
+        }
+    }
+
     /// Runs a write as this module's comment says.
     pub(crate) fn write<T>(
         &self,
+        request: &Request<'_>,
+        write: impl FnMut(&Connection) -> Result<Effect<T>>,
+    ) -> Result<T> {
+        self.write_as(self.inner.options.guard_mode, request, write)
+    }
+
+    /// The same with another meaning of the manager's lock.
+    pub(crate) fn write_as<T>(
+        &self,
+        guard_mode: GuardMode,
         request: &Request<'_>,
         mut write: impl FnMut(&Connection) -> Result<Effect<T>>,
     ) -> Result<T> {
         self.check_transaction()?;
         if self.inner.in_transaction.get() {
-            return self.write_in_transaction(request, write);
+            return self.write_in_transaction(guard_mode, request, write);
         }
         let connection = &self.inner.connection;
         let mut public = Temporary {
@@ -171,7 +232,7 @@ impl Database {
         loop {
             let transaction = self.begin_write(request.write_limit)?;
             let lease = request.lease.or(public.lease.as_ref());
-            let blocked_by = match self.gate(request, lease, internal.lease.as_ref()) {
+            let blocked_by = match self.gate(guard_mode, request, lease, internal.lease.as_ref()) {
                 Err(Error::LockLost(_)) if request.lease.is_none() => {
                     // The lock of this one write outlived its time: start over.
                     drop(transaction);
@@ -179,13 +240,13 @@ impl Database {
                     &request.manager.lock_name
                 }
                 Err(error) => return Err(error),
-                Ok(Gate::Open) => {
+                Ok(Gate::Open { heard_at }) => {
                     let (value, changed) = match write(connection)? {
                         Effect::Changed(value) => (value, true),
                         Effect::Unchanged(value) => (value, false),
                     };
                     if changed {
-                        tell(connection, request)?;
+                        self.tell(request, heard_at)?;
                     }
                     let held = public.delete_row(connection)? | internal.delete_row(connection)?;
                     if changed || held {
@@ -227,25 +288,31 @@ impl Database {
 
     fn write_in_transaction<T>(
         &self,
+        guard_mode: GuardMode,
         request: &Request<'_>,
         mut write: impl FnMut(&Connection) -> Result<Effect<T>>,
     ) -> Result<T> {
-        let connection = &self.inner.connection;
-        match self.gate(request, request.lease, None)? {
-            Gate::Open => {}
+        let heard_at = match self.gate(guard_mode, request, request.lease, None)? {
+            Gate::Open { heard_at } => heard_at,
             // Waiting here would keep SQLite's write lock from whoever has to release.
             Gate::Public => return Err(Error::Locked(request.manager.lock_name.clone())),
             Gate::Internal => {
                 return Err(Error::Locked(request.manager.internal_lock_name.clone()));
             }
-        }
+        };
+        self.in_savepoint(|| match write(&self.inner.connection)? {
+            Effect::Changed(value) => self.tell(request, heard_at).map(|()| value),
+            Effect::Unchanged(value) => Ok(value),
+        })
+    }
+
+    /// Runs a part of the open transaction, of which nothing is left if it fails.
+    fn in_savepoint<T>(&self, body: impl FnOnce() -> Result<T>) -> Result<T> {
+        let connection = &self.inner.connection;
         connection
             .prepare_cached("SAVEPOINT beaver_write")?
             .execute([])?;
-        let result = write(connection).and_then(|effect| match effect {
-            Effect::Changed(value) => tell(connection, request).map(|()| value),
-            Effect::Unchanged(value) => Ok(value),
-        });
+        let result = body();
         if !connection.is_autocommit() {
             if result.is_err() {
                 connection
@@ -262,6 +329,7 @@ impl Database {
     /// Whether the locks allow the write. Call inside its transaction.
     fn gate(
         &self,
+        guard_mode: GuardMode,
         request: &Request<'_>,
         lease: Option<&Lease>,
         internal: Option<&Lease>,
@@ -269,6 +337,8 @@ impl Database {
         let now = self.inner.runtime.unix_seconds();
         let manager = request.manager;
         let own = lease.map_or("", |lease| lease.waiter_id.as_str());
+        // No key is null: without an event nobody is looked for.
+        let event = request.event.map(|event| event.registry_key(manager));
         let mut statement = self.inner.connection.prepare_cached(
             "SELECT
                (SELECT waiter_id FROM beaver_lock_waiters
@@ -278,14 +348,17 @@ impl Database {
                EXISTS (SELECT 1 FROM beaver_lock_waiters
                  WHERE lock_name = ?1 AND requested_at = ?4 AND waiter_id = ?5),
                EXISTS (SELECT 1 FROM beaver_lock_waiters
-                 WHERE lock_name = ?1 AND requested_at = ?4)",
+                 WHERE lock_name = ?1 AND requested_at = ?4),
+               EXISTS (SELECT 1 FROM beaver_dicts
+                 WHERE dict_name = '__events__' AND key = ?6 AND CAST(value AS INTEGER) > 0)",
         )?;
         let mut rows = statement.query(params![
             manager.lock_name,
             manager.internal_lock_name,
             now,
             GRANTED_AT,
-            own
+            own,
+            event
         ])?;
         let Some(row) = rows.next()? else {
             return Err(Error::Corrupt("the lock table gave no answer".into()));
@@ -296,17 +369,17 @@ impl Database {
             if !owned {
                 return Err(Error::LockLost(manager.lock_name.clone()));
             }
-        } else if taken && self.inner.options.guard_mode == GuardMode::Mandatory {
+        } else if taken && guard_mode == GuardMode::Mandatory {
             return Ok(Gate::Public);
         }
-        let stale: bool = row.get(3)?;
+        let (stale, heard): (bool, bool) = (row.get(3)?, row.get(4)?);
         if request.interference == Interference::Possible
             && under_way.is_some()
             && under_way != internal.map(|lease| lease.waiter_id.as_str())
         {
             return Ok(Gate::Internal);
         }
-        if lease.is_none() && stale && self.inner.options.guard_mode == GuardMode::Mandatory {
+        if lease.is_none() && stale && guard_mode == GuardMode::Mandatory {
             // A holder past its time: this write goes before whatever it still
             // means to write, so it is fenced off as by the next holder.
             self.inner
@@ -316,12 +389,41 @@ impl Database {
                 )?
                 .execute(params![manager.lock_name, GRANTED_AT])?;
         }
-        Ok(Gate::Open)
+        Ok(Gate::Open {
+            heard_at: heard.then_some(now),
+        })
+    }
+
+    /// Tells whoever wants to know that the manager changed.
+    fn tell(&self, request: &Request<'_>, heard_at: Option<f64>) -> Result<()> {
+        touch(&self.inner.connection, &request.manager.cache_namespace)?;
+        match (request.event, heard_at) {
+            (Some(event), Some(now)) => events::publish(self, request.manager, event, now),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An open read transaction.
+struct Snapshot<'a>(&'a Connection);
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        // Nothing was written, so there is nothing to lose if it fails; SQLite may
+        // have ended it by itself after an error.
+        if !self.0.is_autocommit()
+            && let Ok(mut end) = self.0.prepare_cached("ROLLBACK")
+        {
+            let _ = end.execute([]);
+        }
     }
 }
 
 enum Gate {
-    Open,
+    Open {
+        /// When to say that the event happened, if somebody listens for it.
+        heard_at: Option<f64>,
+    },
     /// Somebody holds or awaits the manager's lock.
     Public,
     /// A Python method is under way.
@@ -352,17 +454,8 @@ impl Drop for Temporary<'_> {
     }
 }
 
-/// Tells whoever wants to know that the manager changed.
-fn tell(connection: &Connection, request: &Request<'_>) -> Result<()> {
-    touch(connection, &request.manager.cache_namespace)?;
-    match request.event {
-        Some(event) => events::emit(connection, request.manager, event),
-        None => Ok(()),
-    }
-}
-
 /// Tells Python's caches that the manager changed.
-fn touch(connection: &Connection, namespace: &str) -> Result<()> {
+pub(crate) fn touch(connection: &Connection, namespace: &str) -> Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO beaver_manager_versions (namespace, version) VALUES (?1, 1)

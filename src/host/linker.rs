@@ -5,7 +5,7 @@
 //! - Nothing a guest passes makes the host panic, allocate more than 1 MiB per
 //!   call, or touch memory outside the list that was passed. (wasmtime itself
 //!   decodes strings that aren't UTF-8 before we see them: up to 128 MiB.)
-//! - Functions that can wait (`shm-lock`, `wait-change`, `sleep`) park the
+//! - Functions that can wait (`shm-lock-wait`, `wait-change`, `sleep`) park the
 //!   guest's fiber; all others return at once, disk I/O included.
 //! - A host function holds its store exclusively until it returns, and the
 //!   guest is suspended meanwhile. The slices of guest memory below rely on it
@@ -250,19 +250,23 @@ fn wal_index<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<
         },
     )?;
     instance.func_wrap(
+        "[method]file.shm-lock",
+        |mut store: Store<'_, T>, (file, first, count, kind): (File, u32, u32, ShmLockKind)| {
+            let file = store.data_mut().ctx().file(file.rep())?;
+            answer(file.shm_try_lock(first, count, kind.into()))
+        },
+    )?;
+    instance.func_wrap(
         "[method]file.shm-unlock",
         |mut store: Store<'_, T>, (file, first, count, kind): (File, u32, u32, ShmLockKind)| {
             let file = store.data_mut().ctx().file(file.rep())?;
             answer(file.shm_unlock(first, count, kind.into()))
         },
     )?;
-    instance.func_wrap(
-        "[method]file.shm-barrier",
-        |mut store: Store<'_, T>, (file,): (File,)| {
-            store.data_mut().ctx().file(file.rep())?.shm_barrier();
-            Ok(())
-        },
-    )?;
+    instance.func_wrap("memory-fence", |_: Store<'_, T>, (): ()| {
+        crate::storage::memory_fence();
+        Ok(())
+    })?;
     instance.func_wrap(
         "[method]file.shm-unmap",
         |mut store: Store<'_, T>, (file, delete): (File, bool)| {
@@ -288,7 +292,7 @@ fn wal_index<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<
 /// The functions that may wait.
 fn waits<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> {
     instance.func_wrap_async(
-        "[method]file.shm-lock",
+        "[method]file.shm-lock-wait",
         |mut store: Store<'_, T>,
          (file, first, count, kind, timeout): (File, u32, u32, ShmLockKind, u64)| {
             Box::new(async move {

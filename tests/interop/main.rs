@@ -2,7 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
 
+mod blob;
+mod channel;
+mod collection;
 mod database;
+mod events;
+mod list;
+mod log;
 mod secret;
 mod values;
 
@@ -159,6 +165,15 @@ print(sorted(sqlite3.connect(sys.argv[1]).execute('SELECT * FROM beaver_manager_
         ));
         assert_eq!(std::fs::read(&path).unwrap(), [7; 5000]);
     }
+}
+
+/// Runs a Python script on the file with `sqlite3` alone.
+fn python_sqlite(files: &Files, script: &str) {
+    let status = std::process::Command::new("python3")
+        .args(["-c", script])
+        .arg(files.database())
+        .status();
+    assert!(status.unwrap().success());
 }
 
 proptest! {

@@ -118,6 +118,20 @@ impl<H> Remote<H> {
         })
     }
 
+    /// The same where there may be none.
+    pub(crate) fn open_some<T>(
+        &self,
+        call: impl AsyncFnOnce(
+            &H,
+            &mut beaver_host::Instance,
+        ) -> std::result::Result<Option<T>, beaver_host::Error>,
+    ) -> Result<Option<Remote<T>>> {
+        Ok(self.run(call)?.map(|handle| Remote {
+            handle: Some(handle),
+            instance: Rc::clone(&self.instance),
+        }))
+    }
+
     /// Calls into the component with a resource that ends there.
     pub(crate) fn consume<T>(
         mut self,
@@ -191,6 +205,7 @@ fn to_core(error: beaver_host::Error) -> Error {
     match error {
         DbError::InvalidArgument(text) => Error::InvalidArgument(text),
         DbError::InvalidJson(text) => Error::InvalidJson(text),
+        DbError::OutOfRange => Error::OutOfRange,
         DbError::Timeout => Error::Timeout,
         DbError::Locked(name) => Error::Locked(name),
         DbError::LockLost(name) => Error::LockLost(name),
@@ -200,6 +215,8 @@ fn to_core(error: beaver_host::Error) -> Error {
         DbError::Busy => Error::Busy,
         DbError::InTransaction => Error::InTransaction,
         DbError::NoTransaction => Error::NoTransaction,
+        DbError::Changed => Error::Changed,
+        DbError::TooLarge(bytes) => Error::TooLarge(bytes),
         DbError::ReadOnly => Error::ReadOnly,
         DbError::Full => Error::Full,
         DbError::UnsupportedFormat(text) => Error::UnsupportedFormat(text),

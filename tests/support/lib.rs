@@ -12,11 +12,16 @@ mod store;
 
 pub use component::{Host, component_host};
 pub use process::{Process, python};
-pub use store::{Dict, Lock, Queue, Store, Transaction};
+pub use store::{
+    Blob, BlobReader, BlobWriter, Channel, Collection, Dict, List, ListItems, Listener, Live, Lock,
+    Log, Queue, Store, Subscription, Tail, Transaction,
+};
 
 pub use beaver_core::{
-    Durability, Entry, Error, GuardMode, IfExists, Item, Journal, JournalChoice, LockOptions,
-    ManagerEntry, ManagerKind, OpenMode, Options, Outcome, Result, Stats,
+    BlobContent, Direction, Document, Durability, Edge, Entry, Error, FullText, FusedHit,
+    GuardMode, Hit, HybridOptions, IfExists, IndexOptions, Item, Journal, JournalChoice,
+    LockOptions, LogEntry, ManagerEntry, ManagerKind, MatchOptions, Message, Metric, OpenMode,
+    Options, Outcome, Ranking, Result, Stats, Step, WalkOptions, Window,
 };
 
 use std::time::Duration;

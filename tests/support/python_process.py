@@ -6,6 +6,8 @@ import importlib.util
 import itertools
 import json
 import sys
+import threading
+import time
 
 import beaver
 
@@ -45,6 +47,20 @@ def encode(value):
 def main() -> None:
     db = beaver.BeaverDB(sys.argv[1])
     managers = {}
+    heard = {}
+
+    def probe(send, arrived):
+        """Returns when what is sent arrives: a listener's thread starts on its own time."""
+        while not arrived:
+            send()
+            time.sleep(0.05)
+
+    def listen(subscriber, messages, arrived):
+        for message in subscriber.listen():
+            if message == "probe":
+                arrived.append(message)
+            else:
+                messages.append(message)
 
     def manager(kind, name, secret=None):
         key = (kind, name)
@@ -99,6 +115,42 @@ def main() -> None:
                 return json.dumps(result) if request.get("as") == "json" else encode(result)
             case "has-security":
                 return importlib.util.find_spec("cryptography") is not None
+            case "subscribe":
+                # Listens in the background until the process ends; "heard" tells of it.
+                channel, messages, arrived = manager("channel", name), [], []
+                subscriber = channel.subscribe()
+                subscriber.__enter__()
+                thread = threading.Thread(target=listen, args=(subscriber, messages, arrived), daemon=True)
+                thread.start()
+                probe(lambda: channel.publish("probe"), arrived)
+                heard[name] = messages
+            case "on":
+                key, arrived = f"{request['topic']}:{request['event']}", []
+                heard[key] = []
+                db.on("probe", key, arrived.append)
+                probe(lambda: db.emit("probe", key, {}), arrived)
+                db.on(request["topic"], request["event"], heard[key].append)
+            case "off":
+                key = f"{request['topic']}:{request['event']}"
+                db.off(request["topic"], request["event"], db._event_callbacks[key][0])
+            case "emit":
+                return db.emit(request["topic"], request["event"], request["payload"])
+            case "heard":
+                # What was heard, when it is as much as that or half a minute has passed.
+                deadline = time.monotonic() + 30
+                while len(heard[name]) < request["count"] and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                return heard[name]
+            case "replace-blob":
+                # Versions of one blob, each of one byte all through.
+                store, key = manager("blob", name), request["key"]
+                for n in range(request["count"]):
+                    if n % 3 == 0 and key in store:
+                        store.delete(key)
+                    store.put(key, bytes([n % 251]) * (request["size"] + n % 2), {"n": n})
+            case "cache":
+                # As BeaverDB(cache_timeout=...): how long a cache goes without a look at the versions.
+                db._cache_timeout = request["seconds"]
             case "names":
                 return getattr(db, request["property"])
             case "dumps":

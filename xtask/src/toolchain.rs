@@ -21,17 +21,19 @@ pub(crate) const TARGET: &str = "wasm32-wasip2";
 /// Part of a private sysroot's name: raise it when the way it is built changes.
 const RECIPE: u32 = 1;
 
-const RUST_FEATURES: &str = "-Ctarget-feature=+simd128,+bulk-memory";
+const RUST_FEATURES: &str =
+    "-Ctarget-feature=+simd128,+bulk-memory -Clink-arg=--initial-memory=2097152";
 const C_FEATURES: &str = "-O3 -mbulk-memory -msign-ext -mnontrapping-fptoint -msimd128";
 
 /// SQLite in the guest; `libsqlite3-sys` appends these to its own flags, so `-U` takes back what
 /// it defines. ARCHITECTURE.md says why each is there.
-const SQLITE_FLAGS: [&str; 16] = [
+const SQLITE_FLAGS: [&str; 17] = [
     "-DSQLITE_OS_OTHER=1",
     "-DSQLITE_TEMP_STORE=3",
     "-DSQLITE_MAX_MMAP_SIZE=0",
     "-DSQLITE_DQS=0",
     "-DSQLITE_DEFAULT_MEMSTATUS=0",
+    "-DSQLITE_DEFAULT_PCACHE_INITSZ=0",
     "-DSQLITE_LIKE_DOESNT_MATCH_BLOBS",
     "-DSQLITE_TRUSTED_SCHEMA=0",
     "-DSQLITE_OMIT_DEPRECATED",

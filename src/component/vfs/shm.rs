@@ -27,7 +27,7 @@ use super::call::{Failure, on_file};
 use super::codes::Operation;
 use super::file::OpenFile;
 use super::raw;
-use crate::bindings::beaver::host::storage::{ErrorCode, ShmLockKind};
+use crate::bindings::beaver::host::storage::{self, ErrorCode, ShmLockKind};
 use rusqlite::ffi;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ffi::{c_int, c_void};
@@ -163,19 +163,20 @@ pub(super) unsafe extern "C" fn lock(
         } else {
             on_file(file, Operation::ShmLock, |open| {
                 let timeout = u64::from(open.wal_index.lock_timeout_ms) * 1_000_000;
-                Ok(open.handle.shm_lock(first, count, kind, timeout)?)
+                Ok(if timeout == 0 {
+                    open.handle.shm_lock(first, count, kind)?
+                } else {
+                    open.handle.shm_lock_wait(first, count, kind, timeout)?
+                })
             })
         }
     }
 }
 
 /// `xShmBarrier`: see the file's head.
-pub(super) unsafe extern "C" fn barrier(file: *mut ffi::sqlite3_file) {
+pub(super) unsafe extern "C" fn barrier(_: *mut ffi::sqlite3_file) {
     compiler_fence(Ordering::SeqCst);
-    // SAFETY: SQLite passes an open file.
-    unsafe { super::file::Slot::open_file(file) }
-        .handle
-        .shm_barrier();
+    storage::memory_fence();
     compiler_fence(Ordering::SeqCst);
 }
 

@@ -13,7 +13,7 @@ use super::grant::{Grant, retry, shm_name};
 use super::hub::{ChangeWait, HUBS, SharedHub};
 use super::kinds::{FileKind, LockLevel, OpenFlags, ShmLockKind, SyncKind};
 use super::lock::FileLock;
-use super::mapping::{Mappings, barrier};
+use super::mapping::Mappings;
 use super::queue::SlotLock;
 use super::registry::FileId;
 use super::shm::Shm;
@@ -260,7 +260,15 @@ impl OpenFile {
         Ok(true)
     }
 
-    /// Locks slots of the wal-index; see the WIT's `shm-lock`. The future
+    /// Locks slots of the wal-index at once or not at all; see the WIT's `shm-lock`.
+    pub fn shm_try_lock(&self, first: u32, count: u32, kind: ShmLockKind) -> Result<(), ErrorCode> {
+        let wants = SlotLock::new(first, count, kind)?;
+        // Not attached: SQLite maps before it locks.
+        let shm = self.shm.as_ref().ok_or(ErrorCode::InvalidArgument)?;
+        shm.try_lock(wants)
+    }
+
+    /// Locks slots of the wal-index; see the WIT's `shm-lock-wait`. The future
     /// borrows nothing. With a `timeout` of zero it is ready, and the lock
     /// taken, before it is polled.
     pub fn shm_lock(
@@ -288,11 +296,6 @@ impl OpenFile {
             self.tell_of_commit();
         }
         Ok(())
-    }
-
-    /// A full memory fence.
-    pub fn shm_barrier(&self) {
-        barrier();
     }
 
     /// Gives mapped regions back as zeroed memory and drops all wal-index

@@ -170,6 +170,6 @@ fn map_error(errno: rustix::io::Errno) -> ErrorCode {
 
 /// A full fence, as SQLite's `xShmBarrier` wants: regions are read and written
 /// by other processes without locks.
-pub(crate) fn barrier() {
+pub fn memory_fence() {
     super::sync::fence(super::sync::Ordering::SeqCst);
 }

@@ -166,6 +166,18 @@ impl Shm {
         Ok(same & wants.mask() != 0)
     }
 
+    /// Takes the lock at once or answers `busy`, whoever waits for it.
+    pub(crate) fn try_lock(&self, wants: SlotLock) -> Result<(), ErrorCode> {
+        // Shared already: nothing changes.
+        if self.check_wanted(wants)? {
+            return Ok(());
+        }
+        match self.attempt(&mut self.queue.lock(), wants)? {
+            Attempt::Acquired => Ok(()),
+            Attempt::HeldHere | Attempt::HeldElsewhere => Err(ErrorCode::Busy),
+        }
+    }
+
     /// Takes the lock if nobody is in the way. `queue` is this file's, locked.
     pub(crate) fn attempt(
         &self,

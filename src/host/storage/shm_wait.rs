@@ -57,19 +57,14 @@ impl ShmWait {
     /// Tries at once when `timeout` is zero; else nothing happens until polled,
     /// but the time runs from here.
     pub(crate) fn new(shm: Arc<Shm>, wants: SlotLock, timeout: Duration) -> ShmWait {
+        if timeout.is_zero() {
+            return ShmWait::known(shm.try_lock(wants));
+        }
         match shm.check_wanted(wants) {
             Ok(false) => {}
             // Shared already: nothing changes.
             Ok(true) => return ShmWait::known(Ok(())),
             Err(error) => return ShmWait::known(Err(error)),
-        }
-        if timeout.is_zero() {
-            let attempt = shm.attempt(&mut shm.queue().lock(), wants);
-            return ShmWait::known(match attempt {
-                Ok(Attempt::Acquired) => Ok(()),
-                Ok(Attempt::HeldHere | Attempt::HeldElsewhere) => Err(ErrorCode::Busy),
-                Err(error) => Err(error),
-            });
         }
         ShmWait {
             state: State::Waiting(Waiting {

@@ -3,7 +3,8 @@
 
 use anyhow::{Context as _, Result, bail};
 use beaver_tests::{
-    Dict, IfExists, JournalChoice, Lock, LockOptions, Options, Store, System, Transaction, s,
+    BlobWriter, Dict, IfExists, JournalChoice, Listener, Lock, LockOptions, Options, Store, System,
+    Transaction, s,
 };
 use serde_json::{Value, json};
 use std::io::{BufRead as _, Write as _};
@@ -32,6 +33,8 @@ fn main() -> Result<()> {
         store,
         locks: Vec::new(),
         dicts: Vec::new(),
+        listeners: Vec::new(),
+        uploads: Vec::new(),
         transaction: None,
         readers: Vec::new(),
     };
@@ -58,6 +61,8 @@ struct Child {
     /// Held until the process ends, or released by name.
     locks: Vec<(String, Lock)>,
     dicts: Vec<(String, Dict)>,
+    listeners: Vec<Listener>,
+    uploads: Vec<BlobWriter>,
     transaction: Option<Transaction>,
     readers: Vec<rusqlite::Connection>,
 }
@@ -151,6 +156,22 @@ impl Child {
                 };
                 let path = PathBuf::from(text("path")?);
                 Ok(self.store.backup(&path, if_exists)?.into())
+            }
+            // Listens until the process ends.
+            "on" => {
+                let listener = self.store.on(text("topic")?, text("event")?)?;
+                self.listeners.push(listener);
+                Ok(Value::Null)
+            }
+            // Writes so much of a blob, and no more.
+            "upload" => {
+                let blob = self.store.blob(text("name")?)?;
+                let mut writer = blob.writer(text("key")?)?;
+                for n in 0..number("mib")? {
+                    writer.write(&vec![n as u8; 1 << 20])?;
+                }
+                self.uploads.push(writer);
+                Ok(Value::Null)
             }
             "begin" => {
                 self.transaction = Some(self.store.begin()?);

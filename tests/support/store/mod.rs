@@ -3,14 +3,26 @@
 
 #[macro_use]
 mod forward;
+mod blob;
+mod channel;
+mod collection;
 mod database;
 mod dict;
+mod events;
+mod list;
 mod lock;
+mod log;
 mod queue;
 mod transaction;
 
+pub use blob::{Blob, BlobReader, BlobWriter};
+pub use channel::{Channel, Subscription};
+pub use collection::Collection;
 pub use dict::Dict;
+pub use events::Listener;
+pub use list::{List, ListItems};
 pub use lock::Lock;
+pub use log::{Live, Log, Tail};
 pub use queue::Queue;
 pub use transaction::Transaction;
 
