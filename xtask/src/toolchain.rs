@@ -27,7 +27,7 @@ const C_FEATURES: &str = "-O3 -mbulk-memory -msign-ext -mnontrapping-fptoint -ms
 
 /// SQLite in the guest; `libsqlite3-sys` appends these to its own flags, so `-U` takes back what
 /// it defines. ARCHITECTURE.md says why each is there.
-const SQLITE_FLAGS: [&str; 17] = [
+const SQLITE_FLAGS: [&str; 20] = [
     "-DSQLITE_OS_OTHER=1",
     "-DSQLITE_TEMP_STORE=3",
     "-DSQLITE_MAX_MMAP_SIZE=0",
@@ -41,6 +41,9 @@ const SQLITE_FLAGS: [&str; 17] = [
     "-DSQLITE_ENABLE_SETLK_TIMEOUT=1",
     "-USQLITE_ENABLE_LOAD_EXTENSION",
     "-DSQLITE_OMIT_LOAD_EXTENSION",
+    "-USQLITE_ENABLE_API_ARMOR",
+    "-USQLITE_ENABLE_COLUMN_METADATA",
+    "-USQLITE_SOUNDEX",
     "-USQLITE_ENABLE_FTS3",
     "-USQLITE_ENABLE_FTS3_PARENTHESIS",
     "-USQLITE_ENABLE_RTREE",
