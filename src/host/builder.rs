@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store};
 
-use crate::bindings::ClientPre;
 use crate::cache::Cache;
 use crate::engine::{Ticker, pooled_engine};
 use crate::instance::{CallResult, explain, within};
+use crate::interfaces::Indices;
 use crate::limits::{Limits, on_tick};
 use crate::state::State;
 use crate::{Ctx, Error, Grant, Instance};
@@ -37,7 +37,8 @@ pub struct Host {
 /// What a host and its instances share.
 pub(crate) struct Shared {
     engine: Engine,
-    pre: ClientPre<State>,
+    pre: InstancePre<State>,
+    pub(crate) indices: Indices,
     instances_max: u32,
     memory_bytes_max: u64,
     files_max: usize,
@@ -77,7 +78,7 @@ impl Host {
         )
         .await
         {
-            CallResult::Done(Ok(client)) => Ok(Instance::new(store, client, shared.clone())),
+            CallResult::Done(Ok(instance)) => Ok(Instance::new(store, instance, shared.clone())),
             CallResult::TimedOut(limit) => Err(Error::CallTimeout(limit)),
             CallResult::Done(Err(error)) if error.is::<PoolConcurrencyLimitError>() => {
                 Err(Error::TooManyInstances(shared.instances_max))
@@ -239,14 +240,15 @@ impl HostBuilder {
             .map_err(Error::component)?;
         let pre = linker
             .instantiate_pre(&component)
-            .and_then(ClientPre::new)
             .map_err(Error::component)?;
+        let indices = Indices::new(&pre).map_err(Error::component)?;
 
         Ok(Host {
             shared: Arc::new(Shared {
                 _ticker: Ticker::start(&engine)?,
                 engine,
                 pre,
+                indices,
                 instances_max: self.instances_max,
                 memory_bytes_max: self.memory_bytes_max,
                 files_max: self.files_max,

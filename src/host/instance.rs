@@ -13,9 +13,9 @@ use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
 use crate::Error;
-use crate::bindings::Client;
 use crate::builder::Shared;
 use crate::client::handle::Registry;
+use crate::interfaces::{Api, Interfaces};
 use crate::limits::CpuLimitReached;
 use crate::state::State;
 
@@ -33,16 +33,20 @@ use std::sync::Arc;
 pub struct Instance {
     /// None once the instance was stopped.
     store: Option<Store<State>>,
-    client: Client,
+    interfaces: Interfaces,
     registry: Registry,
     host: Arc<Shared>,
 }
 
 impl Instance {
-    pub(crate) fn new(store: Store<State>, client: Client, host: Arc<Shared>) -> Self {
+    pub(crate) fn new(
+        store: Store<State>,
+        instance: wasmtime::component::Instance,
+        host: Arc<Shared>,
+    ) -> Self {
         Self {
             store: Some(store),
-            client,
+            interfaces: Interfaces::new(instance),
             registry: Registry::default(),
             host,
         }
@@ -141,11 +145,15 @@ impl Call<'_> {
         self.instance.host.call_timeout
     }
 
-    pub(crate) fn parts(&mut self) -> (&mut Store<State>, &Client) {
+    pub(crate) fn parts(&mut self) -> (&mut Store<State>, Api<'_>) {
         let store = self.instance.store.as_mut();
         // `enter` made sure of it, and only `stop` takes it away, at the end.
         let store = store.expect("a call under way has a store");
-        (store, &self.instance.client)
+        let api = Api {
+            indices: &self.instance.host.indices,
+            interfaces: &self.instance.interfaces,
+        };
+        (store, api)
     }
 
     /// Ends the call: a result for the caller, or an error that stops the

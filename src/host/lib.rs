@@ -96,6 +96,7 @@ mod ctx;
 mod engine;
 mod error;
 mod instance;
+mod interfaces;
 mod limits;
 mod linker;
 mod memory;

@@ -16,7 +16,7 @@ impl Instance {
     pub async fn blob(&mut self, database: &Database, name: &str) -> Result<Blob, Error> {
         let database = database.0.on(self)?;
         let opened = call!(self, |store, api| api
-            .beaver_db_blob()
+            .beaver_db_blob(&mut *store)?
             .blob()
             .call_open(store, database, name))?;
         let resource = opened.map_err(Error::Db)?;
@@ -38,13 +38,10 @@ impl Blob {
     ) -> Result<(), Error> {
         let this = self.0.on(instance)?;
         let metadata = metadata.map(str::to_owned); // the bindings want a `&String` here
-        call!(instance, |store, api| api.beaver_db_blob().blob().call_put(
-            store,
-            this,
-            key,
-            data,
-            metadata.as_ref()
-        ))?
+        call!(instance, |store, api| api
+            .beaver_db_blob(&mut *store)?
+            .blob()
+            .call_put(store, this, key, data, metadata.as_ref()))?
         .map_err(Error::Db)
     }
 
@@ -57,7 +54,7 @@ impl Blob {
     ) -> Result<Option<BlobContent>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_blob()
+            .beaver_db_blob(&mut *store)?
             .blob()
             .call_get(store, this, key))?
         .map_err(Error::Db)
@@ -74,7 +71,7 @@ impl Blob {
     ) -> Result<Option<Vec<u8>>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_blob()
+            .beaver_db_blob(&mut *store)?
             .blob()
             .call_read(store, this, key, offset, length))?
         .map_err(Error::Db)
@@ -84,7 +81,7 @@ impl Blob {
     pub async fn size(&self, instance: &mut Instance, key: &str) -> Result<Option<u64>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_blob()
+            .beaver_db_blob(&mut *store)?
             .blob()
             .call_size(store, this, key))?
         .map_err(Error::Db)
@@ -98,7 +95,7 @@ impl Blob {
     ) -> Result<Option<String>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_blob()
+            .beaver_db_blob(&mut *store)?
             .blob()
             .call_metadata(store, this, key))?
         .map_err(Error::Db)
@@ -108,7 +105,7 @@ impl Blob {
     pub async fn contains(&self, instance: &mut Instance, key: &str) -> Result<bool, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_blob()
+            .beaver_db_blob(&mut *store)?
             .blob()
             .call_contains(store, this, key))?
         .map_err(Error::Db)
@@ -118,7 +115,7 @@ impl Blob {
     pub async fn delete(&self, instance: &mut Instance, key: &str) -> Result<bool, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_blob()
+            .beaver_db_blob(&mut *store)?
             .blob()
             .call_delete(store, this, key))?
         .map_err(Error::Db)
@@ -128,7 +125,7 @@ impl Blob {
     pub async fn len(&self, instance: &mut Instance) -> Result<u64, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_blob()
+            .beaver_db_blob(&mut *store)?
             .blob()
             .call_len(store, this))?
         .map_err(Error::Db)
@@ -138,7 +135,7 @@ impl Blob {
     pub async fn clear(&self, instance: &mut Instance) -> Result<u64, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_blob()
+            .beaver_db_blob(&mut *store)?
             .blob()
             .call_clear(store, this))?
         .map_err(Error::Db)
@@ -148,7 +145,7 @@ impl Blob {
     pub async fn keys(&self, instance: &mut Instance) -> Result<BlobKeyCursor, Error> {
         let this = self.0.on(instance)?;
         let cursor = call!(instance, |store, api| api
-            .beaver_db_blob()
+            .beaver_db_blob(&mut *store)?
             .blob()
             .call_keys(store, this))?
         .map_err(Error::Db)?;
@@ -163,7 +160,7 @@ impl Blob {
     ) -> Result<Option<BlobReader>, Error> {
         let this = self.0.on(instance)?;
         let reader = call!(instance, |store, api| api
-            .beaver_db_blob()
+            .beaver_db_blob(&mut *store)?
             .blob()
             .call_reader(store, this, key))?
         .map_err(Error::Db)?;
@@ -175,7 +172,7 @@ impl Blob {
     pub async fn writer(&self, instance: &mut Instance, key: &str) -> Result<BlobWriter, Error> {
         let this = self.0.on(instance)?;
         let writer = call!(instance, |store, api| api
-            .beaver_db_blob()
+            .beaver_db_blob(&mut *store)?
             .blob()
             .call_writer(store, this, key))?
         .map_err(Error::Db)?;
@@ -193,7 +190,7 @@ impl BlobReader {
     pub async fn size(&self, instance: &mut Instance) -> Result<u64, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_blob()
+            .beaver_db_blob(&mut *store)?
             .reader()
             .call_size(store, this))
     }
@@ -209,7 +206,7 @@ impl BlobReader {
     ) -> Result<Vec<u8>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_blob()
+            .beaver_db_blob(&mut *store)?
             .reader()
             .call_read(store, this, offset, max))?
         .map_err(Error::Db)
@@ -226,7 +223,7 @@ impl BlobWriter {
     pub async fn write(&self, instance: &mut Instance, chunk: &[u8]) -> Result<(), Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_blob()
+            .beaver_db_blob(&mut *store)?
             .writer()
             .call_write(store, this, chunk))?
         .map_err(Error::Db)
@@ -243,7 +240,7 @@ impl BlobWriter {
         let this = self.0.on(instance)?;
         let metadata = metadata.map(str::to_owned); // the bindings want a `&String` here
         call!(instance, |store, api| api
-            .beaver_db_blob()
+            .beaver_db_blob(&mut *store)?
             .writer()
             .call_finish(store, this, metadata.as_ref()))?
         .map_err(Error::Db)
@@ -260,7 +257,7 @@ impl BlobKeyCursor {
     pub async fn next(&self, instance: &mut Instance, max: u32) -> Result<Vec<String>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_blob()
+            .beaver_db_blob(&mut *store)?
             .key_cursor()
             .call_next(store, this, max))?
         .map_err(Error::Db)

@@ -17,7 +17,7 @@ impl Instance {
     pub async fn channel(&mut self, database: &Database, name: &str) -> Result<Channel, Error> {
         let database = database.0.on(self)?;
         let opened = call!(self, |store, api| api
-            .beaver_db_channel()
+            .beaver_db_channel(&mut *store)?
             .channel()
             .call_open(store, database, name))?;
         let resource = opened.map_err(Error::Db)?;
@@ -32,7 +32,7 @@ impl Channel {
         let this = self.0.on(instance)?;
         let payload = &payload.to_owned(); // the bindings want a `&String` here
         call!(instance, |store, api| api
-            .beaver_db_channel()
+            .beaver_db_channel(&mut *store)?
             .channel()
             .call_publish(store, this, payload))?
         .map_err(Error::Db)
@@ -46,7 +46,7 @@ impl Channel {
     ) -> Result<Subscription, Error> {
         let this = self.0.on(instance)?;
         let subscription = call!(instance, |store, api| api
-            .beaver_db_channel()
+            .beaver_db_channel(&mut *store)?
             .channel()
             .call_subscribe(store, this, after))?
         .map_err(Error::Db)?;
@@ -63,7 +63,7 @@ impl Channel {
     ) -> Result<MessageCursor, Error> {
         let this = self.0.on(instance)?;
         let cursor = call!(instance, |store, api| api
-            .beaver_db_channel()
+            .beaver_db_channel(&mut *store)?
             .channel()
             .call_history(store, this, after, last))?
         .map_err(Error::Db)?;
@@ -74,7 +74,7 @@ impl Channel {
     pub async fn len(&self, instance: &mut Instance) -> Result<u64, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_channel()
+            .beaver_db_channel(&mut *store)?
             .channel()
             .call_len(store, this))?
         .map_err(Error::Db)
@@ -84,7 +84,7 @@ impl Channel {
     pub async fn prune(&self, instance: &mut Instance, before: f64) -> Result<u64, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_channel()
+            .beaver_db_channel(&mut *store)?
             .channel()
             .call_prune(store, this, before))?
         .map_err(Error::Db)
@@ -94,7 +94,7 @@ impl Channel {
     pub async fn clear(&self, instance: &mut Instance) -> Result<u64, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_channel()
+            .beaver_db_channel(&mut *store)?
             .channel()
             .call_clear(store, this))?
         .map_err(Error::Db)
@@ -111,7 +111,7 @@ impl MessageCursor {
     pub async fn next(&self, instance: &mut Instance, max: u32) -> Result<Vec<Message>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_channel()
+            .beaver_db_channel(&mut *store)?
             .message_cursor()
             .call_next(store, this, max))?
         .map_err(Error::Db)
@@ -134,7 +134,7 @@ impl Subscription {
     ) -> Result<Vec<Message>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_channel()
+            .beaver_db_channel(&mut *store)?
             .subscription()
             .call_next(store, this, max, timeout.map(nanoseconds)))?
         .map_err(Error::Db)

@@ -23,7 +23,7 @@ impl Instance {
     ) -> Result<Collection, Error> {
         let database = database.0.on(self)?;
         let opened = call!(self, |store, api| api
-            .beaver_db_collection()
+            .beaver_db_collection(&mut *store)?
             .collection()
             .call_open(store, database, name))?;
         let resource = opened.map_err(Error::Db)?;
@@ -33,7 +33,7 @@ impl Instance {
     /// Fuses rankings: each id once with its score, the highest first.
     pub async fn rerank(&mut self, rankings: &[Ranking], k: u32) -> Result<Vec<Fused>, Error> {
         call!(self, |store, api| api
-            .beaver_db_collection()
+            .beaver_db_collection(&mut *store)?
             .call_rerank(store, rankings, k))?
         .map_err(Error::Db)
     }
@@ -55,7 +55,7 @@ impl Collection {
         let this = self.0.on(instance)?;
         let body = &body.map(str::to_owned); // the bindings want a `&String` here
         call!(instance, |store, api| api
-            .beaver_db_collection()
+            .beaver_db_collection(&mut *store)?
             .collection()
             .call_index(
                 store,
@@ -72,7 +72,7 @@ impl Collection {
     pub async fn get(&self, instance: &mut Instance, id: &str) -> Result<Option<Document>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_collection()
+            .beaver_db_collection(&mut *store)?
             .collection()
             .call_get(store, this, id))?
         .map_err(Error::Db)
@@ -82,7 +82,7 @@ impl Collection {
     pub async fn drop(&self, instance: &mut Instance, id: &str) -> Result<bool, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_collection()
+            .beaver_db_collection(&mut *store)?
             .collection()
             .call_drop(store, this, id))?
         .map_err(Error::Db)
@@ -92,7 +92,7 @@ impl Collection {
     pub async fn len(&self, instance: &mut Instance) -> Result<u64, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_collection()
+            .beaver_db_collection(&mut *store)?
             .collection()
             .call_len(store, this))?
         .map_err(Error::Db)
@@ -102,7 +102,7 @@ impl Collection {
     pub async fn clear(&self, instance: &mut Instance) -> Result<u64, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_collection()
+            .beaver_db_collection(&mut *store)?
             .collection()
             .call_clear(store, this))?
         .map_err(Error::Db)
@@ -112,7 +112,7 @@ impl Collection {
     pub async fn documents(&self, instance: &mut Instance) -> Result<DocumentCursor, Error> {
         let this = self.0.on(instance)?;
         let cursor = call!(instance, |store, api| api
-            .beaver_db_collection()
+            .beaver_db_collection(&mut *store)?
             .collection()
             .call_documents(store, this))?
         .map_err(Error::Db)?;
@@ -129,7 +129,7 @@ impl Collection {
     ) -> Result<Vec<Hit>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_collection()
+            .beaver_db_collection(&mut *store)?
             .collection()
             .call_match(store, this, query, options))?
         .map_err(Error::Db)
@@ -145,7 +145,7 @@ impl Collection {
     ) -> Result<Vec<Hit>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_collection()
+            .beaver_db_collection(&mut *store)?
             .collection()
             .call_search(store, this, vector, top_k, metric))?
         .map_err(Error::Db)
@@ -161,7 +161,7 @@ impl Collection {
     ) -> Result<Vec<FusedHit>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_collection()
+            .beaver_db_collection(&mut *store)?
             .collection()
             .call_hybrid_search(store, this, query, vector, options))?
         .map_err(Error::Db)
@@ -179,7 +179,7 @@ impl Collection {
         let this = self.0.on(instance)?;
         let metadata = &metadata.map(str::to_owned); // the bindings want a `&String` here
         call!(instance, |store, api| api
-            .beaver_db_collection()
+            .beaver_db_collection(&mut *store)?
             .collection()
             .call_connect(
                 store,
@@ -202,7 +202,7 @@ impl Collection {
     ) -> Result<bool, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_collection()
+            .beaver_db_collection(&mut *store)?
             .collection()
             .call_disconnect(store, this, source, target, label))?
         .map_err(Error::Db)
@@ -217,7 +217,7 @@ impl Collection {
     ) -> Result<EdgeCursor, Error> {
         let this = self.0.on(instance)?;
         let cursor = call!(instance, |store, api| api
-            .beaver_db_collection()
+            .beaver_db_collection(&mut *store)?
             .collection()
             .call_edges(store, this, id, direction))?
         .map_err(Error::Db)?;
@@ -234,7 +234,7 @@ impl Collection {
     ) -> Result<DocumentCursor, Error> {
         let this = self.0.on(instance)?;
         let cursor = call!(instance, |store, api| api
-            .beaver_db_collection()
+            .beaver_db_collection(&mut *store)?
             .collection()
             .call_neighbors(store, this, id, label, direction))?
         .map_err(Error::Db)?;
@@ -250,7 +250,7 @@ impl Collection {
     ) -> Result<WalkCursor, Error> {
         let this = self.0.on(instance)?;
         let cursor = call!(instance, |store, api| api
-            .beaver_db_collection()
+            .beaver_db_collection(&mut *store)?
             .collection()
             .call_walk(store, this, id, options))?
         .map_err(Error::Db)?;
@@ -262,7 +262,7 @@ impl Collection {
     pub async fn compact(&self, instance: &mut Instance) -> Result<bool, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_collection()
+            .beaver_db_collection(&mut *store)?
             .collection()
             .call_compact(store, this))?
         .map_err(Error::Db)
@@ -279,7 +279,7 @@ impl DocumentCursor {
     pub async fn next(&self, instance: &mut Instance, max: u32) -> Result<Vec<Document>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_collection()
+            .beaver_db_collection(&mut *store)?
             .document_cursor()
             .call_next(store, this, max))?
         .map_err(Error::Db)
@@ -296,7 +296,7 @@ impl EdgeCursor {
     pub async fn next(&self, instance: &mut Instance, max: u32) -> Result<Vec<Edge>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_collection()
+            .beaver_db_collection(&mut *store)?
             .edge_cursor()
             .call_next(store, this, max))?
         .map_err(Error::Db)
@@ -313,7 +313,7 @@ impl WalkCursor {
     pub async fn next(&self, instance: &mut Instance, max: u32) -> Result<Vec<Step>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_collection()
+            .beaver_db_collection(&mut *store)?
             .walk_cursor()
             .call_next(store, this, max))?
         .map_err(Error::Db)

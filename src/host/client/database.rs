@@ -14,7 +14,7 @@ impl Instance {
     pub async fn open(&mut self, name: &str, options: &OpenOptions) -> Result<Database, Error> {
         let options = options.to_wit();
         let opened = call!(self, |store, api| api
-            .beaver_db_database()
+            .beaver_db_database(&mut *store)?
             .database()
             .call_open(store, name, options))?;
         let resource = opened.map_err(Error::Db)?;
@@ -27,7 +27,7 @@ impl Database {
     pub async fn format_version(&self, instance: &mut Instance) -> Result<Option<String>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_database()
+            .beaver_db_database(&mut *store)?
             .database()
             .call_format_version(store, this))?
         .map_err(Error::Db)
@@ -37,7 +37,7 @@ impl Database {
     pub async fn journal(&self, instance: &mut Instance) -> Result<Journal, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_database()
+            .beaver_db_database(&mut *store)?
             .database()
             .call_journal(store, this))
     }
@@ -47,7 +47,7 @@ impl Database {
     pub async fn checkpoint(&self, instance: &mut Instance) -> Result<u64, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_database()
+            .beaver_db_database(&mut *store)?
             .database()
             .call_checkpoint(store, this))?
         .map_err(Error::Db)
@@ -61,7 +61,7 @@ impl Database {
     ) -> Result<ManagerCursor, Error> {
         let this = self.0.on(instance)?;
         let cursor = call!(instance, |store, api| api
-            .beaver_db_database()
+            .beaver_db_database(&mut *store)?
             .database()
             .call_managers(store, this, include_internal))?
         .map_err(Error::Db)?;
@@ -72,7 +72,7 @@ impl Database {
     pub async fn stats(&self, instance: &mut Instance) -> Result<Stats, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_database()
+            .beaver_db_database(&mut *store)?
             .database()
             .call_stats(store, this))?
         .map_err(Error::Db)
@@ -82,7 +82,7 @@ impl Database {
     pub async fn data_version(&self, instance: &mut Instance) -> Result<u64, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_database()
+            .beaver_db_database(&mut *store)?
             .database()
             .call_data_version(store, this))?
         .map_err(Error::Db)
@@ -93,7 +93,7 @@ impl Database {
     pub async fn vacuum(&self, instance: &mut Instance) -> Result<u64, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_database()
+            .beaver_db_database(&mut *store)?
             .database()
             .call_vacuum(store, this))?
         .map_err(Error::Db)
@@ -109,7 +109,7 @@ impl Database {
     ) -> Result<u64, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_database()
+            .beaver_db_database(&mut *store)?
             .database()
             .call_backup(store, this, name, if_exists))?
         .map_err(Error::Db)
@@ -130,7 +130,7 @@ impl ManagerCursor {
     ) -> Result<Vec<ManagerEntry>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_database()
+            .beaver_db_database(&mut *store)?
             .manager_cursor()
             .call_next(store, this, max))?
         .map_err(Error::Db)

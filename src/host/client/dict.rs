@@ -19,7 +19,7 @@ impl Instance {
     pub async fn dict(&mut self, database: &Database, name: &str) -> Result<Dict, Error> {
         let database = database.0.on(self)?;
         let opened = call!(self, |store, api| api
-            .beaver_db_dict()
+            .beaver_db_dict(&mut *store)?
             .dict()
             .call_open(store, database, name))?;
         let resource = opened.map_err(Error::Db)?;
@@ -36,7 +36,7 @@ impl Instance {
     ) -> Result<Dict, Error> {
         let database = database.0.on(self)?;
         let opened = call!(self, |store, api| api
-            .beaver_db_dict()
+            .beaver_db_dict(&mut *store)?
             .dict()
             .call_open_encrypted(store, database, name, secret))?;
         let resource = opened.map_err(Error::Db)?;
@@ -58,13 +58,10 @@ impl Dict {
     ) -> Result<(), Error> {
         let this = self.0.on(instance)?;
         let value = &value.to_owned(); // the bindings want a `&String` here
-        call!(instance, |store, api| api.beaver_db_dict().dict().call_set(
-            store,
-            this,
-            key,
-            value,
-            ttl.map(nanoseconds)
-        ))?
+        call!(instance, |store, api| api
+            .beaver_db_dict(&mut *store)?
+            .dict()
+            .call_set(store, this, key, value, ttl.map(nanoseconds)))?
         .map_err(Error::Db)
     }
 
@@ -72,7 +69,7 @@ impl Dict {
     pub async fn get(&self, instance: &mut Instance, key: &str) -> Result<Option<String>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_dict()
+            .beaver_db_dict(&mut *store)?
             .dict()
             .call_get(store, this, key))?
         .map_err(Error::Db)
@@ -82,7 +79,7 @@ impl Dict {
     pub async fn contains(&self, instance: &mut Instance, key: &str) -> Result<bool, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_dict()
+            .beaver_db_dict(&mut *store)?
             .dict()
             .call_contains(store, this, key))?
         .map_err(Error::Db)
@@ -92,7 +89,7 @@ impl Dict {
     pub async fn delete(&self, instance: &mut Instance, key: &str) -> Result<bool, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_dict()
+            .beaver_db_dict(&mut *store)?
             .dict()
             .call_delete(store, this, key))?
         .map_err(Error::Db)
@@ -102,7 +99,7 @@ impl Dict {
     pub async fn pop(&self, instance: &mut Instance, key: &str) -> Result<Option<String>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_dict()
+            .beaver_db_dict(&mut *store)?
             .dict()
             .call_pop(store, this, key))?
         .map_err(Error::Db)
@@ -112,7 +109,7 @@ impl Dict {
     pub async fn len(&self, instance: &mut Instance) -> Result<u64, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_dict()
+            .beaver_db_dict(&mut *store)?
             .dict()
             .call_len(store, this))?
         .map_err(Error::Db)
@@ -122,7 +119,7 @@ impl Dict {
     pub async fn clear(&self, instance: &mut Instance) -> Result<u64, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_dict()
+            .beaver_db_dict(&mut *store)?
             .dict()
             .call_clear(store, this))?
         .map_err(Error::Db)
@@ -132,7 +129,7 @@ impl Dict {
     pub async fn keys(&self, instance: &mut Instance) -> Result<KeyCursor, Error> {
         let this = self.0.on(instance)?;
         let cursor = call!(instance, |store, api| api
-            .beaver_db_dict()
+            .beaver_db_dict(&mut *store)?
             .dict()
             .call_keys(store, this))?
         .map_err(Error::Db)?;
@@ -143,7 +140,7 @@ impl Dict {
     pub async fn values(&self, instance: &mut Instance) -> Result<ValueCursor, Error> {
         let this = self.0.on(instance)?;
         let cursor = call!(instance, |store, api| api
-            .beaver_db_dict()
+            .beaver_db_dict(&mut *store)?
             .dict()
             .call_values(store, this))?
         .map_err(Error::Db)?;
@@ -154,7 +151,7 @@ impl Dict {
     pub async fn items(&self, instance: &mut Instance) -> Result<EntryCursor, Error> {
         let this = self.0.on(instance)?;
         let cursor = call!(instance, |store, api| api
-            .beaver_db_dict()
+            .beaver_db_dict(&mut *store)?
             .dict()
             .call_items(store, this))?
         .map_err(Error::Db)?;
@@ -172,7 +169,7 @@ impl KeyCursor {
     pub async fn next(&self, instance: &mut Instance, max: u32) -> Result<Vec<String>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_dict()
+            .beaver_db_dict(&mut *store)?
             .key_cursor()
             .call_next(store, this, max))?
         .map_err(Error::Db)
@@ -189,7 +186,7 @@ impl ValueCursor {
     pub async fn next(&self, instance: &mut Instance, max: u32) -> Result<Vec<String>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_dict()
+            .beaver_db_dict(&mut *store)?
             .value_cursor()
             .call_next(store, this, max))?
         .map_err(Error::Db)
@@ -206,7 +203,7 @@ impl EntryCursor {
     pub async fn next(&self, instance: &mut Instance, max: u32) -> Result<Vec<Entry>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_dict()
+            .beaver_db_dict(&mut *store)?
             .entry_cursor()
             .call_next(store, this, max))?
         .map_err(Error::Db)

@@ -27,7 +27,7 @@ impl Instance {
     ) -> Result<Listener, Error> {
         let database = database.0.on(self)?;
         let opened = call!(self, |store, api| api
-            .beaver_db_events()
+            .beaver_db_events(&mut *store)?
             .listener()
             .call_open(store, database, topic, event))?;
         let resource = opened.map_err(Error::Db)?;
@@ -45,7 +45,7 @@ impl Instance {
         let database = database.0.on(self)?;
         let payload = &payload.to_owned(); // the bindings want a `&String` here
         call!(self, |store, api| api
-            .beaver_db_events()
+            .beaver_db_events(&mut *store)?
             .call_emit(store, database, topic, event, payload))?
         .map_err(Error::Db)
     }
@@ -62,7 +62,7 @@ impl Listener {
     ) -> Result<Vec<Message>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_events()
+            .beaver_db_events(&mut *store)?
             .listener()
             .call_next(store, this, max, timeout.map(nanoseconds)))?
         .map_err(Error::Db)
@@ -72,7 +72,7 @@ impl Listener {
     pub async fn close(self, instance: &mut Instance) -> Result<(), Error> {
         let this = self.0.take(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_events()
+            .beaver_db_events(&mut *store)?
             .listener()
             .call_close(store, this))?
         .map_err(Error::Db)

@@ -120,7 +120,8 @@ macro_rules! handle {
 }
 pub(super) use handle;
 
-/// Calls into the component: `call!(instance, |store, api| api.….call_…(store, …))`.
+/// Calls into the component:
+/// `call!(instance, |store, api| api.….beaver_db_…(&mut *store)?.….call_…(store, …))`.
 /// The result is what the component returned, or a fatal [`Error`].
 macro_rules! call {
     ($instance:expr, |$store:ident, $api:ident| $future:expr) => {{
@@ -128,7 +129,7 @@ macro_rules! call {
         let limit = call.timeout();
         let result = {
             let ($store, $api) = call.parts();
-            $crate::instance::within(limit, $future).await
+            $crate::instance::within(limit, async { $future.await }).await
         };
         call.finish(result)
     }};

@@ -16,7 +16,7 @@ impl Instance {
     pub async fn list(&mut self, database: &Database, name: &str) -> Result<List, Error> {
         let database = database.0.on(self)?;
         let opened = call!(self, |store, api| api
-            .beaver_db_list()
+            .beaver_db_list(&mut *store)?
             .list()
             .call_open(store, database, name))?;
         let resource = opened.map_err(Error::Db)?;
@@ -32,7 +32,7 @@ impl List {
         let this = self.0.on(instance)?;
         let value = &value.to_owned(); // the bindings want a `&String` here
         call!(instance, |store, api| api
-            .beaver_db_list()
+            .beaver_db_list(&mut *store)?
             .list()
             .call_push(store, this, value))?
         .map_err(Error::Db)
@@ -43,7 +43,7 @@ impl List {
         let this = self.0.on(instance)?;
         let value = &value.to_owned(); // the bindings want a `&String` here
         call!(instance, |store, api| api
-            .beaver_db_list()
+            .beaver_db_list(&mut *store)?
             .list()
             .call_prepend(store, this, value))?
         .map_err(Error::Db)
@@ -59,7 +59,7 @@ impl List {
         let this = self.0.on(instance)?;
         let value = &value.to_owned(); // the bindings want a `&String` here
         call!(instance, |store, api| api
-            .beaver_db_list()
+            .beaver_db_list(&mut *store)?
             .list()
             .call_insert(store, this, index, value))?
         .map_err(Error::Db)
@@ -69,7 +69,7 @@ impl List {
     pub async fn pop(&self, instance: &mut Instance) -> Result<Option<String>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_list()
+            .beaver_db_list(&mut *store)?
             .list()
             .call_pop(store, this))?
         .map_err(Error::Db)
@@ -79,7 +79,7 @@ impl List {
     pub async fn pop_first(&self, instance: &mut Instance) -> Result<Option<String>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_list()
+            .beaver_db_list(&mut *store)?
             .list()
             .call_pop_first(store, this))?
         .map_err(Error::Db)
@@ -89,7 +89,7 @@ impl List {
     pub async fn get(&self, instance: &mut Instance, index: i64) -> Result<Option<String>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_list()
+            .beaver_db_list(&mut *store)?
             .list()
             .call_get(store, this, index))?
         .map_err(Error::Db)
@@ -101,7 +101,7 @@ impl List {
         let this = self.0.on(instance)?;
         let value = &value.to_owned(); // the bindings want a `&String` here
         call!(instance, |store, api| api
-            .beaver_db_list()
+            .beaver_db_list(&mut *store)?
             .list()
             .call_set(store, this, index, value))?
         .map_err(Error::Db)
@@ -112,7 +112,7 @@ impl List {
     pub async fn delete(&self, instance: &mut Instance, index: i64) -> Result<(), Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_list()
+            .beaver_db_list(&mut *store)?
             .list()
             .call_delete(store, this, index))?
         .map_err(Error::Db)
@@ -127,7 +127,7 @@ impl List {
     ) -> Result<ListCursor, Error> {
         let this = self.0.on(instance)?;
         let cursor = call!(instance, |store, api| api
-            .beaver_db_list()
+            .beaver_db_list(&mut *store)?
             .list()
             .call_slice(store, this, start, stop))?
         .map_err(Error::Db)?;
@@ -138,7 +138,7 @@ impl List {
     pub async fn items(&self, instance: &mut Instance) -> Result<ListCursor, Error> {
         let this = self.0.on(instance)?;
         let cursor = call!(instance, |store, api| api
-            .beaver_db_list()
+            .beaver_db_list(&mut *store)?
             .list()
             .call_items(store, this))?
         .map_err(Error::Db)?;
@@ -150,7 +150,7 @@ impl List {
         let this = self.0.on(instance)?;
         let value = &value.to_owned(); // the bindings want a `&String` here
         call!(instance, |store, api| api
-            .beaver_db_list()
+            .beaver_db_list(&mut *store)?
             .list()
             .call_contains(store, this, value))?
         .map_err(Error::Db)
@@ -160,7 +160,7 @@ impl List {
     pub async fn len(&self, instance: &mut Instance) -> Result<u64, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_list()
+            .beaver_db_list(&mut *store)?
             .list()
             .call_len(store, this))?
         .map_err(Error::Db)
@@ -170,7 +170,7 @@ impl List {
     pub async fn clear(&self, instance: &mut Instance) -> Result<u64, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_list()
+            .beaver_db_list(&mut *store)?
             .list()
             .call_clear(store, this))?
         .map_err(Error::Db)
@@ -187,7 +187,7 @@ impl ListCursor {
     pub async fn next(&self, instance: &mut Instance, max: u32) -> Result<Vec<String>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_list()
+            .beaver_db_list(&mut *store)?
             .item_cursor()
             .call_next(store, this, max))?
         .map_err(Error::Db)

@@ -16,7 +16,7 @@ impl Instance {
     pub async fn lock(&mut self, database: &Database, name: &str) -> Result<Lock, Error> {
         let database = database.0.on(self)?;
         let opened = call!(self, |store, api| api
-            .beaver_db_lock()
+            .beaver_db_lock(&mut *store)?
             .lock()
             .call_open(store, database, name))?;
         let resource = opened.map_err(Error::Db)?;
@@ -31,7 +31,7 @@ impl Lock {
     pub async fn clear(&self, instance: &mut Instance) -> Result<u64, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_lock()
+            .beaver_db_lock(&mut *store)?
             .lock()
             .call_clear(store, this))?
         .map_err(Error::Db)

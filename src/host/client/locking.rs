@@ -13,7 +13,7 @@ macro_rules! lock_methods {
             ) -> Result<(), $crate::Error> {
                 let this = self.0.on(instance)?;
                 $crate::client::handle::call!(instance, |store, api| api
-                    .$interface()
+                    .$interface(&mut *store)?
                     .$resource()
                     .call_acquire(store, this, options.to_wit()))?
                 .map_err($crate::Error::Db)
@@ -28,7 +28,7 @@ macro_rules! lock_methods {
                 let this = self.0.on(instance)?;
                 let ttl = ttl.map($crate::client::options::nanoseconds);
                 $crate::client::handle::call!(instance, |store, api| api
-                    .$interface()
+                    .$interface(&mut *store)?
                     .$resource()
                     .call_try_acquire(store, this, ttl))?
                 .map_err($crate::Error::Db)
@@ -42,7 +42,7 @@ macro_rules! lock_methods {
             ) -> Result<(), $crate::Error> {
                 let this = self.0.on(instance)?;
                 $crate::client::handle::call!(instance, |store, api| api
-                    .$interface()
+                    .$interface(&mut *store)?
                     .$resource()
                     .call_release(store, this))?
                 .map_err($crate::Error::Db)
@@ -57,7 +57,7 @@ macro_rules! lock_methods {
                 let this = self.0.on(instance)?;
                 let ttl = ttl.map($crate::client::options::nanoseconds);
                 $crate::client::handle::call!(instance, |store, api| api
-                    .$interface()
+                    .$interface(&mut *store)?
                     .$resource()
                     .call_renew(store, this, ttl))?
                 .map_err($crate::Error::Db)
@@ -70,7 +70,7 @@ macro_rules! lock_methods {
             ) -> Result<Option<u64>, $crate::Error> {
                 let this = self.0.on(instance)?;
                 $crate::client::handle::call!(instance, |store, api| api
-                    .$interface()
+                    .$interface(&mut *store)?
                     .$resource()
                     .call_fencing_token(store, this))
             }

@@ -17,7 +17,7 @@ impl Instance {
     pub async fn log(&mut self, database: &Database, name: &str) -> Result<Log, Error> {
         let database = database.0.on(self)?;
         let opened = call!(self, |store, api| api
-            .beaver_db_log()
+            .beaver_db_log(&mut *store)?
             .log()
             .call_open(store, database, name))?;
         let resource = opened.map_err(Error::Db)?;
@@ -37,7 +37,7 @@ impl Log {
         let this = self.0.on(instance)?;
         let data = &data.to_owned(); // the bindings want a `&String` here
         call!(instance, |store, api| api
-            .beaver_db_log()
+            .beaver_db_log(&mut *store)?
             .log()
             .call_append(store, this, data, timestamp))?
         .map_err(Error::Db)
@@ -47,7 +47,7 @@ impl Log {
     pub async fn len(&self, instance: &mut Instance) -> Result<u64, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_log()
+            .beaver_db_log(&mut *store)?
             .log()
             .call_len(store, this))?
         .map_err(Error::Db)
@@ -62,7 +62,7 @@ impl Log {
     ) -> Result<LogCursor, Error> {
         let this = self.0.on(instance)?;
         let cursor = call!(instance, |store, api| api
-            .beaver_db_log()
+            .beaver_db_log(&mut *store)?
             .log()
             .call_range(store, this, start, end))?
         .map_err(Error::Db)?;
@@ -73,7 +73,7 @@ impl Log {
     pub async fn entries(&self, instance: &mut Instance) -> Result<LogCursor, Error> {
         let this = self.0.on(instance)?;
         let cursor = call!(instance, |store, api| api
-            .beaver_db_log()
+            .beaver_db_log(&mut *store)?
             .log()
             .call_entries(store, this))?
         .map_err(Error::Db)?;
@@ -84,7 +84,7 @@ impl Log {
     pub async fn tail(&self, instance: &mut Instance, after: Option<f64>) -> Result<Tail, Error> {
         let this = self.0.on(instance)?;
         let tail = call!(instance, |store, api| api
-            .beaver_db_log()
+            .beaver_db_log(&mut *store)?
             .log()
             .call_tail(store, this, after))?
         .map_err(Error::Db)?;
@@ -101,7 +101,7 @@ impl Log {
         let this = self.0.on(instance)?;
         let (window, period) = (nanoseconds(window), nanoseconds(period));
         let live = call!(instance, |store, api| api
-            .beaver_db_log()
+            .beaver_db_log(&mut *store)?
             .log()
             .call_live(store, this, window, period))?
         .map_err(Error::Db)?;
@@ -112,7 +112,7 @@ impl Log {
     pub async fn clear(&self, instance: &mut Instance) -> Result<u64, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_log()
+            .beaver_db_log(&mut *store)?
             .log()
             .call_clear(store, this))?
         .map_err(Error::Db)
@@ -129,7 +129,7 @@ impl LogCursor {
     pub async fn next(&self, instance: &mut Instance, max: u32) -> Result<Vec<LogEntry>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_log()
+            .beaver_db_log(&mut *store)?
             .entry_cursor()
             .call_next(store, this, max))?
         .map_err(Error::Db)
@@ -151,12 +151,10 @@ impl Tail {
         timeout: Option<Duration>,
     ) -> Result<Vec<LogEntry>, Error> {
         let this = self.0.on(instance)?;
-        call!(instance, |store, api| api.beaver_db_log().tail().call_next(
-            store,
-            this,
-            max,
-            timeout.map(nanoseconds)
-        ))?
+        call!(instance, |store, api| api
+            .beaver_db_log(&mut *store)?
+            .tail()
+            .call_next(store, this, max, timeout.map(nanoseconds)))?
         .map_err(Error::Db)
     }
 }
@@ -174,11 +172,10 @@ impl Live {
         timeout: Option<Duration>,
     ) -> Result<Window, Error> {
         let this = self.0.on(instance)?;
-        call!(instance, |store, api| api.beaver_db_log().live().call_next(
-            store,
-            this,
-            timeout.map(nanoseconds)
-        ))?
+        call!(instance, |store, api| api
+            .beaver_db_log(&mut *store)?
+            .live()
+            .call_next(store, this, timeout.map(nanoseconds)))?
         .map_err(Error::Db)
     }
 
@@ -186,7 +183,7 @@ impl Live {
     pub async fn entered(&self, instance: &mut Instance, max: u32) -> Result<Vec<LogEntry>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_log()
+            .beaver_db_log(&mut *store)?
             .live()
             .call_entered(store, this, max))?
         .map_err(Error::Db)

@@ -19,7 +19,7 @@ impl Instance {
     pub async fn queue(&mut self, database: &Database, name: &str) -> Result<Queue, Error> {
         let database = database.0.on(self)?;
         let opened = call!(self, |store, api| api
-            .beaver_db_queue()
+            .beaver_db_queue(&mut *store)?
             .queue()
             .call_open(store, database, name))?;
         let resource = opened.map_err(Error::Db)?;
@@ -40,7 +40,7 @@ impl Queue {
         let this = self.0.on(instance)?;
         let data = &data.to_owned(); // the bindings want a `&String` here
         call!(instance, |store, api| api
-            .beaver_db_queue()
+            .beaver_db_queue(&mut *store)?
             .queue()
             .call_put(store, this, data, priority))?
         .map_err(Error::Db)
@@ -54,7 +54,7 @@ impl Queue {
     ) -> Result<Item, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_queue()
+            .beaver_db_queue(&mut *store)?
             .queue()
             .call_get(store, this, timeout.map(nanoseconds)))?
         .map_err(Error::Db)
@@ -64,7 +64,7 @@ impl Queue {
     pub async fn try_get(&self, instance: &mut Instance) -> Result<Option<Item>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_queue()
+            .beaver_db_queue(&mut *store)?
             .queue()
             .call_try_get(store, this))?
         .map_err(Error::Db)
@@ -79,7 +79,7 @@ impl Queue {
     ) -> Result<Vec<Item>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_queue()
+            .beaver_db_queue(&mut *store)?
             .queue()
             .call_get_batch(store, this, count, timeout.map(nanoseconds)))?
         .map_err(Error::Db)
@@ -89,7 +89,7 @@ impl Queue {
     pub async fn peek(&self, instance: &mut Instance) -> Result<Option<Item>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_queue()
+            .beaver_db_queue(&mut *store)?
             .queue()
             .call_peek(store, this))?
         .map_err(Error::Db)
@@ -99,7 +99,7 @@ impl Queue {
     pub async fn len(&self, instance: &mut Instance) -> Result<u64, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_queue()
+            .beaver_db_queue(&mut *store)?
             .queue()
             .call_len(store, this))?
         .map_err(Error::Db)
@@ -109,7 +109,7 @@ impl Queue {
     pub async fn items(&self, instance: &mut Instance) -> Result<ItemCursor, Error> {
         let this = self.0.on(instance)?;
         let cursor = call!(instance, |store, api| api
-            .beaver_db_queue()
+            .beaver_db_queue(&mut *store)?
             .queue()
             .call_items(store, this))?
         .map_err(Error::Db)?;
@@ -120,7 +120,7 @@ impl Queue {
     pub async fn clear(&self, instance: &mut Instance) -> Result<u64, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_queue()
+            .beaver_db_queue(&mut *store)?
             .queue()
             .call_clear(store, this))?
         .map_err(Error::Db)
@@ -137,7 +137,7 @@ impl ItemCursor {
     pub async fn next(&self, instance: &mut Instance, max: u32) -> Result<Vec<Item>, Error> {
         let this = self.0.on(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_queue()
+            .beaver_db_queue(&mut *store)?
             .item_cursor()
             .call_next(store, this, max))?
         .map_err(Error::Db)

@@ -17,7 +17,7 @@ impl Instance {
     pub async fn begin_transaction(&mut self, database: &Database) -> Result<Transaction, Error> {
         let database = database.0.on(self)?;
         let begun = call!(self, |store, api| api
-            .beaver_db_transaction()
+            .beaver_db_transaction(&mut *store)?
             .transaction()
             .call_begin(store, database))?;
         let resource = begun.map_err(Error::Db)?;
@@ -30,7 +30,7 @@ impl Transaction {
     pub async fn commit(self, instance: &mut Instance) -> Result<(), Error> {
         let this = self.0.take(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_transaction()
+            .beaver_db_transaction(&mut *store)?
             .transaction()
             .call_commit(store, this))?
         .map_err(Error::Db)
@@ -40,7 +40,7 @@ impl Transaction {
     pub async fn rollback(self, instance: &mut Instance) -> Result<(), Error> {
         let this = self.0.take(instance)?;
         call!(instance, |store, api| api
-            .beaver_db_transaction()
+            .beaver_db_transaction(&mut *store)?
             .transaction()
             .call_rollback(store, this))?
         .map_err(Error::Db)
