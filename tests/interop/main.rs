@@ -11,6 +11,7 @@ mod list;
 mod log;
 mod secret;
 mod values;
+mod version_0_20;
 
 use beaver_tests::{Error, Files, LockOptions, Options, Process, both, ms, s};
 use proptest::prelude::*;

@@ -87,6 +87,32 @@ impl Process {
         Some(Self::spawn(Command::new(python()?).arg(script).arg(path)))
     }
 
+    /// The same with `beaver-db` 0.20.2, which has the tables of 1.x and other manners.
+    ///
+    /// # Panics
+    /// As [`Self::python`].
+    pub fn python_0_20(path: &Path) -> Option<Self> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("support/python_process.py");
+        let python = python()?;
+        let package = python.parent()?.parent()?.join("beaver-db==0.20.2");
+        if !package.exists() {
+            assert!(
+                std::env::var_os("BEAVER_REQUIRE_PYTHON").is_none(),
+                "BEAVER_REQUIRE_PYTHON is set, but there is no beaver-db 0.20.2"
+            );
+            eprintln!("left out: no beaver-db 0.20.2 (`cargo xtask test` sets it up)");
+            return None;
+        }
+        Some(Self::spawn(
+            Command::new(python)
+                .env("PYTHONPATH", package)
+                // It warns of every file that another version made.
+                .env("PYTHONWARNINGS", "ignore")
+                .arg(script)
+                .arg(path),
+        ))
+    }
+
     fn spawn(command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())

@@ -41,6 +41,8 @@ def encode(value):
         return {key: encode(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [encode(item) for item in value]
+    if value is not None and not isinstance(value, (str, int, float)):
+        return {"$object": type(value).__name__}
     return value
 
 

@@ -19,7 +19,10 @@ const PYTHON_VERSION: &str = "3.13";
 const BEAVER_VERSION: &str = "1.3.0";
 /// Encrypted dictionaries are an extra, which brings `cryptography`.
 const REQUIREMENT: &str = "beaver-db[security]==1.3.0";
-const STAMP: &str = "beaver-db.requirement";
+/// The last version before the managers of 1.x took internal locks; it shares their tables. It
+/// lies in a folder of its own, by this name, for whoever puts that first in `PYTHONPATH`.
+const OLD_REQUIREMENT: &str = "beaver-db==0.20.2";
+const STAMP: &str = "beaver-db.requirements";
 
 /// As `make`; without Python the reason is told in one line, and work goes on.
 pub(crate) fn make_or_explain() -> Option<PathBuf> {
@@ -50,30 +53,42 @@ pub(crate) fn make() -> Result<PathBuf> {
     eprintln!("installing beaver-db {BEAVER_VERSION} for Python …");
     let made = staging.path().join("env");
     run_quiet(program(base).args(["-m", "venv"]).arg(&made))?;
+    let install = || {
+        let mut install = program(interpreter(&made));
+        install.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]);
+        install
+    };
+    run_quiet(install().arg(REQUIREMENT))?;
     run_quiet(
-        program(interpreter(&made))
-            .args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-            ])
-            .arg(REQUIREMENT),
+        install()
+            .args(["--no-deps", "--target"])
+            .arg(made.join(OLD_REQUIREMENT))
+            .arg(OLD_REQUIREMENT),
     )?;
     run_quiet(program(interpreter(&made)).args(["-c", "import beaver, cryptography"]))?;
-    std::fs::write(made.join(STAMP), REQUIREMENT)?;
+    std::fs::write(made.join(STAMP), stamp())?;
     // Only the scripts in an environment know its path, and nobody calls those.
     staging.publish(&made, &paths::python_env())?;
     find_made().context("the Python environment vanished during set-up")
 }
 
+/// What an environment that is complete says of itself.
+fn stamp() -> String {
+    format!("{REQUIREMENT} {OLD_REQUIREMENT}")
+}
+
 fn find_made() -> Option<PathBuf> {
     let dir = paths::python_env();
-    let stamp = std::fs::read_to_string(dir.join(STAMP)).ok()?;
+    let found = std::fs::read_to_string(dir.join(STAMP)).ok()?;
     let python = interpreter(&dir);
     // The interpreter is a link, which dangles once the Python it was made from is gone.
-    (stamp == REQUIREMENT && python.is_file()).then_some(python)
+    (found == stamp() && python.is_file()).then_some(python)
 }
 
 fn interpreter(env: &std::path::Path) -> PathBuf {
