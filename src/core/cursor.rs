@@ -43,17 +43,25 @@ pub(crate) fn read_page<T>(
 /// Makes an iterator over rows of something with `next_page`.
 macro_rules! pages_iterator {
     ($type:ty, $item:ty) => {
+        impl $type {
+            /// Sees to it that what the iterator gives next is in memory; returns
+            /// how much is.
+            pub(crate) fn read_ahead(&mut self) -> crate::Result<usize> {
+                if self.buffer.len() == 0 {
+                    self.buffer = self.next_page(crate::cursor::PAGE_ROWS)?.into_iter();
+                }
+                Ok(self.buffer.len())
+            }
+        }
+
         impl Iterator for $type {
             type Item = crate::Result<$item>;
 
             fn next(&mut self) -> Option<Self::Item> {
-                if self.buffer.len() == 0 {
-                    match self.next_page(crate::cursor::PAGE_ROWS) {
-                        Ok(page) => self.buffer = page.into_iter(),
-                        Err(error) => return Some(Err(error)),
-                    }
+                match self.read_ahead() {
+                    Ok(_) => self.buffer.next().map(Ok),
+                    Err(error) => Some(Err(error)),
                 }
-                self.buffer.next().map(Ok)
             }
         }
     };

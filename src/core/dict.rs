@@ -7,13 +7,14 @@
 use crate::cursor::{check_max, pages_iterator, read_page};
 use crate::database::Database;
 use crate::error::{Error, Result};
-use crate::events::{Event, Payload};
+use crate::events::{self, Event, Payload};
 use crate::json::python_text;
 use crate::manager::{Kind, Manager, check_key};
 use crate::owner::{Owner, check_ttl, lock_methods};
 use crate::secret::{self, Secret};
 use crate::write::{Effect, Interference, Request};
 use rusqlite::{Connection, OptionalExtension as _, params};
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use std::time::Duration;
 /// [`Transaction`](crate::Transaction). Values are JSON texts.
 #[derive(Debug)]
 pub struct Dict {
-    database: Database,
+    pub(crate) database: Database,
     manager: Rc<Manager>,
     owner: Owner,
     /// What its values are encrypted with, if they are.
@@ -121,25 +122,65 @@ impl Dict {
     pub fn set(&self, key: &str, value: &str, ttl: Option<Duration>) -> Result<()> {
         check_key(key)?;
         let ttl = check_ttl(ttl)?;
-        let mut value = python_text(value)?;
-        if let Some(secret) = &self.secret {
-            value = secret.seal(&value, &*self.database.inner.runtime)?;
-        }
-        self.write(Event::new("set", Payload::Key(key)), |connection| {
+        let value = python_text(value)?;
+        let value = self.seal(&value)?;
+        let event = Event::new("set", Payload::Key(key));
+        self.write(Some(event), |connection| {
             Secret::check(connection, &self.manager.name, self.secret.as_deref())?;
             let expires_at = ttl.map(|ttl| self.now() + ttl.as_secs_f64());
-            // Not INSERT OR REPLACE: that gives the row a new rowid and
-            // rewrites the index, a third of the time of a write.
-            connection
-                .prepare_cached(
-                    "INSERT INTO beaver_dicts (dict_name, key, value, expires_at)
-                     VALUES (?1, ?2, ?3, ?4)
-                     ON CONFLICT (dict_name, key)
-                     DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at",
-                )?
-                .execute(params![self.manager.name, key, value, expires_at])?;
+            self.upsert(connection, key, &value, expires_at)?;
             Ok(Effect::Changed(()))
         })
+    }
+
+    /// Sets all of `entries`, whose values are Python's JSON texts, in one transaction.
+    pub(crate) fn set_all(&self, entries: &[Entry]) -> Result<()> {
+        let sealed: Vec<Cow<'_, str>> = entries
+            .iter()
+            .map(|entry| self.seal(&entry.value))
+            .collect::<Result<_>>()?;
+        self.write(None, |connection| {
+            Secret::check(connection, &self.manager.name, self.secret.as_deref())?;
+            for (entry, value) in entries.iter().zip(&sealed) {
+                self.upsert(connection, &entry.key, value, None)?;
+            }
+            let payloads = entries.iter().map(|entry| Payload::Key(&entry.key));
+            events::publish_if_heard(&self.database, &self.manager, "set", payloads)?;
+            Ok(Effect::Changed(()))
+        })
+    }
+
+    /// What is stored for a value.
+    fn seal<'a>(&self, value: &'a str) -> Result<Cow<'a, str>> {
+        Ok(match &self.secret {
+            Some(secret) => secret.seal(value, &*self.database.inner.runtime)?.into(),
+            None => value.into(),
+        })
+    }
+
+    /// Whether its values are encrypted.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.secret.is_some()
+    }
+
+    fn upsert(
+        &self,
+        connection: &Connection,
+        key: &str,
+        value: &str,
+        expires_at: Option<f64>,
+    ) -> Result<()> {
+        // Not INSERT OR REPLACE: that gives the row a new rowid and rewrites
+        // the index, a third of the time of a write.
+        connection
+            .prepare_cached(
+                "INSERT INTO beaver_dicts (dict_name, key, value, expires_at)
+                 VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (dict_name, key)
+                 DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at",
+            )?
+            .execute(params![self.manager.name, key, value, expires_at])?;
+        Ok(())
     }
 
     /// The JSON text of `key`; none when it is absent or expired.
@@ -195,7 +236,8 @@ impl Dict {
     /// Removes `key`, of whose stored value `take` makes the result.
     fn remove<T>(&self, key: &str, take: impl Fn(String) -> Result<T>) -> Result<Option<T>> {
         check_key(key)?;
-        self.write(Event::new("del", Payload::Key(key)), |connection| {
+        let event = Event::new("del", Payload::Key(key));
+        self.write(Some(event), |connection| {
             let value = self.select(connection, key)?.map(&take).transpose()?;
             let deleted = connection
                 .prepare_cached("DELETE FROM beaver_dicts WHERE dict_name = ?1 AND key = ?2")?
@@ -225,7 +267,8 @@ impl Dict {
     /// # Errors
     /// As [`Dict::set`].
     pub fn clear(&self) -> Result<u64> {
-        self.write(Event::new("clear", Payload::Nothing), |connection| {
+        let event = Event::new("clear", Payload::Nothing);
+        self.write(Some(event), |connection| {
             let live = self.count(connection)?;
             let deleted = connection
                 .prepare_cached("DELETE FROM beaver_dicts WHERE dict_name = ?1")?
@@ -271,12 +314,34 @@ impl Dict {
         })
     }
 
+    /// How many entries had not expired at one moment, and those.
+    pub(crate) fn items_now(&self) -> Result<(u64, Items)> {
+        let now = self.now();
+        let mut items = self.items()?;
+        items.position.now = Some(now);
+        let count = self
+            .database
+            .read(|connection| self.count_at(connection, now))?;
+        Ok((count, items))
+    }
+
+    /// Another such handle, of the same lock owner: the lock doesn't end with it.
+    pub(crate) fn share(&self) -> Self {
+        Self {
+            database: self.database.clone(),
+            manager: Rc::clone(&self.manager),
+            owner: self.owner.share(),
+            secret: self.secret.clone(),
+        }
+    }
+
     /// Values come decrypted by `secret`; keys need none.
     fn start(&self, secret: Option<Rc<Secret>>) -> Position {
         Position {
             database: self.database.clone(),
             manager: Rc::clone(&self.manager),
             secret,
+            now: None,
             after: None,
             done: false,
         }
@@ -288,7 +353,7 @@ impl Dict {
 
     fn write<T>(
         &self,
-        event: Event<'_>,
+        event: Option<Event<'_>>,
         write: impl FnMut(&Connection) -> Result<Effect<T>>,
     ) -> Result<T> {
         let lease = self.owner.lease();
@@ -296,7 +361,7 @@ impl Dict {
             manager: &self.manager,
             lease: lease.as_ref(),
             interference: Interference::Possible,
-            event: Some(event),
+            event,
             wait: self.database.inner.options.lock_wait,
             write_limit: None,
         };
@@ -319,12 +384,16 @@ impl Dict {
     }
 
     fn count(&self, connection: &Connection) -> Result<u64> {
+        self.count_at(connection, self.now())
+    }
+
+    fn count_at(&self, connection: &Connection, now: f64) -> Result<u64> {
         let count: i64 = connection
             .prepare_cached(
                 "SELECT count(*) FROM beaver_dicts WHERE dict_name = ?1
                  AND (expires_at IS NULL OR expires_at > ?2)",
             )?
-            .query_row(params![self.manager.name, self.now()], |row| row.get(0))?;
+            .query_row(params![self.manager.name, now], |row| row.get(0))?;
         Ok(count.cast_unsigned())
     }
 }
@@ -347,6 +416,8 @@ struct Position {
     database: Database,
     manager: Rc<Manager>,
     secret: Option<Rc<Secret>>,
+    /// The time by which entries have expired or not; none: that of each page.
+    now: Option<f64>,
     after: Option<String>,
     done: bool,
 }
@@ -357,7 +428,9 @@ impl Position {
         if self.done {
             return Ok(Vec::new());
         }
-        let now = self.database.inner.runtime.unix_seconds();
+        let now = self
+            .now
+            .unwrap_or_else(|| self.database.inner.runtime.unix_seconds());
         let mut page = self.database.read(|connection| {
             // No key sorts before the empty one, which is a key like any other.
             let sql = match self.after {

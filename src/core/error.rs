@@ -60,7 +60,8 @@ pub enum Error {
     NoTransaction,
     /// What this handle stands for is no longer what it was when the handle was
     /// opened: a blob's reader after the blob was replaced or removed, a
-    /// blob's writer whose pieces are gone.
+    /// blob's writer whose pieces are gone, a dump when the number of items
+    /// has changed.
     #[error("what the handle stands for has changed")]
     Changed,
     /// The value has more bytes (given here) than one call returns.

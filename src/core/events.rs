@@ -128,20 +128,20 @@ pub(crate) fn publish(
     )
 }
 
-/// Publishes an event beside the one of the write's request, if anybody
-/// listens for it. Call inside the write's transaction.
-pub(crate) fn publish_if_heard(
+/// Publishes events beside the one of the write's request, if anybody listens
+/// for them. Call inside the write's transaction.
+pub(crate) fn publish_if_heard<'a>(
     database: &Database,
     manager: &Manager,
-    event: Event<'_>,
+    name: &'static str,
+    payloads: impl IntoIterator<Item = Payload<'a>>,
 ) -> Result<()> {
-    if is_heard(&database.inner.connection, &event.registry_key(manager))? {
-        publish(
-            database,
-            manager,
-            event,
-            database.inner.runtime.unix_seconds(),
-        )?;
+    let key = registry_key(&manager.cache_namespace, name);
+    if is_heard(&database.inner.connection, &key)? {
+        let now = database.inner.runtime.unix_seconds();
+        for payload in payloads {
+            publish(database, manager, Event::new(name, payload), now)?;
+        }
     }
     Ok(())
 }

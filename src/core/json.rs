@@ -32,6 +32,47 @@ const MAX_INTEGER_DIGITS: usize = 4300;
 /// [`Error::InvalidJson`] with the byte offset; [`Error::InvalidArgument`] when
 /// it is longer than [`MAX_VALUE_BYTES`].
 pub fn python_text(text: &str) -> Result<String> {
+    print(text, false)
+}
+
+/// The same, and what Python prints and reads although it isn't JSON is taken
+/// too: `NaN`, `Infinity`, `-Infinity`, and a number too large for a float,
+/// which is infinite.
+pub(crate) fn python_text_with_constants(text: &str) -> Result<String> {
+    print(text, true)
+}
+
+/// `text` as a JSON string, the way Python prints one.
+pub(crate) fn python_string(text: &str, out: &mut String) {
+    out.push('"');
+    for unit in text.encode_utf16() {
+        python_unit(unit, out);
+    }
+    out.push('"');
+}
+
+/// A float the way Python prints it, also one that isn't finite.
+pub(crate) fn python_float_text(value: f64) -> String {
+    let mut out = String::new();
+    if value.is_finite() {
+        python_float(value, &mut out);
+    } else {
+        out.push_str(constant(value));
+    }
+    out
+}
+
+fn constant(value: f64) -> &'static str {
+    if value.is_nan() {
+        "NaN"
+    } else if value > 0.0 {
+        "Infinity"
+    } else {
+        "-Infinity"
+    }
+}
+
+fn print(text: &str, constants: bool) -> Result<String> {
     if text.len() > MAX_VALUE_BYTES {
         return Err(Error::InvalidArgument(format!(
             "a value has at most {MAX_VALUE_BYTES} bytes; this one has {}",
@@ -42,6 +83,7 @@ pub fn python_text(text: &str) -> Result<String> {
         text: text.as_bytes(),
         at: 0,
         out: String::with_capacity(text.len()),
+        constants,
     };
     reader.document()?;
     Ok(reader.out)
@@ -155,6 +197,8 @@ struct Reader<'a> {
     text: &'a [u8],
     at: usize,
     out: String,
+    /// Whether `NaN`, `Infinity` and `-Infinity` are values.
+    constants: bool,
 }
 
 /// An open array or object.
@@ -216,6 +260,11 @@ impl Reader<'_> {
                     }
                 }
                 Some(b'"') => self.string()?,
+                Some(b'-') if self.constants && self.text.get(self.at + 1) == Some(&b'I') => {
+                    self.word("-Infinity")?;
+                }
+                Some(b'I') if self.constants => self.word("Infinity")?,
+                Some(b'N') if self.constants => self.word("NaN")?,
                 Some(b'-' | b'0'..=b'9') => self.number()?,
                 Some(b't') => self.word("true")?,
                 Some(b'f') => self.word("false")?,
@@ -379,7 +428,7 @@ impl Reader<'_> {
             _ => return self.fail("an unknown escape"),
         };
         self.at += 2;
-        self.unit(unit);
+        python_unit(unit, &mut self.out);
         Ok(())
     }
 
@@ -400,28 +449,9 @@ impl Reader<'_> {
         };
         self.at += width;
         for unit in character.encode_utf16(&mut [0; 2]) {
-            self.unit(*unit);
+            python_unit(*unit, &mut self.out);
         }
         Ok(())
-    }
-
-    /// Writes one UTF-16 unit as Python's `ensure_ascii` does. Lone surrogates
-    /// are kept: Python's strings may hold them.
-    fn unit(&mut self, unit: u16) {
-        match unit {
-            0x22 => self.out.push_str("\\\""),
-            0x5c => self.out.push_str("\\\\"),
-            0x08 => self.out.push_str("\\b"),
-            0x0c => self.out.push_str("\\f"),
-            0x0a => self.out.push_str("\\n"),
-            0x0d => self.out.push_str("\\r"),
-            0x09 => self.out.push_str("\\t"),
-            0x20..=0x7e => self.out.push(unit as u8 as char),
-            _ => {
-                // Writing to a String can't fail.
-                let _ = write!(self.out, "\\u{unit:04x}");
-            }
-        }
     }
 
     fn number(&mut self) -> Result<()> {
@@ -468,6 +498,10 @@ impl Reader<'_> {
                 python_float(value, &mut self.out);
                 Ok(())
             }
+            Ok(value) if self.constants => {
+                self.out.push_str(constant(value));
+                Ok(())
+            }
             _ => self.fail("a number too large for a float"),
         }
     }
@@ -499,6 +533,25 @@ impl Reader<'_> {
 
     fn fail<T>(&self, problem: &str) -> Result<T> {
         Err(Error::InvalidJson(format!("{problem} at byte {}", self.at)))
+    }
+}
+
+/// Writes one UTF-16 unit as Python's `ensure_ascii` does. Lone surrogates are
+/// kept: Python's strings may hold them.
+fn python_unit(unit: u16, out: &mut String) {
+    match unit {
+        0x22 => out.push_str("\\\""),
+        0x5c => out.push_str("\\\\"),
+        0x08 => out.push_str("\\b"),
+        0x0c => out.push_str("\\f"),
+        0x0a => out.push_str("\\n"),
+        0x0d => out.push_str("\\r"),
+        0x09 => out.push_str("\\t"),
+        0x20..=0x7e => out.push(unit as u8 as char),
+        _ => {
+            // Writing to a String can't fail.
+            let _ = write!(out, "\\u{unit:04x}");
+        }
     }
 }
 
@@ -656,6 +709,27 @@ mod tests {
     }
 
     #[test]
+    fn constants_are_taken_where_they_may_be() {
+        for (input, printed) in [
+            ("NaN", "NaN"),
+            ("[Infinity,-Infinity]", "[Infinity, -Infinity]"),
+            (
+                "{\"a\":-1e999,\"b\":1e999}",
+                "{\"a\": -Infinity, \"b\": Infinity}",
+            ),
+            ("-1", "-1"),
+        ] {
+            assert_eq!(python_text_with_constants(input).unwrap(), printed);
+        }
+        for input in ["nan", "Nan", "-NaN", "+Infinity", "-Inf", "NaNa", "I", "-I"] {
+            assert!(python_text_with_constants(input).is_err(), "{input}");
+        }
+        assert_eq!(python_float_text(f64::NEG_INFINITY), "-Infinity");
+        assert_eq!(python_float_text(f64::NAN), "NaN");
+        assert_eq!(python_float_text(1.0), "1.0");
+    }
+
+    #[test]
     fn depth_is_bounded_without_recursion() {
         let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
         assert!(python_text(&nested(MAX_DEPTH)).is_ok());
@@ -739,6 +813,9 @@ mod tests {
                 .collect();
             let printed = text(&format!("\"{raw}\""));
             prop_assert!(printed.is_ascii());
+            let mut quoted = String::new();
+            python_string(&value, &mut quoted);
+            prop_assert_eq!(&quoted, &printed);
             prop_assert_eq!(text(&printed), printed);
         }
 

@@ -42,6 +42,7 @@ mod collection;
 mod cursor;
 mod database;
 mod dict;
+mod dump;
 mod error;
 mod events;
 mod follow;
@@ -79,6 +80,7 @@ pub use collection::{
 };
 pub use database::Database;
 pub use dict::{Dict, Entry, Items, Keys, Values};
+pub use dump::{Dump, Loader, MAX_DUMP_CHUNK_BYTES};
 pub use error::{Error, Outcome, Result};
 pub use events::Listener;
 pub use guard::{Guard, Lockable};

@@ -9,21 +9,36 @@ use crate::error::{Error, Result};
 use crate::lease::{Fencing, Lease};
 use crate::options::LockOptions;
 use std::cell::{Ref, RefCell};
+use std::rc::Rc;
 use std::time::Duration;
 
 #[derive(Debug)]
 pub(crate) struct Owner {
     database: Database,
-    lock_name: String,
-    lease: RefCell<Option<Lease>>,
+    lock_name: Rc<str>,
+    lease: Rc<RefCell<Option<Lease>>>,
+    /// Whether it is its handle's own, with which the lock ends.
+    is_handles: bool,
 }
 
 impl Owner {
     pub(crate) fn new(database: &Database, lock_name: &str) -> Self {
         Self {
             database: database.clone(),
-            lock_name: lock_name.to_owned(),
-            lease: RefCell::new(None),
+            lock_name: lock_name.into(),
+            lease: Rc::default(),
+            is_handles: true,
+        }
+    }
+
+    /// The same owner, for what writes as the handle and may live longer: then
+    /// without the lock.
+    pub(crate) fn share(&self) -> Self {
+        Self {
+            database: self.database.clone(),
+            lock_name: Rc::clone(&self.lock_name),
+            lease: Rc::clone(&self.lease),
+            is_handles: false,
         }
     }
 
@@ -67,7 +82,7 @@ impl Owner {
         if held {
             Ok(())
         } else {
-            Err(Error::LockLost(self.lock_name.clone()))
+            Err(Error::LockLost(self.lock_name.to_string()))
         }
     }
 
@@ -80,7 +95,7 @@ impl Owner {
         let now = self.database.inner.runtime.unix_seconds();
         let connection = &self.database.inner.connection;
         if !lease.extend(connection, now, ttl.unwrap_or(lease.ttl))? {
-            return Err(Error::LockLost(self.lock_name.clone()));
+            return Err(Error::LockLost(self.lock_name.to_string()));
         }
         transaction.commit()
     }
@@ -117,7 +132,9 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.give_up();
+        if self.is_handles {
+            self.give_up();
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 use crate::cursor::{check_max, pages_iterator, read_page};
 use crate::database::Database;
 use crate::error::{Error, Result};
-use crate::events::{Event, Payload};
+use crate::events::{self, Event, Payload};
 use crate::json::python_text;
 use crate::lease::WRITE_GRACE;
 use crate::manager::{Kind, Manager};
@@ -29,7 +29,7 @@ const LOCKED_LOOK: Duration = Duration::from_millis(250);
 /// [`Transaction`](crate::Transaction). Values are JSON texts.
 #[derive(Debug)]
 pub struct Queue {
-    database: Database,
+    pub(crate) database: Database,
     manager: Rc<Manager>,
     owner: Owner,
 }
@@ -79,11 +79,7 @@ impl Queue {
     /// [`Error::InvalidArgument`] for a NaN priority, [`Error::InvalidJson`],
     /// [`Error::Locked`], [`Error::LockLost`], and what writing may report.
     pub fn put(&self, data: &str, priority: f64) -> Result<()> {
-        if priority.is_nan() {
-            return Err(Error::InvalidArgument(
-                "a priority must be a number, not NaN".into(),
-            ));
-        }
+        check_priority(priority)?;
         let data = python_text(data)?;
         let wait = self.database.inner.options.lock_wait;
         self.write("put", Interference::None, wait, None, |connection| {
@@ -95,14 +91,56 @@ impl Queue {
                 .query_row(params![self.manager.name, priority], |row| row.get(0))?;
             let now = self.database.inner.runtime.unix_seconds();
             let timestamp = last.map_or(now, |last| now.max(last.next_up()));
-            connection
-                .prepare_cached(
-                    "INSERT INTO beaver_priority_queues (queue_name, priority, timestamp, data)
-                     VALUES (?1, ?2, ?3, ?4)",
-                )?
-                .execute(params![self.manager.name, priority, timestamp, data])?;
+            self.insert(connection, priority, timestamp, &data)?;
             Ok(Effect::Changed(()))
         })
+    }
+
+    /// Adds all of `items`, whose data are Python's JSON texts, with their
+    /// timestamps, in one transaction.
+    pub(crate) fn put_all(&self, items: &[Item]) -> Result<()> {
+        let lease = self.owner.lease();
+        let request = Request {
+            manager: &self.manager,
+            lease: lease.as_ref(),
+            interference: Interference::None,
+            event: None,
+            wait: self.database.inner.options.lock_wait,
+            write_limit: None,
+        };
+        self.database.write(&request, |connection| {
+            for item in items {
+                self.insert(connection, item.priority, item.timestamp, &item.data)?;
+            }
+            let payloads = items.iter().map(|_| Payload::Nothing);
+            events::publish_if_heard(&self.database, &self.manager, "put", payloads)?;
+            Ok(Effect::Changed(()))
+        })
+    }
+
+    fn insert(
+        &self,
+        connection: &Connection,
+        priority: f64,
+        timestamp: f64,
+        data: &str,
+    ) -> Result<()> {
+        connection
+            .prepare_cached(
+                "INSERT INTO beaver_priority_queues (queue_name, priority, timestamp, data)
+                 VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![self.manager.name, priority, timestamp, data])?;
+        Ok(())
+    }
+
+    /// Another such handle, of the same lock owner: the lock doesn't end with it.
+    pub(crate) fn share(&self) -> Self {
+        Self {
+            database: self.database.clone(),
+            manager: Rc::clone(&self.manager),
+            owner: self.owner.share(),
+        }
     }
 
     /// Takes the first item, waiting for one up to `timeout` (none: for ever;
@@ -327,6 +365,15 @@ impl Queue {
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
+}
+
+pub(crate) fn check_priority(priority: f64) -> Result<()> {
+    if priority.is_nan() {
+        return Err(Error::InvalidArgument(
+            "a priority must be a number, not NaN".into(),
+        ));
+    }
+    Ok(())
 }
 
 fn decode(row: &Row<'_>) -> rusqlite::Result<Item> {

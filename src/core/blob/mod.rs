@@ -65,10 +65,9 @@ const ROW_OVERHEAD_BYTES: u64 = 64;
 /// ```
 #[derive(Debug)]
 pub struct Blob {
-    database: Database,
+    pub(crate) database: Database,
     manager: Rc<Manager>,
-    /// Shared with writers, which write as this handle.
-    owner: Rc<Owner>,
+    owner: Owner,
     /// Whether the file has our table of versions; not if it is only read
     /// and only others have written to it.
     versioned: bool,
@@ -103,7 +102,7 @@ impl Blob {
         let versioned =
             database.inner.options.mode != OpenMode::ReadOnly || database.is_complete(Kind::Blob);
         Ok(Self {
-            owner: Rc::new(Owner::new(database, &manager.lock_name)),
+            owner: Owner::new(database, &manager.lock_name),
             database: database.clone(),
             manager,
             versioned,
@@ -283,6 +282,18 @@ impl Blob {
         BlobReader::open(self, key)
     }
 
+    /// A blob's reader and its metadata, of one version. The key is one that was
+    /// read: others' may be none that is taken here.
+    pub(crate) fn open_stored(&self, key: &str) -> Result<Option<(BlobReader, Option<String>)>> {
+        self.database.read_snapshot(|connection| {
+            let Some(reader) = BlobReader::open(self, key)? else {
+                return Ok(None);
+            };
+            let metadata = row::metadata(connection, self.name(), key)?;
+            Ok(Some((reader, metadata)))
+        })
+    }
+
     /// Starts to write a blob in pieces. Nobody sees anything of it before
     /// [`BlobWriter::finish`], and nothing is left of it without.
     ///
@@ -293,15 +304,32 @@ impl Blob {
         BlobWriter::open(self, key)
     }
 
+    /// Another such handle, of the same lock owner: the lock doesn't end with it.
+    pub(crate) fn share(&self) -> Self {
+        Self {
+            database: self.database.clone(),
+            manager: Rc::clone(&self.manager),
+            owner: self.owner.share(),
+            versioned: self.versioned,
+        }
+    }
+
+    /// Stores small blobs whose metadata are Python's JSON texts, all in one transaction.
+    pub(crate) fn put_all<'a>(
+        &self,
+        blobs: impl Iterator<Item = (&'a str, &'a BlobContent)> + Clone,
+    ) -> Result<()> {
+        self.write(|connection| {
+            for (key, blob) in blobs.clone() {
+                let metadata = blob.metadata.as_deref();
+                row::put(connection, self.name(), key, &blob.data, metadata)?;
+            }
+            Ok(Effect::Changed(()))
+        })
+    }
+
     fn write<T>(&self, write: impl FnMut(&Connection) -> Result<Effect<T>>) -> Result<T> {
         run_write(&self.database, &self.manager, &self.owner, write)
-    }
-}
-
-impl Drop for Blob {
-    /// The lock ends with its handle, also when a writer is still around.
-    fn drop(&mut self) {
-        self.owner.give_up();
     }
 }
 

@@ -32,7 +32,7 @@ const PART_BYTES: usize = 1 << 20;
 pub struct BlobWriter {
     database: Database,
     manager: Rc<Manager>,
-    owner: Rc<Owner>,
+    owner: Owner,
     key: String,
     upload: String,
     /// How many pieces are in the database, and their bytes.
@@ -55,7 +55,7 @@ impl BlobWriter {
         Ok(Self {
             database: database.clone(),
             manager: Rc::clone(&blob.manager),
-            owner: Rc::clone(&blob.owner),
+            owner: blob.owner.share(),
             key: key.to_owned(),
             upload: database.inner.waiter_ids.next(),
             parts: 0,
@@ -114,15 +114,26 @@ impl BlobWriter {
     /// [`outcome`](Error::outcome) is unknown or it is [`Error::Changed`]: the
     /// pieces are gone. Any call after it is [`Error::InvalidArgument`].
     pub fn finish(&mut self, metadata: Option<&str>) -> Result<()> {
-        self.check_open()?;
         let metadata = metadata.map(python_text).transpose()?;
+        self.store(metadata.as_deref())
+    }
+
+    /// The same with metadata that are Python's JSON text, and another key than
+    /// the writer was opened for.
+    pub(crate) fn finish_as(&mut self, key: &str, metadata: Option<&str>) -> Result<()> {
+        key.clone_into(&mut self.key);
+        self.store(metadata)
+    }
+
+    fn store(&mut self, metadata: Option<&str>) -> Result<()> {
+        self.check_open()?;
         let (store, key) = (self.manager.name.as_str(), self.key.as_str());
-        row::check_size(store, key, self.size(), metadata.as_deref())?;
+        row::check_size(store, key, self.size(), metadata)?;
         run_write(&self.database, &self.manager, &self.owner, |connection| {
             if self.parts == 0 {
-                row::put(connection, store, key, &self.rest, metadata.as_deref())?;
+                row::put(connection, store, key, &self.rest, metadata)?;
             } else {
-                self.assemble(connection, metadata.as_deref())?;
+                self.assemble(connection, metadata)?;
             }
             Ok(Effect::Changed(()))
         })?;

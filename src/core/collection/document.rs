@@ -11,7 +11,6 @@ use super::vector;
 use crate::cursor::{check_max, pages_iterator, read_page};
 use crate::database::Database;
 use crate::error::{Error, Result};
-use crate::json::python_text;
 use crate::manager::{MAX_VALUE_BYTES, Manager};
 use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{Connection, OptionalExtension as _, Row};
@@ -80,19 +79,18 @@ pub(super) fn random_id(random: u128) -> String {
     groups.join("-")
 }
 
-/// What is stored for a body.
-pub(super) fn stored_body(body: Option<&str>) -> Result<String> {
-    let text = python_text(body.unwrap_or("null"))?;
-    Ok(match text.as_bytes().first() {
+/// What is stored for a body whose text is Python's.
+pub(super) fn as_object(text: String) -> String {
+    match text.as_bytes().first() {
         Some(b'{') => text,
         _ if text == "null" => "{}".into(),
         _ => format!("{{\"value\": {text}}}"),
-    })
+    }
 }
 
 /// The text fields of a stored body that are wanted: each path with its text.
 ///
-/// `body` must be what [`stored_body`] returned.
+/// `body` must be what [`as_object`] returned.
 pub(super) fn text_fields(body: &str, wanted: &FullText) -> Result<Fields> {
     let mut fields = Fields::new();
     if *wanted == FullText::Nothing {
@@ -349,7 +347,12 @@ pages_iterator!(Documents, Document);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::python_text;
     use proptest::prelude::*;
+
+    fn stored_body(body: Option<&str>) -> Result<String> {
+        Ok(as_object(python_text(body.unwrap_or("null"))?))
+    }
 
     fn fields(body: &str) -> Vec<(String, String)> {
         let stored = stored_body(Some(body)).unwrap();

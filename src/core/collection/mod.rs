@@ -33,7 +33,8 @@ pub use vector::{MAX_DIMENSIONS, Metric};
 
 use crate::database::Database;
 use crate::error::{Error, Result};
-use crate::events::{Event, Payload};
+use crate::events::{self, Event, Payload};
+use crate::json::python_text;
 use crate::manager::{Kind, Manager, check_key};
 use crate::owner::{Owner, lock_methods};
 use crate::schema;
@@ -82,7 +83,7 @@ const MAX_RESULT_BYTES: usize = 128 * 1024 * 1024;
 /// ```
 #[derive(Debug)]
 pub struct Collection {
-    database: Database,
+    pub(crate) database: Database,
     manager: Rc<Manager>,
     owner: Owner,
     /// Whether our own indexes are known to be there.
@@ -122,6 +123,36 @@ pub struct Hit {
     pub document: Document,
     /// Lower is better, as the method that found it says.
     pub score: f64,
+}
+
+/// A document as it is stored and indexed.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    id: String,
+    body: String,
+    vector: Option<Vec<u8>>,
+    fields: text::Fields,
+    fuzzy: bool,
+}
+
+impl Prepared {
+    /// `body` is Python's JSON text.
+    pub(crate) fn new(
+        id: String,
+        body: String,
+        embedding: Option<&[f32]>,
+        options: &IndexOptions,
+    ) -> Result<Self> {
+        check_key(&id)?;
+        let body = document::as_object(body);
+        Ok(Self {
+            fields: document::text_fields(&body, &options.full_text)?,
+            vector: embedding.map(vector::stored).transpose()?,
+            fuzzy: options.fuzzy,
+            id,
+            body,
+        })
+    }
 }
 
 impl Database {
@@ -173,53 +204,83 @@ impl Collection {
         options: &IndexOptions,
     ) -> Result<String> {
         let id = match id {
-            Some(id) => {
-                check_key(id)?;
-                id.to_owned()
-            }
+            Some(id) => id.to_owned(),
             None => document::random_id(self.database.inner.runtime.random()),
         };
-        let body = document::stored_body(body)?;
-        let fields = document::text_fields(&body, &options.full_text)?;
-        let vector = embedding.map(vector::stored).transpose()?;
-        let event = Event::new("index", Payload::Id(&id));
+        let body = python_text(body.unwrap_or("null"))?;
+        let prepared = Prepared::new(id, body, embedding, options)?;
+        let event = Event::new("index", Payload::Id(&prepared.id));
         self.write(Some(event), |connection| {
-            let name = self.name();
-            // What is there, and whether its vector is another than the new one.
-            let before: Option<(bool, bool)> = connection
-                .prepare_cached(
-                    "SELECT item_vector IS NOT NULL, item_vector IS NOT ?3
-                     FROM beaver_collections WHERE collection = ?1 AND item_id = ?2",
-                )?
-                .query_row(params![name, id, vector], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })
-                .optional()?;
-            let (had_vector, moved) = before.unwrap_or((false, vector.is_some()));
-            if let Some(vector) = &vector
-                && moved
-            {
-                vector::check_dimensions(connection, name, vector)?;
-            }
-            connection
-                .prepare_cached(
-                    "INSERT INTO beaver_collections (collection, item_id, item_vector, metadata)
-                     VALUES (?1, ?2, ?3, ?4)
-                     ON CONFLICT (collection, item_id)
-                     DO UPDATE SET item_vector = excluded.item_vector, metadata = excluded.metadata",
-                )?
-                .execute(params![name, id, vector, body])?;
-            if moved {
-                match vector {
-                    Some(_) => changes::vector_set(connection, name, &id, had_vector)?,
-                    None => changes::vector_removed(connection, name, &id)?,
-                }
-            }
-            let known = before.is_some();
-            text::replace(connection, name, &id, known, &fields, options.fuzzy)?;
+            self.store(connection, &prepared)?;
             Ok(Effect::Changed(()))
         })?;
-        Ok(id)
+        Ok(prepared.id)
+    }
+
+    /// Adds or replaces all of `documents`, in one transaction.
+    pub(crate) fn index_all(&self, documents: &[Prepared]) -> Result<()> {
+        self.write(None, |connection| {
+            for document in documents {
+                self.store(connection, document)?;
+            }
+            let payloads = documents.iter().map(|document| Payload::Id(&document.id));
+            events::publish_if_heard(&self.database, &self.manager, "index", payloads)?;
+            Ok(Effect::Changed(()))
+        })
+    }
+
+    fn store(&self, connection: &Connection, document: &Prepared) -> Result<()> {
+        let name = self.name();
+        let Prepared { id, vector, .. } = document;
+        // What is there, and whether its vector is another than the new one.
+        let before: Option<(bool, bool)> = connection
+            .prepare_cached(
+                "SELECT item_vector IS NOT NULL, item_vector IS NOT ?3
+                 FROM beaver_collections WHERE collection = ?1 AND item_id = ?2",
+            )?
+            .query_row(params![name, id, vector], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()?;
+        let (had_vector, moved) = before.unwrap_or((false, vector.is_some()));
+        if let Some(vector) = vector
+            && moved
+        {
+            vector::check_dimensions(connection, name, vector)?;
+        }
+        connection
+            .prepare_cached(
+                "INSERT INTO beaver_collections (collection, item_id, item_vector, metadata)
+                 VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (collection, item_id)
+                 DO UPDATE SET item_vector = excluded.item_vector, metadata = excluded.metadata",
+            )?
+            .execute(params![name, id, vector, document.body])?;
+        if moved {
+            match vector {
+                Some(_) => changes::vector_set(connection, name, id, had_vector)?,
+                None => changes::vector_removed(connection, name, id)?,
+            }
+        }
+        let known = before.is_some();
+        text::replace(
+            connection,
+            name,
+            id,
+            known,
+            &document.fields,
+            document.fuzzy,
+        )
+    }
+
+    /// Another such handle, of the same lock owner: the lock doesn't end with it.
+    pub(crate) fn share(&self) -> Self {
+        Self {
+            database: self.database.clone(),
+            manager: Rc::clone(&self.manager),
+            owner: self.owner.share(),
+            indexed: self.indexed.clone(),
+        }
     }
 
     /// The document `id`; none when it isn't there.

@@ -50,7 +50,7 @@ use std::rc::Rc;
 /// ```
 #[derive(Debug)]
 pub struct List {
-    database: Database,
+    pub(crate) database: Database,
     manager: Rc<Manager>,
     /// The row of `beaver_manager_versions` that counts how often keys were
     /// spread. No manager of the reference has a namespace that begins like it.
@@ -102,6 +102,30 @@ impl List {
             self.append(connection, &value)?;
             Ok(Effect::Changed(()))
         })
+    }
+
+    /// Adds all of `values`, which are Python's JSON texts, at the end, in one transaction.
+    pub(crate) fn push_all(&self, values: &[String]) -> Result<()> {
+        self.write("push", Payload::Nothing, |connection| {
+            for value in values {
+                self.append(connection, value)?;
+            }
+            // The last one's event is the write's own.
+            let payloads = values.iter().skip(1).map(|_| Payload::Nothing);
+            events::publish_if_heard(&self.database, &self.manager, "push", payloads)?;
+            Ok(Effect::Changed(()))
+        })
+    }
+
+    /// Another such handle, of the same lock owner: the lock doesn't end with it.
+    pub(crate) fn share(&self) -> Self {
+        Self {
+            database: self.database.clone(),
+            manager: Rc::clone(&self.manager),
+            spreads_namespace: Rc::clone(&self.spreads_namespace),
+            owner: self.owner.share(),
+            run: Cell::new(None),
+        }
     }
 
     /// Adds the JSON text `value` at the front.
@@ -335,8 +359,7 @@ impl List {
 
     /// Publishes a second event of this write.
     fn tell_too(&self, event: &'static str) -> Result<()> {
-        let event = Event::new(event, Payload::Nothing);
-        events::publish_if_heard(&self.database, &self.manager, event)
+        events::publish_if_heard(&self.database, &self.manager, event, [Payload::Nothing])
     }
 
     fn take(&self, event: &'static str, sql: &str) -> Result<Option<String>> {

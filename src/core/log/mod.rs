@@ -58,7 +58,7 @@ const TIMES: std::ops::RangeInclusive<f64> = -62_135_596_800.0..=253_402_300_799
 /// ```
 #[derive(Debug)]
 pub struct Log {
-    database: Database,
+    pub(crate) database: Database,
     manager: Rc<Manager>,
 }
 
@@ -111,31 +111,57 @@ impl Log {
     /// [`Error::InvalidJson`]; [`Error::InvalidArgument`] for a time outside the
     /// years 1 to 9999; and what writing may report.
     pub fn append(&self, data: &str, timestamp: Option<f64>) -> Result<f64> {
-        if let Some(timestamp) = timestamp
-            && !TIMES.contains(&timestamp)
-        {
-            return Err(Error::InvalidArgument(format!(
-                "a timestamp is in seconds, in the years 1 to 9999; this one is {timestamp}"
-            )));
-        }
+        timestamp.map_or(Ok(()), check_timestamp)?;
         let data = python_text(data)?;
         self.database.write_unguarded(|connection| {
-            // Adding zero makes one of the two zeros, which are one key.
             let wanted = match timestamp {
-                Some(timestamp) => timestamp + 0.0,
+                Some(timestamp) => timestamp,
                 None => self.next_stamp(connection)?,
             };
-            let mut insert = connection.prepare_cached(
-                "INSERT INTO beaver_logs (log_name, timestamp, data) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (log_name, timestamp) DO NOTHING",
-            )?;
-            let mut stamp = wanted;
-            if insert.execute(params![self.manager.name, stamp, data])? == 0 {
-                stamp = self.next_free(connection, wanted)?;
-                insert.execute(params![self.manager.name, stamp, data])?;
-            }
-            Ok(Effect::Changed(stamp))
+            Ok(Effect::Changed(self.insert(connection, wanted, &data)?))
         })
+    }
+
+    /// Adds all of `entries`, whose data are Python's JSON texts, in one transaction.
+    pub(crate) fn append_all(&self, entries: &[LogEntry]) -> Result<()> {
+        self.database.write_unguarded(|connection| {
+            for entry in entries {
+                self.insert(connection, entry.timestamp, &entry.data)?;
+            }
+            Ok(Effect::Changed(()))
+        })
+    }
+
+    /// Adds an entry with the stamp that is wanted, or the next free one.
+    fn insert(&self, connection: &Connection, wanted: f64, data: &str) -> Result<f64> {
+        // Adding zero makes one of the two zeros, which are one key.
+        let mut stamp = wanted + 0.0;
+        let mut insert = connection.prepare_cached(
+            "INSERT INTO beaver_logs (log_name, timestamp, data) VALUES (?1, ?2, ?3)
+             ON CONFLICT (log_name, timestamp) DO NOTHING",
+        )?;
+        if insert.execute(params![self.manager.name, stamp, data])? == 0 {
+            stamp = self.next_free(connection, stamp)?;
+            insert.execute(params![self.manager.name, stamp, data])?;
+        }
+        Ok(stamp)
+    }
+
+    /// The stamp of the last entry in order.
+    pub(crate) fn last_stamp(&self) -> Result<Option<f64>> {
+        self.database.read(|connection| {
+            Ok(connection
+                .prepare_cached("SELECT max(timestamp) FROM beaver_logs WHERE log_name = ?1")?
+                .query_row([&self.manager.name], |row| row.get(0))?)
+        })
+    }
+
+    /// Another such handle.
+    pub(crate) fn share(&self) -> Self {
+        Self {
+            database: self.database.clone(),
+            manager: Rc::clone(&self.manager),
+        }
     }
 
     fn next_stamp(&self, connection: &Connection) -> Result<f64> {
@@ -232,6 +258,15 @@ impl Log {
             )
         })
     }
+}
+
+pub(crate) fn check_timestamp(timestamp: f64) -> Result<()> {
+    if !TIMES.contains(&timestamp) {
+        return Err(Error::InvalidArgument(format!(
+            "a timestamp is in seconds, in the years 1 to 9999; this one is {timestamp}"
+        )));
+    }
+    Ok(())
 }
 
 /// Where a float stands among all floats in their order.
