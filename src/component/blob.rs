@@ -3,7 +3,9 @@
 use crate::Component;
 use crate::bindings::exports::beaver::db::blob as wit;
 use crate::bindings::exports::beaver::db::database::DatabaseBorrow;
+use crate::bindings::exports::beaver::db::dump::{DumpCursor, Loader};
 use crate::bindings::exports::beaver::db::types::Error;
+use crate::dump;
 use crate::lock::lock_methods;
 use beaver_core::{Blob, BlobKeys, BlobReader, BlobWriter, Database};
 use std::cell::RefCell;
@@ -70,6 +72,14 @@ impl wit::GuestBlob for Blob {
 
     fn writer(&self, key: String) -> Result<wit::Writer, Error> {
         Ok(wit::Writer::new(RefCell::new(self.writer(&key)?)))
+    }
+
+    fn dump(&self) -> Result<DumpCursor, Error> {
+        Ok(dump::cursor(self.dump()?))
+    }
+
+    fn loader(&self) -> Result<Loader, Error> {
+        Ok(dump::loader(self.loader()?))
     }
 
     lock_methods!();

@@ -3,7 +3,9 @@
 use crate::Component;
 use crate::bindings::exports::beaver::db::collection as wit;
 use crate::bindings::exports::beaver::db::database::DatabaseBorrow;
+use crate::bindings::exports::beaver::db::dump::{DumpCursor, Loader};
 use crate::bindings::exports::beaver::db::types::Error;
+use crate::dump;
 use crate::lock::lock_methods;
 use beaver_core::{
     Collection, Database, Direction, Document, Documents, Edge, Edges, FullText, FusedHit, Hit,
@@ -44,19 +46,11 @@ impl wit::GuestCollection for Collection {
         embedding: Option<Vec<f32>>,
         options: wit::IndexOptions,
     ) -> Result<String, Error> {
-        let options = IndexOptions {
-            full_text: match options.full_text {
-                wit::FullText::All => FullText::All,
-                wit::FullText::Nothing => FullText::Nothing,
-                wit::FullText::Fields(names) => FullText::Fields(names),
-            },
-            fuzzy: options.fuzzy,
-        };
         Ok(self.index(
             id.as_deref(),
             body.as_deref(),
             embedding.as_deref(),
-            &options,
+            &index_options(options),
         )?)
     }
 
@@ -161,6 +155,14 @@ impl wit::GuestCollection for Collection {
         Ok(self.compact()?)
     }
 
+    fn dump(&self) -> Result<DumpCursor, Error> {
+        Ok(dump::cursor(self.dump()?))
+    }
+
+    fn loader(&self, options: wit::IndexOptions) -> Result<Loader, Error> {
+        Ok(dump::loader(self.loader(&index_options(options))?))
+    }
+
     lock_methods!();
 }
 
@@ -242,5 +244,16 @@ fn step(step: Step) -> wit::Step {
     wit::Step {
         document: document(step.document),
         depth: step.depth,
+    }
+}
+
+fn index_options(options: wit::IndexOptions) -> IndexOptions {
+    IndexOptions {
+        full_text: match options.full_text {
+            wit::FullText::All => FullText::All,
+            wit::FullText::Nothing => FullText::Nothing,
+            wit::FullText::Fields(names) => FullText::Fields(names),
+        },
+        fuzzy: options.fuzzy,
     }
 }

@@ -3,8 +3,10 @@
 use crate::Component;
 use crate::bindings::exports::beaver::db::database::DatabaseBorrow;
 use crate::bindings::exports::beaver::db::dict as wit;
+use crate::bindings::exports::beaver::db::dump::{DumpCursor, Loader};
 use crate::bindings::exports::beaver::db::types::{Duration, Error};
 use crate::convert::duration;
+use crate::dump;
 use crate::lock::lock_methods;
 use beaver_core::{Database, Dict, Items, Keys, Values};
 use std::cell::RefCell;
@@ -68,6 +70,14 @@ impl wit::GuestDict for Dict {
 
     fn items(&self) -> Result<wit::EntryCursor, Error> {
         Ok(wit::EntryCursor::new(RefCell::new(self.items()?)))
+    }
+
+    fn dump(&self) -> Result<DumpCursor, Error> {
+        Ok(dump::cursor(self.dump()?))
+    }
+
+    fn loader(&self) -> Result<Loader, Error> {
+        Ok(dump::loader(self.loader()?))
     }
 
     lock_methods!();

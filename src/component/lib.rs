@@ -50,6 +50,8 @@ mod database;
 #[cfg(target_arch = "wasm32")]
 mod dict;
 #[cfg(target_arch = "wasm32")]
+mod dump;
+#[cfg(target_arch = "wasm32")]
 mod error;
 #[cfg(target_arch = "wasm32")]
 mod events;

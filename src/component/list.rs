@@ -2,8 +2,10 @@
 
 use crate::Component;
 use crate::bindings::exports::beaver::db::database::DatabaseBorrow;
+use crate::bindings::exports::beaver::db::dump::{DumpCursor, Loader};
 use crate::bindings::exports::beaver::db::list as wit;
 use crate::bindings::exports::beaver::db::types::Error;
+use crate::dump;
 use crate::lock::lock_methods;
 use beaver_core::{Database, List, ListItems};
 use std::cell::RefCell;
@@ -68,6 +70,14 @@ impl wit::GuestList for List {
 
     fn clear(&self) -> Result<u64, Error> {
         Ok(self.clear()?)
+    }
+
+    fn dump(&self) -> Result<DumpCursor, Error> {
+        Ok(dump::cursor(self.dump()?))
+    }
+
+    fn loader(&self) -> Result<Loader, Error> {
+        Ok(dump::loader(self.loader()?))
     }
 
     lock_methods!();

@@ -2,9 +2,11 @@
 
 use crate::Component;
 use crate::bindings::exports::beaver::db::database::DatabaseBorrow;
+use crate::bindings::exports::beaver::db::dump::{DumpCursor, Loader};
 use crate::bindings::exports::beaver::db::log as wit;
 use crate::bindings::exports::beaver::db::types::{Duration, Error};
 use crate::convert::duration;
+use crate::dump;
 use beaver_core::{Database, Live, Log, LogEntries, LogEntry, Tail};
 use std::cell::RefCell;
 
@@ -46,6 +48,14 @@ impl wit::GuestLog for Log {
             std::time::Duration::from_nanos(period),
         );
         Ok(wit::Live::new(RefCell::new(self.live(window, period)?)))
+    }
+
+    fn dump(&self) -> Result<DumpCursor, Error> {
+        Ok(dump::cursor(self.dump()?))
+    }
+
+    fn loader(&self) -> Result<Loader, Error> {
+        Ok(dump::loader(self.loader()?))
     }
 
     fn clear(&self) -> Result<u64, Error> {

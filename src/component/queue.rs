@@ -2,9 +2,11 @@
 
 use crate::Component;
 use crate::bindings::exports::beaver::db::database::DatabaseBorrow;
+use crate::bindings::exports::beaver::db::dump::{DumpCursor, Loader};
 use crate::bindings::exports::beaver::db::queue as wit;
 use crate::bindings::exports::beaver::db::types::{Duration, Error};
 use crate::convert::duration;
+use crate::dump;
 use crate::lock::lock_methods;
 use beaver_core::{Database, Item, Queue, QueueItems};
 use std::cell::RefCell;
@@ -53,6 +55,14 @@ impl wit::GuestQueue for Queue {
 
     fn clear(&self) -> Result<u64, Error> {
         Ok(self.clear()?)
+    }
+
+    fn dump(&self) -> Result<DumpCursor, Error> {
+        Ok(dump::cursor(self.dump()?))
+    }
+
+    fn loader(&self) -> Result<Loader, Error> {
+        Ok(dump::loader(self.loader()?))
     }
 
     lock_methods!();

@@ -78,6 +78,7 @@ interfaces! {
     beaver_db_queue: queue,
     beaver_db_collection: collection,
     beaver_db_blob: blob,
+    beaver_db_dump: dump,
     beaver_db_log: log,
     beaver_db_channel: channel,
     beaver_db_events: events,

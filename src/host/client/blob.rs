@@ -1,5 +1,6 @@
 //! A store of named blobs (`wit/blob.wit`).
 
+use super::dump::{DumpCursor, Loader};
 use super::handle::{call, handle};
 use super::locking::lock_methods;
 use super::{BlobContent, Database};
@@ -177,6 +178,28 @@ impl Blob {
             .call_writer(store, this, key))?
         .map_err(Error::Db)?;
         Ok(BlobWriter(instance.registry().adopt(writer)))
+    }
+
+    /// The contents as JSON text, piece by piece.
+    pub async fn dump(&self, instance: &mut Instance) -> Result<DumpCursor, Error> {
+        let this = self.0.on(instance)?;
+        let cursor = call!(instance, |store, api| api
+            .beaver_db_blob(&mut *store)?
+            .blob()
+            .call_dump(store, this))?
+        .map_err(Error::Db)?;
+        Ok(DumpCursor(instance.registry().adopt(cursor)))
+    }
+
+    /// Loads a dump piece by piece.
+    pub async fn loader(&self, instance: &mut Instance) -> Result<Loader, Error> {
+        let this = self.0.on(instance)?;
+        let loader = call!(instance, |store, api| api
+            .beaver_db_blob(&mut *store)?
+            .blob()
+            .call_loader(store, this))?
+        .map_err(Error::Db)?;
+        Ok(Loader(instance.registry().adopt(loader)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! A collection of documents (`wit/collection.wit`).
 
+use super::dump::{DumpCursor, Loader};
 use super::handle::{call, handle};
 use super::locking::lock_methods;
 use super::{
@@ -266,6 +267,32 @@ impl Collection {
             .collection()
             .call_compact(store, this))?
         .map_err(Error::Db)
+    }
+
+    /// The contents as JSON text, piece by piece.
+    pub async fn dump(&self, instance: &mut Instance) -> Result<DumpCursor, Error> {
+        let this = self.0.on(instance)?;
+        let cursor = call!(instance, |store, api| api
+            .beaver_db_collection(&mut *store)?
+            .collection()
+            .call_dump(store, this))?
+        .map_err(Error::Db)?;
+        Ok(DumpCursor(instance.registry().adopt(cursor)))
+    }
+
+    /// Loads a dump piece by piece, and indexes its documents as `options` say.
+    pub async fn loader(
+        &self,
+        instance: &mut Instance,
+        options: &IndexOptions,
+    ) -> Result<Loader, Error> {
+        let this = self.0.on(instance)?;
+        let loader = call!(instance, |store, api| api
+            .beaver_db_collection(&mut *store)?
+            .collection()
+            .call_loader(store, this, options))?
+        .map_err(Error::Db)?;
+        Ok(Loader(instance.registry().adopt(loader)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::dump::{DumpCursor, Loader};
 use super::handle::{call, handle};
 use super::locking::lock_methods;
 use super::options::nanoseconds;
@@ -156,6 +157,28 @@ impl Dict {
             .call_items(store, this))?
         .map_err(Error::Db)?;
         Ok(EntryCursor(instance.registry().adopt(cursor)))
+    }
+
+    /// The contents as JSON text, piece by piece.
+    pub async fn dump(&self, instance: &mut Instance) -> Result<DumpCursor, Error> {
+        let this = self.0.on(instance)?;
+        let cursor = call!(instance, |store, api| api
+            .beaver_db_dict(&mut *store)?
+            .dict()
+            .call_dump(store, this))?
+        .map_err(Error::Db)?;
+        Ok(DumpCursor(instance.registry().adopt(cursor)))
+    }
+
+    /// Loads a dump piece by piece.
+    pub async fn loader(&self, instance: &mut Instance) -> Result<Loader, Error> {
+        let this = self.0.on(instance)?;
+        let loader = call!(instance, |store, api| api
+            .beaver_db_dict(&mut *store)?
+            .dict()
+            .call_loader(store, this))?
+        .map_err(Error::Db)?;
+        Ok(Loader(instance.registry().adopt(loader)))
     }
 }
 

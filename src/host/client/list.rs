@@ -1,6 +1,7 @@
 //! A list of JSON values (`wit/list.wit`).
 
 use super::Database;
+use super::dump::{DumpCursor, Loader};
 use super::handle::{call, handle};
 use super::locking::lock_methods;
 use crate::{Error, Instance};
@@ -174,6 +175,28 @@ impl List {
             .list()
             .call_clear(store, this))?
         .map_err(Error::Db)
+    }
+
+    /// The contents as JSON text, piece by piece.
+    pub async fn dump(&self, instance: &mut Instance) -> Result<DumpCursor, Error> {
+        let this = self.0.on(instance)?;
+        let cursor = call!(instance, |store, api| api
+            .beaver_db_list(&mut *store)?
+            .list()
+            .call_dump(store, this))?
+        .map_err(Error::Db)?;
+        Ok(DumpCursor(instance.registry().adopt(cursor)))
+    }
+
+    /// Loads a dump piece by piece.
+    pub async fn loader(&self, instance: &mut Instance) -> Result<Loader, Error> {
+        let this = self.0.on(instance)?;
+        let loader = call!(instance, |store, api| api
+            .beaver_db_list(&mut *store)?
+            .list()
+            .call_loader(store, this))?
+        .map_err(Error::Db)?;
+        Ok(Loader(instance.registry().adopt(loader)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::dump::{DumpCursor, Loader};
 use super::handle::{call, handle};
 use super::options::nanoseconds;
 use super::{Database, LogEntry, Window};
@@ -116,6 +117,28 @@ impl Log {
             .log()
             .call_clear(store, this))?
         .map_err(Error::Db)
+    }
+
+    /// The contents as JSON text, piece by piece.
+    pub async fn dump(&self, instance: &mut Instance) -> Result<DumpCursor, Error> {
+        let this = self.0.on(instance)?;
+        let cursor = call!(instance, |store, api| api
+            .beaver_db_log(&mut *store)?
+            .log()
+            .call_dump(store, this))?
+        .map_err(Error::Db)?;
+        Ok(DumpCursor(instance.registry().adopt(cursor)))
+    }
+
+    /// Loads a dump piece by piece.
+    pub async fn loader(&self, instance: &mut Instance) -> Result<Loader, Error> {
+        let this = self.0.on(instance)?;
+        let loader = call!(instance, |store, api| api
+            .beaver_db_log(&mut *store)?
+            .log()
+            .call_loader(store, this))?
+        .map_err(Error::Db)?;
+        Ok(Loader(instance.registry().adopt(loader)))
     }
 }
 
