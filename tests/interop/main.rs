@@ -6,6 +6,7 @@ mod blob;
 mod channel;
 mod collection;
 mod database;
+mod dump;
 mod events;
 mod list;
 mod log;

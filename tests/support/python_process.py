@@ -3,6 +3,7 @@
 import base64
 import datetime
 import importlib.util
+import io
 import itertools
 import json
 import sys
@@ -115,6 +116,28 @@ def main() -> None:
                 if hasattr(result, "__next__"):
                     result = list(itertools.islice(result, request.get("limit", 1_000_000)))
                 return json.dumps(result) if request.get("as") == "json" else encode(result)
+            case "dump":
+                # What dump writes to a file.
+                text = io.StringIO()
+                manager(request["kind"], name, request.get("secret")).dump(text)
+                return text.getvalue()
+            case "load":
+                # The reference has no load; this is how one writes it.
+                for item in json.loads(request["text"])["items"]:
+                    match (request["kind"], manager(request["kind"], name)):
+                        case ("dict", target):
+                            target[item["key"]] = item["value"]
+                        case ("list", target):
+                            target.push(item)
+                        case ("queue", target):
+                            target.put(item["data"], item["priority"])
+                        case ("collection", target):
+                            target.index(beaver.Document(**item))
+                        case ("blob", target):
+                            target.put(item["key"], base64.b64decode(item["data_b64"]), item["metadata"])
+                        case ("log", target):
+                            at = datetime.datetime.fromtimestamp(item["timestamp"], datetime.timezone.utc)
+                            target.log(item["data"], at)
             case "has-security":
                 return importlib.util.find_spec("cryptography") is not None
             case "subscribe":

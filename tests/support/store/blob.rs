@@ -32,6 +32,8 @@ impl Store {
 }
 
 locking!(Blob);
+dumping!(Blob);
+loading!(Blob);
 
 impl Blob {
     forward! {

@@ -1,7 +1,7 @@
 //! See `beaver_core::Collection`.
 
-use super::Store;
 use super::pages;
+use super::{Loader, Store};
 use crate::component::Remote;
 use crate::{
     Direction, Document, Edge, FullText, FusedHit, Hit, HybridOptions, IndexOptions, MatchOptions,
@@ -56,6 +56,7 @@ impl Store {
 }
 
 locking!(Collection);
+dumping!(Collection);
 
 impl Collection {
     forward! {
@@ -82,19 +83,31 @@ impl Collection {
         match self {
             Self::Native(collection) => collection.index(id, body, embedding, options),
             Self::Component(collection) => {
-                let options = client::IndexOptions {
-                    full_text: match &options.full_text {
-                        FullText::All => client::FullText::All,
-                        FullText::Nothing => client::FullText::Nothing,
-                        FullText::Fields(names) => client::FullText::Fields(names.clone()),
-                    },
-                    fuzzy: options.fuzzy,
-                };
+                let options = index_options(options);
                 collection.run(async |collection, instance| {
                     collection
                         .index(instance, id, body, embedding, &options)
                         .await
                 })
+            }
+        }
+    }
+
+    /// As the core's `loader`.
+    ///
+    /// # Errors
+    /// As the core's.
+    pub fn loader(&self, options: &IndexOptions) -> Result<Loader> {
+        match self {
+            Self::Native(collection) => {
+                let loader = collection.loader(options)?;
+                Ok(Loader::Native(Box::new(loader)))
+            }
+            Self::Component(collection) => {
+                let options = index_options(options);
+                collection
+                    .open(async |collection, instance| collection.loader(instance, &options).await)
+                    .map(Loader::Component)
             }
         }
     }
@@ -359,5 +372,16 @@ fn direction(direction: Direction) -> client::Direction {
         Direction::Outgoing => client::Direction::Outgoing,
         Direction::Incoming => client::Direction::Incoming,
         Direction::Both => client::Direction::Both,
+    }
+}
+
+fn index_options(options: &IndexOptions) -> client::IndexOptions {
+    client::IndexOptions {
+        full_text: match &options.full_text {
+            FullText::All => client::FullText::All,
+            FullText::Nothing => client::FullText::Nothing,
+            FullText::Fields(names) => client::FullText::Fields(names.clone()),
+        },
+        fuzzy: options.fuzzy,
     }
 }

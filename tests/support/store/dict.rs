@@ -46,6 +46,8 @@ impl Store {
 }
 
 locking!(Dict);
+dumping!(Dict);
+loading!(Dict);
 
 impl Dict {
     forward! {

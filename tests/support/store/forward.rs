@@ -63,3 +63,46 @@ macro_rules! locking {
         }
     };
 }
+
+/// `dump`, which every manager with contents has.
+macro_rules! dumping {
+    ($type:ty) => {
+        impl $type {
+            /// As the core's `dump`.
+            ///
+            /// # Errors
+            /// As the core's.
+            pub fn dump(&self) -> crate::Result<crate::Dump> {
+                match self {
+                    Self::Native(handle) => handle.dump().map(crate::Dump::Native),
+                    Self::Component(handle) => handle
+                        .open(async |handle, instance| handle.dump(instance).await)
+                        .map(crate::Dump::Component),
+                }
+            }
+        }
+    };
+}
+
+/// `loader`, where it takes no options.
+macro_rules! loading {
+    ($type:ty) => {
+        impl $type {
+            /// As the core's `loader`.
+            ///
+            /// # Errors
+            /// As the core's.
+            pub fn loader(&self) -> crate::Result<crate::Loader> {
+                match self {
+                    Self::Native(handle) => {
+                        let loader = handle.loader()?;
+                        Ok(crate::Loader::Native(Box::new(loader)))
+                    }
+                    Self::Component(handle) => handle
+                        .open(async |handle, instance| handle.loader(instance).await)
+                        .map(crate::Loader::Component),
+                }
+            }
+        }
+    };
+}

@@ -41,6 +41,8 @@ impl Store {
 }
 
 locking!(List);
+dumping!(List);
+loading!(List);
 
 impl List {
     forward! {

@@ -50,6 +50,9 @@ impl Store {
     }
 }
 
+dumping!(Log);
+loading!(Log);
+
 impl Log {
     forward! {
         append(data: &str, timestamp: Option<f64>) -> f64;

@@ -33,6 +33,8 @@ impl Store {
 }
 
 locking!(Queue);
+dumping!(Queue);
+loading!(Queue);
 
 impl Queue {
     forward! {
