@@ -163,11 +163,12 @@ pub(super) unsafe extern "C" fn lock(
         } else {
             on_file(file, Operation::ShmLock, |open| {
                 let timeout = u64::from(open.wal_index.lock_timeout_ms) * 1_000_000;
-                Ok(if timeout == 0 {
-                    open.handle.shm_lock(first, count, kind)?
+                if timeout == 0 {
+                    open.handle.shm_lock(first, count, kind)?;
                 } else {
-                    open.handle.shm_lock_wait(first, count, kind, timeout)?
-                })
+                    open.handle.shm_lock_wait(first, count, kind, timeout)?;
+                }
+                Ok(())
             })
         }
     }
