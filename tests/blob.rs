@@ -68,6 +68,38 @@ fn read_on(reader: &mut BlobReader, mut offset: u64) -> Error {
 }
 
 both! {
+    // Found in review: the number of a version that was rolled back is given out again.
+    fn a_reader_opened_inside_a_rolled_back_transaction_is_told(files: &Files) {
+        let (store, other) = (files.open(), files.open());
+        let blob = store.blob("b").unwrap();
+        let transaction = store.begin().unwrap();
+        blob.put("k", &[1; 400 << 10], None).unwrap();
+        let mut reader = blob.reader("k").unwrap().unwrap();
+        assert_eq!(reader.read_at(0, 10).unwrap(), [1; 10]);
+        transaction.rollback().unwrap();
+        other.blob("b").unwrap().put("k", &[2; 400 << 10], None).unwrap();
+        assert_eq!(reader.read_at(300 << 10, 10).unwrap_err(), Error::Changed);
+    }
+
+    // Found in review: the writer took its pieces for gone.
+    fn pieces_that_a_rollback_brings_back_are_removed(files: &Files) {
+        let store = files.open();
+        let blob = store.blob("b").unwrap();
+        let mut writer = blob.writer("k").unwrap();
+        for _ in 0..3 {
+            writer.write(&vec![1; MIB]).unwrap();
+        }
+        assert!(pieces(files) > 0);
+        let transaction = store.begin().unwrap();
+        writer.finish(None).unwrap();
+        transaction.rollback().unwrap();
+        drop(writer);
+        assert!(pieces(files) > 0);
+        drop(blob.writer("other").unwrap());
+        assert_eq!(pieces(files), 0);
+        assert!(!blob.contains("k").unwrap());
+    }
+
     fn what_is_put_comes_back(files: &Files) {
         let store = files.open();
         let blob = store.blob("files").unwrap();

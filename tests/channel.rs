@@ -13,6 +13,20 @@ fn payloads(messages: &[Message]) -> Vec<&str> {
 }
 
 both! {
+    // Found in review: the message behind an endless stamp could not be cleared.
+    fn clearing_cures_stamps_of_another_time(files: &Files) {
+        let store = files.open();
+        let channel = store.channel("c").unwrap();
+        let stamp = channel.publish("1").unwrap();
+        drop(channel.subscribe(None).unwrap());
+        for odd in [f64::INFINITY, stamp + 1e8] {
+            assert!(insert(files, odd));
+            channel.clear().unwrap();
+            let stamp_after = channel.publish("2").unwrap();
+            assert!(stamp_after < stamp + 1e7, "{stamp_after} after {odd}");
+        }
+    }
+
     fn a_message_reaches_every_subscription_once(files: &Files) {
         let (store, other) = (files.open(), files.open());
         let channel = store.channel("c").unwrap();
@@ -228,4 +242,18 @@ both! {
         store.channel(&name).unwrap().publish("1").unwrap();
         assert_eq!(store.channel(&name).unwrap().len().unwrap(), 1);
     }
+}
+
+/// A message with this stamp, which no publisher of ours would give it.
+fn insert(files: &beaver_tests::Files, stamp: f64) -> bool {
+    let script = "import sqlite3, sys
+c = sqlite3.connect(sys.argv[1], timeout=60)
+c.execute(\"INSERT INTO beaver_pubsub_log VALUES (?, 'c', '0')\", (float(sys.argv[2]),)); c.commit()";
+    std::process::Command::new("python3")
+        .args(["-c", script])
+        .arg(files.database())
+        .arg(stamp.to_string())
+        .status()
+        .unwrap()
+        .success()
 }

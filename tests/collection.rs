@@ -60,6 +60,19 @@ fn is_invalid<T: std::fmt::Debug>(result: Result<T, Error>, says: &str) {
     }
 }
 
+/// Changes the tables behind our back.
+fn sql_write(files: &Files, statement: &str) {
+    let script = "import sqlite3, sys
+c = sqlite3.connect(sys.argv[1], timeout=60); c.execute(sys.argv[2]); c.commit()";
+    let status = std::process::Command::new("python3")
+        .args(["-c", script])
+        .arg(files.database())
+        .arg(statement)
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
 /// What the tables say, read by SQLite in another process.
 fn sql(files: &Files, query: &str) -> String {
     let script = "import sqlite3, sys
@@ -91,6 +104,19 @@ c = sqlite3.connect(sys.argv[1]); c.executescript(sys.argv[2]); c.commit()";
 }
 
 both! {
+    // Found in review: an edge whose end is no text made the pages begin anew, for ever.
+    fn an_edge_to_something_that_is_no_text_is_passed_over(files: &Files) {
+        let store = files.open();
+        let collection = store.collection("c").unwrap();
+        for id in ["a", "b"] {
+            collection.index(Some(id), None, None, &IndexOptions::default()).unwrap();
+        }
+        collection.connect("a", "b", "to", None).unwrap();
+        sql_write(files, "INSERT INTO beaver_edges VALUES ('c', 'a', X'ff', 'to', NULL)");
+        let pages = collection.neighbor_pages("a", None, Direction::Outgoing, 1).unwrap();
+        assert_eq!(pages.concat().len(), 1);
+    }
+
     fn a_document_is_returned_as_it_was_given(files: &Files) {
         let store = files.open();
         let notes = store.collection("notes").unwrap();

@@ -74,6 +74,19 @@ fn fill(store: &Store, count: usize) {
 }
 
 both! {
+    // Found in review: it was taken for a backup that was not finished.
+    fn a_backup_does_not_replace_a_foreign_database_with_such_a_view(files: &Files) {
+        let target = copy(files);
+        sql(&target, "CREATE TABLE customers (x); INSERT INTO customers VALUES (7);
+             CREATE VIEW beaver_dicts AS SELECT 1 AS unfinished_backup");
+        let before = std::fs::read(&target).unwrap();
+        let store = files.open();
+        for if_exists in [IfExists::Fail, IfExists::Replace] {
+            store.backup(&target, if_exists).unwrap_err();
+        }
+        assert_eq!(std::fs::read(&target).unwrap(), before);
+    }
+
     fn a_new_file_holds_nothing_but_its_version(files: &Files) {
         let store = files.open();
         assert_eq!(listed(&store, false), []);

@@ -47,6 +47,29 @@ fn values(dict: &Dict) -> Vec<String> {
 }
 
 both! {
+    // Found in review: what became encrypted meanwhile was given out and lost.
+    fn an_older_plain_handle_pops_and_clears_nothing(files: &Files) {
+        let store = files.open();
+        let plain = store.dict("d").unwrap();
+        let secret = store.dict_encrypted("d", "s3cret").unwrap();
+        secret.set("k", "1", None).unwrap();
+        assert!(matches!(plain.pop("k"), Err(Error::UnsupportedFormat(_))));
+        assert!(matches!(plain.clear(), Err(Error::UnsupportedFormat(_))));
+        assert_eq!(secret.pop("k").unwrap().as_deref(), Some("1"));
+    }
+
+    // Found in review: its holder was about to write plain values.
+    fn a_locked_dictionary_does_not_become_encrypted(files: &Files) {
+        let store = files.open();
+        let plain = store.dict("d").unwrap();
+        plain.acquire(&beaver_tests::LockOptions::timeout(s(10))).unwrap();
+        assert!(matches!(store.dict_encrypted("d", "s3cret"), Err(Error::Locked(_))));
+        plain.set("k", "1", None).unwrap();
+        plain.delete("k").unwrap();
+        plain.release().unwrap();
+        store.dict_encrypted("d", "s3cret").unwrap().set("k", "1", None).unwrap();
+    }
+
     fn every_method_works_as_on_a_plain_dictionary(files: &Files) {
         let store = files.open();
         let dict = store.dict_encrypted("d", "sésame").unwrap();

@@ -5,6 +5,33 @@
 use beaver_tests::{Error, LockOptions, both, ms, s};
 
 both! {
+    // Found in review: the tables that its opening made went with the rollback.
+    fn a_handle_opened_inside_works_after_the_rollback(files: &Files) {
+        let store = files.open();
+        let transaction = store.begin().unwrap();
+        let (list, blob) = (store.list("l").unwrap(), store.blob("b").unwrap());
+        let (log, channel) = (store.log("g").unwrap(), store.channel("c").unwrap());
+        list.push("1").unwrap();
+        transaction.rollback().unwrap();
+        assert_eq!(list.len().unwrap(), 0);
+        list.push("2").unwrap();
+        blob.put("k", b"x", None).unwrap();
+        log.append("1", None).unwrap();
+        channel.publish("1").unwrap();
+        assert_eq!(list.get(0).unwrap().as_deref(), Some("2"));
+        assert_eq!(log.len().unwrap() + channel.len().unwrap() + blob.len().unwrap(), 3);
+        // Twice in a row, so that what made them again went as well.
+        let other = beaver_tests::Files::new(files.system);
+        let store = other.open();
+        for _ in 0..2 {
+            let transaction = store.begin().unwrap();
+            let list = store.list("l").unwrap();
+            list.push("1").unwrap();
+            transaction.rollback().unwrap();
+            assert_eq!(list.len().unwrap(), 0);
+        }
+    }
+
     fn commits_across_managers_at_once(files: &Files) {
         let (store, other) = (files.open(), files.open());
         let (dict, queue) = (store.dict("d").unwrap(), store.queue("q").unwrap());

@@ -177,7 +177,7 @@ impl Channel {
     /// [`Error::InvalidArgument`] for NaN, and what writing may report.
     pub fn prune(&self, before: f64) -> Result<u64> {
         let before = check_stamp("the end", before)?;
-        self.remove(before)
+        self.write(|connection| TABLE.remove(connection, &self.manager.name, before))
     }
 
     /// Removes every message; returns how many there were.
@@ -185,17 +185,15 @@ impl Channel {
     /// # Errors
     /// What writing may report.
     pub fn clear(&self) -> Result<u64> {
-        self.remove(f64::INFINITY)
+        self.write(|connection| TABLE.clear(connection, &self.manager.name))
     }
 
-    fn remove(&self, before: f64) -> Result<u64> {
+    fn write(&self, remove: impl Fn(&Connection) -> Result<u64>) -> Result<u64> {
         self.database.write_unguarded(|connection| {
-            Ok(
-                match TABLE.remove(connection, &self.manager.name, before)? {
-                    0 => Effect::Unchanged(0),
-                    removed => Effect::Changed(removed),
-                },
-            )
+            Ok(match remove(connection)? {
+                0 => Effect::Unchanged(0),
+                removed => Effect::Changed(removed),
+            })
         })
     }
 }

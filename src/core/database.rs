@@ -42,6 +42,12 @@ pub(crate) struct Inner {
     /// What SQLite's busy timeout is set to now.
     busy_timeout: Cell<Duration>,
     pub(crate) checkpoints: Checkpoints,
+    /// Managers whose tables were made in a transaction that has not been
+    /// committed: handles rely on them, so the next write makes them again.
+    pub(crate) unmade: RefCell<Vec<Kind>>,
+    /// How many transactions were rolled back. What was seen inside one never
+    /// was, and its version numbers are given out again.
+    pub(crate) rollbacks: Cell<u64>,
     /// The managers whose tables are known to be there. Tables are never dropped.
     groups: Cell<Groups>,
     /// Commits of this connection, the unsuccessful included; see `data_version`.
@@ -152,6 +158,8 @@ impl Database {
                 dropped_uploads: RefCell::default(),
                 busy_timeout: Cell::new(options.busy_timeout),
                 checkpoints,
+                unmade: RefCell::default(),
+                rollbacks: Cell::new(0),
                 groups: Cell::new(groups),
                 commits: Cell::new(0),
             }),
@@ -224,7 +232,7 @@ impl Database {
         // Somebody else may have made them since the last look. What an open
         // transaction made goes with it if it is rolled back: not to be kept in mind.
         if let Found::Complete(groups) | Found::Partial(groups) = self.read(schema::inspect)? {
-            if !inner.in_transaction.get() {
+            if inner.connection.is_autocommit() {
                 inner.groups.set(groups);
             }
             if is_enough(groups) {
@@ -238,6 +246,7 @@ impl Database {
             )));
         }
         if !inner.connection.is_autocommit() {
+            inner.unmade.borrow_mut().push(kind);
             return schema::create_group(&inner.connection, kind);
         }
         let transaction = self.begin_write(None)?;

@@ -219,7 +219,7 @@ impl Dict {
     /// # Errors
     /// As [`Dict::set`].
     pub fn delete(&self, key: &str) -> Result<bool> {
-        Ok(self.remove(key, |_| Ok(()))?.is_some())
+        Ok(self.remove(key, |_, _| Ok(()))?.is_some())
     }
 
     /// Removes `key` and returns its JSON text; none when it was absent or expired.
@@ -228,17 +228,26 @@ impl Dict {
     /// [`Error::Corrupt`] for an encrypted value that was changed, which then
     /// stays; otherwise as [`Dict::set`].
     pub fn pop(&self, key: &str) -> Result<Option<String>> {
-        self.remove(key, |stored| {
+        self.remove(key, |connection, stored| {
+            // What became encrypted meanwhile is no JSON to give out and lose.
+            Secret::check(connection, &self.manager.name, self.secret.as_deref())?;
             reveal(self.secret.as_deref(), &self.manager.name, key, stored)
         })
     }
 
     /// Removes `key`, of whose stored value `take` makes the result.
-    fn remove<T>(&self, key: &str, take: impl Fn(String) -> Result<T>) -> Result<Option<T>> {
+    fn remove<T>(
+        &self,
+        key: &str,
+        take: impl Fn(&Connection, String) -> Result<T>,
+    ) -> Result<Option<T>> {
         check_key(key)?;
         let event = Event::new("del", Payload::Key(key));
         self.write(Some(event), |connection| {
-            let value = self.select(connection, key)?.map(&take).transpose()?;
+            let value = self
+                .select(connection, key)?
+                .map(|stored| take(connection, stored))
+                .transpose()?;
             let deleted = connection
                 .prepare_cached("DELETE FROM beaver_dicts WHERE dict_name = ?1 AND key = ?2")?
                 .execute([self.manager.name.as_str(), key])?;
@@ -269,6 +278,7 @@ impl Dict {
     pub fn clear(&self) -> Result<u64> {
         let event = Event::new("clear", Payload::Nothing);
         self.write(Some(event), |connection| {
+            Secret::check(connection, &self.manager.name, self.secret.as_deref())?;
             let live = self.count(connection)?;
             let deleted = connection
                 .prepare_cached("DELETE FROM beaver_dicts WHERE dict_name = ?1")?

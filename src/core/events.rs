@@ -16,7 +16,7 @@
 
 use crate::channel::{self, Message};
 use crate::database::Database;
-use crate::error::{Error, Result};
+use crate::error::{Error, Outcome, Result};
 use crate::follow::{Follower, Start};
 use crate::json::{compact_object, compact_string, python_text};
 use crate::lease::WRITE_GRACE;
@@ -425,7 +425,9 @@ impl Listener {
             transaction.commit()
         };
         let result = withdraw();
-        if result.is_err() {
+        // Of a commit that may have happened: counting one too many is the safe side.
+        let undone = |error: &Error| error.outcome() == Outcome::NotApplied;
+        if result.as_ref().is_err_and(undone) {
             inner
                 .orphans
                 .borrow_mut()

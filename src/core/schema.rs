@@ -347,11 +347,12 @@ pub(crate) fn mark_unfinished(connection: &Connection) -> Result<()> {
 pub(crate) fn is_unfinished(connection: &Connection) -> bool {
     connection
         .query_row(
-            "SELECT count(*) FROM sqlite_schema WHERE type = 'view' AND name = ?1",
+            // Nothing else is there: the copy is one transaction.
+            "SELECT count(*) = 1 AND min(type = 'view' AND name = ?1) FROM sqlite_schema",
             [UNFINISHED_VIEW],
             |row| row.get(0),
         )
-        .is_ok_and(|count: i64| count == 1)
+        .is_ok_and(|alone: bool| alone)
 }
 
 /// Makes the tables of every kind.

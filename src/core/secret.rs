@@ -133,6 +133,7 @@ impl Secret {
     /// Makes the dictionary `name` one under this secret. False when it is
     /// under one already.
     fn register(&self, database: &Database, name: &str) -> Result<bool> {
+        let manager = Manager::new(Kind::Dict, name)?;
         let request = Request {
             manager: &Manager::new(Kind::Dict, REGISTRY)?,
             lease: None,
@@ -146,6 +147,19 @@ impl Secret {
                 return Ok(Effect::Unchanged(false));
             }
             let now = database.inner.runtime.unix_seconds();
+            // Whoever holds the dictionary's own lock, or is inside one of Python's
+            // methods, means to write plain values.
+            for lock_name in [&manager.lock_name, &manager.internal_lock_name] {
+                let taken: bool = connection.query_row(
+                    "SELECT EXISTS (SELECT 1 FROM beaver_lock_waiters
+                     WHERE lock_name = ?1 AND expires_at > ?2)",
+                    params![lock_name, now],
+                    |row| row.get(0),
+                )?;
+                if taken {
+                    return Err(Error::Locked(lock_name.clone()));
+                }
+            }
             connection.execute(
                 "DELETE FROM beaver_dicts WHERE dict_name = ?1 AND expires_at <= ?2",
                 params![name, now],

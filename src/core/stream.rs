@@ -39,6 +39,7 @@ pub(crate) struct Table {
     range: String,
     count: String,
     remove: String,
+    clear: String,
     trigger: String,
     create_trigger: String,
 }
@@ -67,6 +68,7 @@ impl Table {
                  WHERE $name = ?1 AND timestamp > ?2 AND timestamp <= ?3 ORDER BY timestamp"),
             count: sql("SELECT count(*) FROM $table WHERE $name = ?1"),
             remove: sql("DELETE FROM $table WHERE $name = ?1 AND timestamp < ?2"),
+            clear: sql("DELETE FROM $table WHERE $name = ?1"),
             trigger: sql("$table_keep_last"),
             // Python's lists of names leave out what begins with underscores.
             create_trigger: sql("
@@ -75,7 +77,7 @@ WHEN NOT EXISTS (SELECT 1 FROM $table WHERE rowid > OLD.rowid)
 BEGIN
     DELETE FROM $table WHERE $name = '__beaver_cleared__';
     INSERT INTO $table (rowid, $name, timestamp, $data)
-    VALUES (OLD.rowid, '__beaver_cleared__', OLD.timestamp, 'null');
+    VALUES (OLD.rowid, '__beaver_cleared__', -OLD.rowid, 'null');
 END"),
         }
     }
@@ -142,6 +144,12 @@ END"),
         let removed = connection
             .prepare_cached(&self.remove)?
             .execute(params![name, before])?;
+        Ok(removed as u64)
+    }
+
+    /// Removes everything of `name`, whatever its stamps are. Returns how much.
+    pub(crate) fn clear(&self, connection: &Connection, name: &str) -> Result<u64> {
+        let removed = connection.prepare_cached(&self.clear)?.execute([name])?;
         Ok(removed as u64)
     }
 }

@@ -13,6 +13,7 @@ pub struct Transaction {
     database: Database,
     /// How many lock rows of dropped handles were deleted at its beginning.
     reaped: usize,
+    committed: bool,
 }
 
 impl Transaction {
@@ -25,6 +26,7 @@ impl Transaction {
         Ok(Self {
             database: database.clone(),
             reaped,
+            committed: false,
         })
     }
 
@@ -33,12 +35,14 @@ impl Transaction {
     /// # Errors
     /// [`Error::NoTransaction`] when SQLite had rolled it back after an error;
     /// otherwise what `COMMIT` reports, with its [`outcome`](Error::outcome).
-    pub fn commit(self) -> Result<()> {
+    pub fn commit(mut self) -> Result<()> {
         let connection = &self.database.inner.connection;
         if connection.is_autocommit() {
             return Err(Error::NoTransaction);
         }
-        self.database.commit_write(self.reaped)
+        self.database.commit_write(self.reaped)?;
+        self.committed = true;
+        Ok(())
     }
 
     /// Undoes everything.
@@ -62,6 +66,9 @@ impl Drop for Transaction {
             && let Ok(mut rollback) = inner.connection.prepare_cached("ROLLBACK")
         {
             let _ = rollback.execute([]);
+        }
+        if !self.committed {
+            inner.rollbacks.set(inner.rollbacks.get() + 1);
         }
         // Handles that were dropped meanwhile could not give their locks back.
         self.database.reap();

@@ -13,11 +13,12 @@
 //! - A write that fails leaves nothing: not half of it, no lock row.
 
 use crate::database::Database;
-use crate::error::{Error, Result};
+use crate::error::{Error, Outcome, Result};
 use crate::events::{self, Event, Registration};
 use crate::lease::{Fencing, GRANTED_AT, Lease};
 use crate::manager::Manager;
 use crate::options::GuardMode;
+use crate::schema;
 use rusqlite::{Connection, params};
 use std::time::Duration;
 
@@ -123,6 +124,9 @@ impl Database {
             }
             transaction.reaped += 1;
         }
+        for kind in inner.unmade.borrow().iter() {
+            schema::create_group(&inner.connection, *kind)?;
+        }
         Ok(transaction)
     }
 
@@ -130,20 +134,30 @@ impl Database {
     pub(crate) fn commit_write(&self, reaped: usize) -> Result<()> {
         let connection = &self.inner.connection;
         self.count_commit();
-        connection
-            .prepare_cached("COMMIT")?
-            .execute([])
-            .map_err(Error::at_commit)?;
+        let committed = connection.prepare_cached("COMMIT")?.execute([]);
+        if let Err(error) = committed.map_err(Error::at_commit) {
+            if error.outcome() == Outcome::Unknown {
+                // Were they withdrawn and are again, somebody else would be uncounted.
+                let mut place = 0;
+                self.inner.orphans.borrow_mut().retain(|orphan| {
+                    place += 1;
+                    place > reaped || !matches!(orphan, Orphan::Listener(_))
+                });
+            }
+            return Err(error);
+        }
         self.inner.orphans.borrow_mut().drain(..reaped);
+        self.inner.unmade.borrow_mut().clear();
         self.checkpoint_if_due();
         Ok(())
     }
 
-    /// Puts away what was given up inside a transaction, now that it has ended. What can't be done now is left to the next write.
+    /// Puts away what was given up inside a transaction, and makes again what went
+    /// with it, now that it has ended. What can't be done now is left to the next
+    /// write.
     pub(crate) fn reap(&self) {
-        if !self.inner.orphans.borrow().is_empty()
-            && let Ok(transaction) = self.begin_write(Some(REAP_WAIT))
-        {
+        let due = !self.inner.orphans.borrow().is_empty() || !self.inner.unmade.borrow().is_empty();
+        if due && let Ok(transaction) = self.begin_write(Some(REAP_WAIT)) {
             let _ = transaction.commit();
         }
     }

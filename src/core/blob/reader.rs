@@ -10,7 +10,7 @@
 use super::{Blob, row};
 use crate::cursor::check_max;
 use crate::database::Database;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::manager::Manager;
 use std::io;
 use std::rc::Rc;
@@ -27,6 +27,9 @@ pub struct BlobReader {
     key: String,
     versioned: bool,
     version: row::Version,
+    /// Opened inside a transaction: how many had been rolled back before. If
+    /// this one is, its version number will be another blob's.
+    rollbacks: Option<u64>,
     size: u64,
     /// What was read ahead, and where it begins.
     ahead: Vec<u8>,
@@ -54,6 +57,12 @@ impl BlobReader {
             key: key.to_owned(),
             versioned: blob.versioned,
             version,
+            rollbacks: blob
+                .database
+                .inner
+                .in_transaction
+                .get()
+                .then(|| blob.database.inner.rollbacks.get()),
             size,
             ahead: Vec::new(),
             ahead_at: 0,
@@ -123,6 +132,12 @@ impl BlobReader {
         if offset >= self.size {
             data.clear();
             return Ok(());
+        }
+        if self
+            .rollbacks
+            .is_some_and(|seen| seen != self.database.inner.rollbacks.get())
+        {
+            return Err(Error::Changed);
         }
         self.database.read(|connection| {
             let place = row::Place {

@@ -138,6 +138,11 @@ impl BlobWriter {
             Ok(Effect::Changed(()))
         })?;
         self.finished = true;
+        if self.parts > 0 && self.database.inner.in_transaction.get() {
+            // If that is rolled back, the pieces are there again.
+            let mut dropped = self.database.inner.dropped_uploads.borrow_mut();
+            dropped.push(self.upload.clone());
+        }
         self.rest = Vec::new();
         Ok(())
     }

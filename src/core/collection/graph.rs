@@ -256,7 +256,10 @@ pub(super) fn neighbor_page(
         && page.len() < max as usize
         && let Some(row) = rows.next()?
     {
-        let id = row.get_ref(0)?.as_str().unwrap_or_default();
+        // What isn't text names no document, and sorts behind all that do.
+        let Ok(id) = row.get_ref(0)?.as_str() else {
+            continue;
+        };
         if last.as_deref() == Some(id) {
             continue;
         }

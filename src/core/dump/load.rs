@@ -9,11 +9,12 @@ use super::scan::{Scanner, Token};
 use super::split::{Members, Receiver, Shape, Splitter};
 use crate::cursor::PAGE_BYTES;
 use crate::error::{Error, Outcome, Result};
+use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
 
 /// The most that one [`Loader::write`] takes.
-pub const MAX_DUMP_CHUNK_BYTES: usize = 4 << 20;
+pub const MAX_DUMP_CHUNK_BYTES: usize = 1 << 20;
 
 /// What goes in at a time: others wait while it is written.
 const BATCH_BYTES: usize = PAGE_BYTES;
@@ -95,8 +96,8 @@ impl Loader {
     pub(super) fn of<T: Target + 'static>(target: T) -> Self {
         let batch = Batch {
             target,
-            items: Vec::new(),
-            sizes: Vec::new(),
+            items: VecDeque::new(),
+            sizes: VecDeque::new(),
             bytes: 0,
         };
         Self::new(T::SHAPE, batch)
@@ -109,7 +110,8 @@ impl Loader {
     /// # Errors
     /// [`Error::Locked`], [`Error::LockLost`], [`Error::Busy`] and what else
     /// writing may report: nothing of the chunk was taken, nothing is lost,
-    /// and the call may be repeated. [`Error::InvalidJson`] and
+    /// and the call may be repeated, unless it says that its outcome is unknown:
+    /// then the last batch may be there. [`Error::InvalidJson`] and
     /// [`Error::InvalidArgument`] when the text is no dump of this manager, or
     /// an item can't be stored: the loader is of no more use, every later call
     /// reports the same, and what was read since the last batch isn't written.
@@ -122,7 +124,7 @@ impl Loader {
             )));
         }
         while self.loading.sink.waiting_bytes() >= BATCH_BYTES {
-            self.loading.sink.flush()?;
+            self.flush()?;
         }
         let split = self.splitter.split(chunk, &mut self.loading);
         self.keep_failure(split)
@@ -146,10 +148,18 @@ impl Loader {
         });
         self.keep_failure(finished)?;
         while !self.loading.sink.is_empty() {
-            self.loading.sink.flush()?;
+            self.flush()?;
         }
         self.state = State::Finished;
         Ok(self.loading.items)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        match self.loading.sink.flush() {
+            // Written again, a batch that is there already would be there twice.
+            Err(error) if error.outcome() == Outcome::Unknown => self.keep_failure(Err(error)),
+            other => other,
+        }
     }
 
     /// Loads the whole text of `reader`.
@@ -288,8 +298,8 @@ pub(super) trait Target: Debug {
 #[derive(Debug)]
 struct Batch<T: Target> {
     target: T,
-    items: Vec<T::Item>,
-    sizes: Vec<usize>,
+    items: VecDeque<T::Item>,
+    sizes: VecDeque<usize>,
     bytes: usize,
 }
 
@@ -304,8 +314,8 @@ impl<T: Target> Sink for Batch<T> {
     fn take(&mut self, members: Members) -> Result<()> {
         let (item, size) = self.target.item(members)?;
         let size = size + ITEM_OVERHEAD_BYTES;
-        self.items.push(item);
-        self.sizes.push(size);
+        self.items.push_back(item);
+        self.sizes.push_back(size);
         self.bytes += size;
         Ok(())
     }
@@ -320,7 +330,7 @@ impl<T: Target> Sink for Batch<T> {
 
     fn flush(&mut self) -> Result<()> {
         let count = batch_length(self.sizes.iter().copied());
-        self.target.add(&self.items[..count])?;
+        self.target.add(&self.items.make_contiguous()[..count])?;
         self.items.drain(..count);
         self.bytes -= self.sizes.drain(..count).sum::<usize>();
         Ok(())
@@ -343,4 +353,48 @@ pub(super) fn required(members: &mut Members, index: usize, name: &str) -> Resul
     members[index]
         .take()
         .ok_or_else(|| Error::InvalidArgument(format!("it has no member {name:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    /// Says of every batch that it may have been written.
+    #[derive(Debug)]
+    struct Uncertain(Rc<Cell<u32>>);
+
+    impl Target for Uncertain {
+        type Item = ();
+
+        const KIND: &'static str = "List";
+        const SHAPE: Shape = Shape::Value;
+
+        fn item(&self, _: Members) -> Result<((), usize)> {
+            Ok(((), 1))
+        }
+
+        fn add(&self, _: &[()]) -> Result<()> {
+            self.0.set(self.0.get() + 1);
+            Err(Error::Failed {
+                message: "at commit".into(),
+                outcome: Outcome::Unknown,
+            })
+        }
+    }
+
+    // Found in review: it was written again, and a list had its items twice.
+    #[test]
+    fn a_batch_that_may_be_there_is_not_written_again() {
+        let tries = Rc::new(Cell::new(0));
+        let mut loader = Loader::of(Uncertain(Rc::clone(&tries)));
+        loader
+            .write(r#"{"metadata": {"type": "List"}, "items": [1, 2]}"#)
+            .unwrap();
+        for _ in 0..2 {
+            assert_eq!(loader.finish().unwrap_err().outcome(), Outcome::Unknown);
+        }
+        assert_eq!(tries.get(), 1);
+    }
 }

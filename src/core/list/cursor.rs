@@ -20,6 +20,8 @@ pub struct ListItems {
     manager: Rc<Manager>,
     spreads_namespace: Rc<str>,
     position: Position,
+    /// The place was found inside a transaction: how many had been rolled back before.
+    rollbacks: Option<u64>,
     /// How many more items there may be.
     remaining: u64,
     buffer: std::vec::IntoIter<String>,
@@ -40,6 +42,9 @@ struct Position {
     key: f64,
     spreads: i64,
 }
+
+/// What no list has been spread.
+const NEVER: i64 = -1;
 
 impl Position {
     const START: Self = Self {
@@ -81,6 +86,12 @@ impl ListItems {
             manager: Rc::clone(&list.manager),
             spreads_namespace: Rc::clone(&list.spreads_namespace),
             position,
+            rollbacks: list
+                .database
+                .inner
+                .in_transaction
+                .get()
+                .then(|| list.database.inner.rollbacks.get()),
             remaining,
             buffer: Vec::new().into_iter(),
         }
@@ -97,10 +108,19 @@ impl ListItems {
         if max == 0 {
             return Ok(Vec::new());
         }
+        let inner = &*self.database.inner;
+        if self
+            .rollbacks
+            .is_some_and(|seen| seen != inner.rollbacks.get())
+        {
+            // The keys seen inside never were, and their count is given out again.
+            self.position.spreads = NEVER;
+        }
         let (page, position) = self
             .database
             .read(|connection| self.read_page(connection, max))?;
         self.position = position;
+        self.rollbacks = inner.in_transaction.get().then(|| inner.rollbacks.get());
         self.remaining = match page.len() as u64 {
             0 => 0,
             read => self.remaining - read,
@@ -229,4 +249,36 @@ fn find_slice(
 /// From one index up to another of the same sign.
 fn distance(start: i64, stop: i64) -> u64 {
     u64::try_from(stop - start).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Database, Options};
+
+    // Found in review: the count of spreads is given out again after a rollback.
+    #[test]
+    fn a_place_found_inside_a_rolled_back_transaction_is_found_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.db");
+        let database = Database::open(path.to_str().unwrap(), &Options::default()).unwrap();
+        let list = database.list("l").unwrap();
+        for value in 0..6 {
+            list.push(&value.to_string()).unwrap();
+        }
+        let spread = |keys: &str| {
+            let connection = &database.inner.connection;
+            let sql = format!(
+                "UPDATE beaver_lists SET item_order = {keys};
+                 INSERT OR REPLACE INTO beaver_manager_versions VALUES ('list-spreads:l', 1)"
+            );
+            connection.execute_batch(&sql).unwrap();
+        };
+        let transaction = database.begin().unwrap();
+        spread("item_order + 100");
+        let mut items = list.items().unwrap();
+        assert_eq!(items.next_page(2).unwrap(), ["0", "1"]);
+        transaction.rollback().unwrap();
+        spread("item_order + 1000");
+        assert_eq!(items.next_page(9).unwrap(), ["2", "3", "4", "5"]);
+    }
 }

@@ -250,12 +250,10 @@ impl Log {
     /// What writing may report.
     pub fn clear(&self) -> Result<u64> {
         self.database.write_unguarded(|connection| {
-            Ok(
-                match TABLE.remove(connection, &self.manager.name, f64::INFINITY)? {
-                    0 => Effect::Unchanged(0),
-                    removed => Effect::Changed(removed),
-                },
-            )
+            Ok(match TABLE.clear(connection, &self.manager.name)? {
+                0 => Effect::Unchanged(0),
+                removed => Effect::Changed(removed),
+            })
         })
     }
 }

@@ -26,7 +26,7 @@ handle! {
 }
 
 impl Loader {
-    /// Takes the next piece of the text, at most 4 MiB, cut anywhere between
+    /// Takes the next piece of the text, at most 1 MiB, cut anywhere between
     /// two characters.
     pub async fn write(&self, instance: &mut Instance, chunk: &str) -> Result<(), Error> {
         let this = self.0.on(instance)?;
