@@ -89,6 +89,8 @@ impl Database {
     /// # Errors
     /// [`Error::WrongSecret`]; [`Error::InvalidArgument`] for a bad name, an
     /// empty secret, and a dictionary that holds plain values;
+    /// [`Error::Locked`], at once, when it would become an encrypted one while
+    /// somebody holds or awaits its lock;
     /// [`Error::InTransaction`] when it would become an encrypted one inside a
     /// transaction; [`Error::Corrupt`]; and what writing may report.
     pub fn dict_encrypted(&self, name: &str, secret: &str) -> Result<Dict> {
