@@ -69,10 +69,16 @@ impl Ctx {
     /// out and `remove` has not taken back, so an error is a bug in this crate;
     /// it traps the guest rather than the process.
     pub(crate) fn file(&mut self, number: u32) -> wasmtime::Result<&mut OpenFile> {
+        self.numbered(number)
+            .map_err(|_| wasmtime::Error::msg("a file handle without a file"))
+    }
+
+    /// The file that a guest calls by its number, which it may have made up.
+    pub(crate) fn numbered(&mut self, number: u32) -> Result<&mut OpenFile, ErrorCode> {
         self.files
             .get_mut(number as usize)
             .and_then(Option::as_mut)
-            .ok_or_else(|| wasmtime::Error::msg("a file handle without a file"))
+            .ok_or(ErrorCode::InvalidArgument)
     }
 
     /// Closes a file.

@@ -26,12 +26,16 @@ const RESERVED_BYTES: u64 = 4 << 30;
 /// - Memories may be initialized copy-on-write (wasmtime's default): a region
 ///   is only ever mapped over anonymous memory, so that a pool can still bring
 ///   back a component's static data (`storage/mapping.rs`).
+/// - The threads proposal, for its fence: two of them for each read of the
+///   wal-index. Leave `shared_memory` off (wasmtime's default): a guest with
+///   such a memory could block the host's thread.
 pub fn configure(config: &mut Config) {
     config
         .memory_may_move(false)
         .memory_reservation(RESERVED_BYTES)
         .wasm_component_model(true)
         .wasm_simd(true)
+        .wasm_threads(true)
         .wasm_bulk_memory(true);
 }
 

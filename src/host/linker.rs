@@ -23,7 +23,9 @@ use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType, WasmLi
 use crate::View;
 use crate::memory::GuestBuffer;
 use crate::storage::ErrorCode;
-use crate::wire::{self, Capabilities, FileKind, LockLevel, OpenFlags, ShmLockKind, SyncKind};
+use crate::wire::{
+    self, Capabilities, FileKind, LockLevel, OpenFlags, ShmAnswer, ShmLockKind, SyncKind,
+};
 
 /// Longer than any path that Linux takes.
 const NAME_BYTES_MAX: usize = 4096;
@@ -117,6 +119,10 @@ fn copied<T: 'static>(
 
 /// The functions that read, write and size files.
 fn contents<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> {
+    instance.func_wrap(
+        "[method]file.number",
+        |_: Store<'_, T>, (file,): (File,)| Ok((file.rep(),)),
+    )?;
     instance.func_wrap(
         "[method]file.is-read-only",
         |mut store: Store<'_, T>, (file,): (File,)| {
@@ -250,23 +256,21 @@ fn wal_index<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<
         },
     )?;
     instance.func_wrap(
-        "[method]file.shm-lock",
-        |mut store: Store<'_, T>, (file, first, count, kind): (File, u32, u32, ShmLockKind)| {
-            let file = store.data_mut().ctx().file(file.rep())?;
-            answer(file.shm_try_lock(first, count, kind.into()))
+        "shm-lock",
+        |mut store: Store<'_, T>, (file, first, count, kind): (u32, u32, u32, ShmLockKind)| {
+            let file = store.data_mut().ctx().numbered(file);
+            let answer = file.and_then(|file| file.shm_try_lock(first, count, kind.into()));
+            Ok((ShmAnswer::from(answer),))
         },
     )?;
     instance.func_wrap(
-        "[method]file.shm-unlock",
-        |mut store: Store<'_, T>, (file, first, count, kind): (File, u32, u32, ShmLockKind)| {
-            let file = store.data_mut().ctx().file(file.rep())?;
-            answer(file.shm_unlock(first, count, kind.into()))
+        "shm-unlock",
+        |mut store: Store<'_, T>, (file, first, count, kind): (u32, u32, u32, ShmLockKind)| {
+            let file = store.data_mut().ctx().numbered(file);
+            let answer = file.and_then(|file| file.shm_unlock(first, count, kind.into()));
+            Ok((ShmAnswer::from(answer),))
         },
     )?;
-    instance.func_wrap("memory-fence", |_: Store<'_, T>, (): ()| {
-        crate::storage::memory_fence();
-        Ok(())
-    })?;
     instance.func_wrap(
         "[method]file.shm-unmap",
         |mut store: Store<'_, T>, (file, delete): (File, bool)| {

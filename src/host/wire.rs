@@ -75,6 +75,36 @@ wire_enum!(ShmLockKind into storage::ShmLockKind {
     Exclusive = "exclusive",
 });
 
+/// What came of a slot lock.
+#[derive(ComponentType, Lift, Lower, Clone, Copy, Debug, PartialEq, Eq)]
+#[component(enum)]
+#[repr(u8)]
+#[allow(dead_code)] // as above
+pub(crate) enum ShmAnswer {
+    #[component(name = "done")]
+    Done,
+    #[component(name = "busy")]
+    Busy,
+    #[component(name = "invalid-argument")]
+    InvalidArgument,
+    #[component(name = "unsupported")]
+    Unsupported,
+    #[component(name = "io")]
+    Io,
+}
+
+impl From<Result<(), storage::ErrorCode>> for ShmAnswer {
+    fn from(result: Result<(), storage::ErrorCode>) -> Self {
+        match result {
+            Ok(()) => Self::Done,
+            Err(storage::ErrorCode::Busy) => Self::Busy,
+            Err(storage::ErrorCode::InvalidArgument) => Self::InvalidArgument,
+            Err(storage::ErrorCode::Unsupported) => Self::Unsupported,
+            Err(_) => Self::Io,
+        }
+    }
+}
+
 flags! {
     Capabilities {
         #[component(name = "shared-memory")]

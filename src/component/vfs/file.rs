@@ -27,6 +27,8 @@ const _: () = assert!(align_of::<Slot>() <= 8);
 /// only then may the buffers be freed.
 pub(super) struct OpenFile {
     pub(super) handle: storage::File,
+    /// What the host calls it.
+    pub(super) number: u32,
     pub(super) wal_index: WalIndex,
     /// The lock that SQLite last got or kept; only `SQLITE_FCNTL_LOCKSTATE`
     /// (debugging) looks at it.
@@ -40,6 +42,7 @@ pub(super) struct OpenFile {
 impl OpenFile {
     pub(super) fn new(handle: storage::File) -> Self {
         Self {
+            number: handle.number(),
             handle,
             wal_index: WalIndex::default(),
             level: ffi::SQLITE_LOCK_NONE,

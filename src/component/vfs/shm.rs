@@ -17,22 +17,24 @@
 //! is never merged with one on the other side of a call, nor moved over it.
 //! wal.c reads a place again for its meaning only on the other side of such a
 //! call: an `xShmLock`, which orders memory by way of the lock, or an
-//! `xShmBarrier`, which is a host call and a real fence for this very reason
-//! (so don't make it a no-op, and don't inline it). It never spins on a place
+//! `xShmBarrier`, which is WebAssembly's `atomic.fence`: a fence to clang and
+//! to cranelift, and an instruction for the machine (so don't make it a no-op;
+//! the specification asks it to order shared memories only, and a host
+//! that maps regions has to know that its compiler orders this one too, as
+//! cranelift does). It never spins on a place
 //! without a call in the loop. Loads merged between two calls see what one load
 //! at the earlier moment would have seen, which was possible before.
 //! Accesses are aligned words or half-words, which machines don't tear.
 
-use super::call::{Failure, on_file};
+use super::call::{Failure, Reply, on_file};
 use super::codes::Operation;
 use super::file::OpenFile;
 use super::raw;
-use crate::bindings::beaver::host::storage::{self, ErrorCode, ShmLockKind};
+use crate::bindings::beaver::host::storage::{self, ErrorCode, ShmAnswer, ShmLockKind};
 use rusqlite::ffi;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ffi::{c_int, c_void};
 use std::ptr::NonNull;
-use std::sync::atomic::{Ordering, compiler_fence};
 
 /// SQLite's `WALINDEX_PGSZ`.
 const REGION_BYTES: usize = 32 * 1024;
@@ -158,27 +160,39 @@ pub(super) unsafe extern "C" fn lock(
     unsafe {
         if flags & ffi::SQLITE_SHM_UNLOCK != 0 {
             on_file(file, Operation::ShmUnlock, |open| {
-                Ok(open.handle.shm_unlock(first, count, kind)?)
+                done(storage::shm_unlock(open.number, first, count, kind))
             })
         } else {
             on_file(file, Operation::ShmLock, |open| {
                 let timeout = u64::from(open.wal_index.lock_timeout_ms) * 1_000_000;
                 if timeout == 0 {
-                    open.handle.shm_lock(first, count, kind)?;
+                    done(storage::shm_lock(open.number, first, count, kind))
                 } else {
-                    open.handle.shm_lock_wait(first, count, kind, timeout)?;
+                    Ok(open.handle.shm_lock_wait(first, count, kind, timeout)?)
                 }
-                Ok(())
             })
         }
     }
 }
 
+fn done(answer: ShmAnswer) -> Reply {
+    Err(Failure::Host(match answer {
+        ShmAnswer::Done => return Ok(()),
+        ShmAnswer::Busy => ErrorCode::Busy,
+        ShmAnswer::InvalidArgument => ErrorCode::InvalidArgument,
+        ShmAnswer::Unsupported => ErrorCode::Unsupported,
+        ShmAnswer::Io => ErrorCode::Io,
+    }))
+}
+
+unsafe extern "C" {
+    /// `fence.c`: Rust has no stable way to write this instruction.
+    safe fn beaver_memory_fence();
+}
+
 /// `xShmBarrier`: see the file's head.
 pub(super) unsafe extern "C" fn barrier(_: *mut ffi::sqlite3_file) {
-    compiler_fence(Ordering::SeqCst);
-    storage::memory_fence();
-    compiler_fence(Ordering::SeqCst);
+    beaver_memory_fence();
 }
 
 /// `xShmUnmap`. Also called when nothing is mapped, before closing.

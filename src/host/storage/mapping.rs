@@ -167,9 +167,3 @@ fn map_error(errno: rustix::io::Errno) -> ErrorCode {
         other => ErrorCode::from(other),
     }
 }
-
-/// A full fence, as SQLite's `xShmBarrier` wants: regions are read and written
-/// by other processes without locks.
-pub fn memory_fence() {
-    super::sync::fence(super::sync::Ordering::SeqCst);
-}

@@ -47,7 +47,6 @@ pub use hub::ChangeWait;
 pub use kinds::{
     Capabilities, FileKind, LockLevel, OpenFlags, ShmLockKind, StorageLimits, SyncKind,
 };
-pub use mapping::memory_fence;
 pub use shm_wait::ShmWait;
 
 use sync::{Arc, AtomicUsize, Ordering};

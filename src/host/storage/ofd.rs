@@ -12,8 +12,10 @@ use super::lock::{ByteRange, RangeLock};
 use rustix::io::Errno;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-#[cfg(not(target_os = "linux"))]
-compile_error!("beaver-host's storage needs Linux: OFD locks and MAP_FIXED over guest memory");
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+compile_error!(
+    "beaver-host's storage needs 64-bit Linux: OFD locks and MAP_FIXED over guest memory"
+);
 
 impl ByteRange for OwnedFd {
     fn set(&self, to: RangeLock, start: u64, len: u64) -> Result<(), ErrorCode> {
@@ -55,9 +57,18 @@ fn flock(kind: RangeLock, start: u64, len: u64) -> Result<libc::flock, ErrorCode
 
 fn fcntl(fd: &OwnedFd, command: libc::c_int, flock: &mut libc::flock) -> Result<(), ErrorCode> {
     loop {
+        // Past the C library, whose `fcntl` looks at every command first: twice a read.
         // SAFETY: `fd` is open for the whole call, and both commands take a
-        // pointer to one `flock`, which `flock` is, writable and initialised.
-        let result = unsafe { libc::fcntl(fd.as_raw_fd(), command, std::ptr::from_mut(flock)) };
+        // pointer to one `flock`, which `flock` is, writable and initialised; it
+        // is the kernel's `struct flock64`, as `off_t` has 64 bits.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_fcntl,
+                fd.as_raw_fd(),
+                command,
+                std::ptr::from_mut(flock),
+            )
+        };
         if result == 0 {
             return Ok(());
         }

@@ -17,7 +17,7 @@ use super::lock::{ByteRange, RangeLock};
 use super::mapping::REGION_BYTES;
 use super::queue::{SLOTS, SlotLock, SlotQueue};
 use super::registry::{FileId, Registry, Shared};
-use super::sync::{Arc, Mutex};
+use super::sync::{Arc, AtomicBool, AtomicU8, Mutex, Ordering};
 use rustix::fs::{FallocateFlags, OFlags, Stat};
 use std::os::fd::OwnedFd;
 use std::task::Waker;
@@ -45,18 +45,46 @@ pub(crate) type SharedQueue = Arc<Shared<Mutex<SlotQueue>>>;
 pub(crate) struct Shm {
     // Before `fd`: the registry's entry must go while the inode is still ours.
     queue: SharedQueue,
-    held: Mutex<Held>,
+    held: Held,
     fd: OwnedFd,
     id: FileId,
 }
 
 /// The slots one handle holds, one bit each. Changed only under the queue's
-/// mutex, which is always taken first.
+/// mutex, which orders all but `check_wanted`'s early look: atomic so that no
+/// second mutex is needed, which each read would take three times.
 #[derive(Debug, Default)]
 struct Held {
-    shared: u8,
-    exclusive: u8,
-    closed: bool,
+    shared: AtomicU8,
+    exclusive: AtomicU8,
+    closed: AtomicBool,
+}
+
+impl Held {
+    fn slots(&self, kind: ShmLockKind) -> &AtomicU8 {
+        match kind {
+            ShmLockKind::Shared => &self.shared,
+            ShmLockKind::Exclusive => &self.exclusive,
+        }
+    }
+
+    fn has(&self, kind: ShmLockKind) -> u8 {
+        self.slots(kind).load(Ordering::Relaxed)
+    }
+
+    fn add(&self, lock: SlotLock) {
+        self.slots(lock.kind())
+            .fetch_or(lock.mask(), Ordering::Relaxed);
+    }
+
+    fn remove(&self, lock: SlotLock) {
+        self.slots(lock.kind())
+            .fetch_and(!lock.mask(), Ordering::Relaxed);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
 }
 
 /// What came of asking for a slot lock.
@@ -92,7 +120,7 @@ impl Shm {
             if rustix::fs::fstat(&fd)?.st_nlink > 0 {
                 return Ok(Shm {
                     queue,
-                    held: Mutex::default(),
+                    held: Held::default(),
                     fd,
                     id,
                 });
@@ -155,12 +183,13 @@ impl Shm {
     /// from shared to exclusive or back, and takes none twice. `Ok(true)`: it
     /// shares the slot already.
     pub(crate) fn check_wanted(&self, wants: SlotLock) -> Result<bool, ErrorCode> {
-        let held = self.held.lock();
+        let shared = self.held.has(ShmLockKind::Shared);
+        let exclusive = self.held.has(ShmLockKind::Exclusive);
         let (same, other) = match wants.kind() {
-            ShmLockKind::Shared => (held.shared, held.exclusive),
-            ShmLockKind::Exclusive => (0, held.exclusive | held.shared),
+            ShmLockKind::Shared => (shared, exclusive),
+            ShmLockKind::Exclusive => (0, exclusive | shared),
         };
-        if held.closed || other & wants.mask() != 0 {
+        if self.held.is_closed() || other & wants.mask() != 0 {
             return Err(ErrorCode::InvalidArgument);
         }
         Ok(same & wants.mask() != 0)
@@ -184,8 +213,7 @@ impl Shm {
         queue: &mut SlotQueue,
         wants: SlotLock,
     ) -> Result<Attempt, ErrorCode> {
-        let mut held = self.held.lock();
-        if held.closed {
+        if self.held.is_closed() {
             return Err(ErrorCode::InvalidArgument);
         }
         if queue.held_here(wants) {
@@ -204,10 +232,7 @@ impl Shm {
             Err(ErrorCode::Busy) => return Ok(Attempt::HeldElsewhere),
             Err(error) => return Err(error),
         }
-        match wants.kind() {
-            ShmLockKind::Shared => held.shared |= wants.mask(),
-            ShmLockKind::Exclusive => held.exclusive |= wants.mask(),
-        }
+        self.held.add(wants);
         queue.acquired(wants);
         Ok(Attempt::Acquired)
     }
@@ -216,19 +241,13 @@ impl Shm {
     /// waited for them.
     pub(crate) fn unlock(&self, lock: SlotLock) -> Result<(), ErrorCode> {
         let mut queue = self.queue.lock();
-        let mut held = self.held.lock();
-        let mine = match lock.kind() {
-            ShmLockKind::Shared => &mut held.shared,
-            ShmLockKind::Exclusive => &mut held.exclusive,
-        };
-        if *mine & lock.mask() != lock.mask() {
+        if self.held.has(lock.kind()) & lock.mask() != lock.mask() {
             return Err(ErrorCode::InvalidArgument);
         }
         let (at, count) = (SLOTS_AT + u64::from(lock.first()), u64::from(lock.count()));
         self.fd.set(RangeLock::Unlock, at, count)?;
-        *mine &= !lock.mask();
+        self.held.remove(lock);
         let wakers = queue.released(lock);
-        drop(held);
         drop(queue);
         wakers.into_iter().for_each(Waker::wake);
         Ok(())
@@ -236,7 +255,7 @@ impl Shm {
 
     /// Whether this handle holds slot 0, the writer's.
     pub(crate) fn is_writer(&self) -> bool {
-        self.held.lock().exclusive & 1 != 0
+        self.held.has(ShmLockKind::Exclusive) & 1 != 0
     }
 
     /// Whether anybody else, in any process, is attached.
@@ -264,31 +283,25 @@ impl Shm {
     /// reference, so the locks are dropped by hand.
     pub(crate) fn close(&self) {
         let mut queue = self.queue.lock();
-        let mut held = self.held.lock();
-        if held.closed {
+        if self.held.is_closed() {
             return;
         }
-        held.closed = true;
+        self.held.closed.store(true, Ordering::Relaxed);
         let mut wakers = Vec::new();
         // A failure here (which the kernel has no reason for) leaves the locks
         // until the descriptor closes.
         let _ = self
             .fd
             .set(RangeLock::Unlock, SLOTS_AT, SWITCH_AT + 1 - SLOTS_AT);
-        for slot in 0..SLOTS {
-            for (mask, kind) in [
-                (held.shared, ShmLockKind::Shared),
-                (held.exclusive, ShmLockKind::Exclusive),
-            ] {
-                if mask & (1 << slot) != 0
-                    && let Ok(lock) = SlotLock::new(slot, 1, kind)
-                {
+        for kind in [ShmLockKind::Shared, ShmLockKind::Exclusive] {
+            let mask = self.held.has(kind);
+            for slot in (0..SLOTS).filter(|slot| mask & (1 << slot) != 0) {
+                if let Ok(lock) = SlotLock::new(slot, 1, kind) {
+                    self.held.remove(lock);
                     wakers.extend(queue.released(lock));
                 }
             }
         }
-        (held.shared, held.exclusive) = (0, 0);
-        drop(held);
         drop(queue);
         wakers.into_iter().for_each(Waker::wake);
     }

@@ -18,7 +18,7 @@ fn what_one_handle_writes_the_other_reads() {
     let directory = tempfile::tempdir().unwrap();
     let (one, other) = (attached(directory.path()), attached(directory.path()));
     one.memory.set(5000, 42);
-    super::super::memory_fence();
+    std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
     assert_eq!(other.memory.get(5000), 42);
     assert_eq!(fs::read(directory.path().join("db-shm")).unwrap()[5000], 42);
 }

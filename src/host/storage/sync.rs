@@ -8,7 +8,7 @@
 use std::sync::{MutexGuard, PoisonError};
 
 pub(crate) use std::sync::Arc;
-pub(crate) use std::sync::atomic::{AtomicUsize, Ordering, fence};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
 
 /// A mutex that ignores poisoning.
 #[derive(Debug, Default)]

@@ -20,6 +20,10 @@ const REGION: u32 = 32 << 10;
 const HERE: u32 = 0x40000;
 const THERE: u32 = 0x50000;
 
+/// `shm-answer`s.
+const DONE: i32 = 0;
+const NO_SUCH_SLOTS: i32 = 2;
+
 const ACCESS: i32 = -1;
 const TOO_MANY_FILES: i32 = -8;
 const INVALID_ARGUMENT: i32 = -9;
@@ -174,6 +178,76 @@ async fn numbers_out_of_range_are_answered_with_an_error() {
     ] {
         assert_eq!(guest.map(file, region, at, len).await, INVALID_ARGUMENT);
     }
+}
+
+#[tokio::test]
+async fn slots_are_locked_only_by_the_number_of_a_file_that_is_open_here() {
+    let (_directory, grant) = directory();
+    let host = Host::new(2);
+    let (mut guest, mut other) = (host.guest(grant.clone()).await, host.guest(grant).await);
+    let file = guest.open().await;
+    let number = guest.call("number", (file,)).await.unsigned_abs();
+    for made_up in [number + 1, 1000, u32::MAX] {
+        assert_eq!(
+            guest.call("lock", (made_up, 0u32, 1u32, 1u32)).await,
+            NO_SUCH_SLOTS
+        );
+    }
+    // Nothing mapped yet, so there is no wal-index.
+    let first_slot = (number, 0u32, 1u32, 1u32);
+    assert_eq!(guest.call("lock", first_slot).await, NO_SUCH_SLOTS);
+    assert_eq!(guest.map(file, 0, HERE, REGION).await, 1);
+    for (first, count, kind) in [
+        (8u32, 1u32, 1u32),
+        (0, 9, 1),
+        (0, 0, 1),
+        (u32::MAX, 2, 1),
+        (0, 2, 0),
+    ] {
+        assert_eq!(
+            guest.call("lock", (number, first, count, kind)).await,
+            NO_SUCH_SLOTS
+        );
+    }
+    assert_eq!(guest.call("unlock", first_slot).await, NO_SUCH_SLOTS);
+    assert_eq!(guest.call("lock", first_slot).await, DONE);
+    // The same number is nothing to a guest that has no file.
+    assert_eq!(other.call("unlock", first_slot).await, NO_SUCH_SLOTS);
+    assert_eq!(guest.call("unlock", first_slot).await, DONE);
+    // Nor to the guest itself, once the file is closed.
+    let close = guest
+        .instance
+        .get_typed_func::<(u32,), ()>(&mut guest.store, "close")
+        .unwrap();
+    close.call_async(&mut guest.store, (file,)).await.unwrap();
+    assert_eq!(guest.call("lock", first_slot).await, NO_SUCH_SLOTS);
+}
+
+/// The threads proposal is on for its fence alone: a guest that waited on a
+/// memory would hold up the thread, past every limit.
+#[tokio::test]
+async fn a_guest_can_neither_make_a_shared_memory_nor_wait_on_its_own() {
+    let mut config = Config::new();
+    configure(&mut config);
+    let engine = Engine::new(&config).unwrap();
+    let run = |text: &'static str| {
+        let engine = engine.clone();
+        async move {
+            let component = Component::new(&engine, wat::parse_str(text).unwrap())?;
+            let mut store = Store::new(&engine, ());
+            Linker::new(&engine)
+                .instantiate_async(&mut store, &component)
+                .await
+        }
+    };
+    let shared =
+        "(component (core module $m (memory 1 1 shared)) (core instance (instantiate $m)))";
+    assert!(run(shared).await.is_err());
+    let waits = "(component (core module $m (memory 1) (start $f) (func $f
+        (drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1)))))
+        (core instance (instantiate $m)))";
+    let trap = run(waits).await.err().unwrap();
+    assert!(format!("{trap:?}").contains("atomic"), "{trap:?}");
 }
 
 #[tokio::test]

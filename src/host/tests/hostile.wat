@@ -1,6 +1,6 @@
 ;; A guest that passes the storage import whatever it is told to. Each export
 ;; takes core numbers and answers with the result's payload, or -1 minus the
-;; number of the error code.
+;; number of the error code. `lock` and `unlock` answer with the answer's number.
 (component
   (import "beaver:host/storage@0.1.0" (instance $storage
     (type $error' (enum "access" "not-found" "exists" "read-only" "full" "busy" "timed-out"
@@ -10,6 +10,10 @@
     (export "file-kind" (type $kind (eq $kind')))
     (type $flags' (flags "create" "exclusive" "read-only" "delete-on-close"))
     (export "open-flags" (type $flags (eq $flags')))
+    (type $shm-kind' (enum "shared" "exclusive"))
+    (export "shm-lock-kind" (type $shm-kind (eq $shm-kind')))
+    (type $shm-answer' (enum "done" "busy" "invalid-argument" "unsupported" "io"))
+    (export "shm-answer" (type $shm-answer (eq $shm-answer')))
     (export "file" (type $file (sub resource)))
     (type $file-result (result (own $file) (error $error)))
     (type $u32-result (result u32 (error $error)))
@@ -28,6 +32,11 @@
       (param "extend" bool) (param "buffer" (list u8)) (result $bool-result)))
     (export "[method]file.shm-unmap" (func (param "self" (borrow $file)) (param "delete" bool)
       (result $unit-result)))
+    (export "[method]file.number" (func (param "self" (borrow $file)) (result u32)))
+    (export "shm-lock" (func (param "file" u32) (param "first" u32) (param "count" u32)
+      (param "kind" $shm-kind) (result $shm-answer)))
+    (export "shm-unlock" (func (param "file" u32) (param "first" u32) (param "count" u32)
+      (param "kind" $shm-kind) (result $shm-answer)))
     (export "sleep" (func (param "duration" u64)))
   ))
 
@@ -50,6 +59,9 @@
   (core func $write-at (canon lower (func $storage "[method]file.write-at") (memory $memory)))
   (core func $map (canon lower (func $storage "[method]file.shm-map") (memory $memory)))
   (core func $unmap (canon lower (func $storage "[method]file.shm-unmap") (memory $memory)))
+  (core func $number (canon lower (func $storage "[method]file.number")))
+  (core func $lock (canon lower (func $storage "shm-lock")))
+  (core func $unlock (canon lower (func $storage "shm-unlock")))
   (core func $sleep (canon lower (func $storage "sleep")))
   (alias export $storage "file" (type $file))
   (core func $close (canon resource.drop $file))
@@ -62,6 +74,9 @@
     (import "host" "write-at" (func $write-at (param i32 i64 i32 i32 i32)))
     (import "host" "map" (func $map (param i32 i32 i32 i32 i32 i32)))
     (import "host" "unmap" (func $unmap (param i32 i32 i32)))
+    (import "host" "number" (func $number (param i32) (result i32)))
+    (import "host" "lock" (func $lock (param i32 i32 i32 i32) (result i32)))
+    (import "host" "unlock" (func $unlock (param i32 i32 i32 i32) (result i32)))
     (import "host" "sleep" (func $sleep (param i64)))
     (import "host" "close" (func $close (param i32)))
     ;; The result at 0 whose payload of `size` bytes lies at `at`.
@@ -103,6 +118,11 @@
       (call $forget)
       (call $unmap (local.get 0) (i32.const 0) (i32.const 0))
       (call $answer (i32.const 1) (i32.const 0)))
+    (func (export "number") (param i32) (result i32) (call $number (local.get 0)))
+    (func (export "lock") (param i32 i32 i32 i32) (result i32)
+      (call $lock (local.get 0) (local.get 1) (local.get 2) (local.get 3)))
+    (func (export "unlock") (param i32 i32 i32 i32) (result i32)
+      (call $unlock (local.get 0) (local.get 1) (local.get 2) (local.get 3)))
     (func (export "sleep") (param i64) (call $sleep (local.get 0)))
     (func (export "close") (param i32) (call $close (local.get 0)))
     (func (export "peek") (param i32) (result i32) (i32.load (local.get 0)))
@@ -116,6 +136,9 @@
       (export "write-at" (func $write-at))
       (export "map" (func $map))
       (export "unmap" (func $unmap))
+      (export "number" (func $number))
+      (export "lock" (func $lock))
+      (export "unlock" (func $unlock))
       (export "sleep" (func $sleep))
       (export "close" (func $close))))))
 
@@ -130,6 +153,12 @@
   (func (export "map") (param "file" u32) (param "region" u32) (param "extend" u32)
     (param "at" u32) (param "len" u32) (result s32) (canon lift (core func $main "map")))
   (func (export "unmap") (param "file" u32) (result s32) (canon lift (core func $main "unmap")))
+  (func (export "number") (param "file" u32) (result s32)
+    (canon lift (core func $main "number")))
+  (func (export "lock") (param "file" u32) (param "first" u32) (param "count" u32)
+    (param "kind" u32) (result s32) (canon lift (core func $main "lock")))
+  (func (export "unlock") (param "file" u32) (param "first" u32) (param "count" u32)
+    (param "kind" u32) (result s32) (canon lift (core func $main "unlock")))
   (func (export "sleep") (param "time" u64) (canon lift (core func $main "sleep")))
   (func (export "close") (param "file" u32) (canon lift (core func $main "close")))
   (func (export "peek") (param "at" u32) (result u32) (canon lift (core func $main "peek")))
