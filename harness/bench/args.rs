@@ -23,6 +23,8 @@ pub(crate) enum Task {
     Bench(Settings),
     /// A process that the bench starts.
     Side(SideName, Place),
+    /// Another; it keeps the compiled component there.
+    Crew(SideName, PathBuf),
     Help,
 }
 
@@ -60,8 +62,9 @@ pub(crate) struct Place {
     pub(crate) cache: PathBuf,
 }
 
-/// The hidden subcommand.
+/// The hidden subcommands.
 pub(crate) const SIDE: &str = "side";
+pub(crate) const CREW: &str = "crew";
 
 /// Reads the arguments, without the program's name.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task> {
@@ -77,7 +80,15 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task> {
             Long("quick") => quick = true,
             Long("json") => json = Some(parser.value()?.into()),
             Long("help") | Short('h') => return Ok(Task::Help),
-            Value(name) if name == SIDE => return side(&mut parser),
+            Value(name) if name == SIDE => {
+                let side = side_name(&mut parser)?;
+                let directory = path(&mut parser)?;
+                let cache = path(&mut parser)?;
+                return Ok(Task::Side(side, Place { directory, cache }));
+            }
+            Value(name) if name == CREW => {
+                return Ok(Task::Crew(side_name(&mut parser)?, path(&mut parser)?));
+            }
             other => return Err(other.unexpected().into()),
         }
     }
@@ -98,15 +109,16 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task> {
     }))
 }
 
-fn side(parser: &mut lexopt::Parser) -> Result<Task> {
+fn side_name(parser: &mut lexopt::Parser) -> Result<SideName> {
     let name = parser.value().context("which side?")?;
-    let side = [SideName::Native, SideName::Component]
+    [SideName::Native, SideName::Component]
         .into_iter()
         .find(|side| name == side.as_str())
-        .with_context(|| format!("there is no side {}", name.display()))?;
-    let directory = parser.value().context("the directory is missing")?.into();
-    let cache = parser.value().context("the cache is missing")?.into();
-    Ok(Task::Side(side, Place { directory, cache }))
+        .with_context(|| format!("there is no side {}", name.display()))
+}
+
+fn path(parser: &mut lexopt::Parser) -> Result<PathBuf> {
+    Ok(parser.value().context("a directory is missing")?.into())
 }
 
 #[cfg(test)]
@@ -142,6 +154,7 @@ mod tests {
             &["surprise"],
             &["side"],
             &["side", "left", "a", "b"],
+            &["crew", "native"],
         ] {
             assert!(parse(args.iter().map(OsString::from)).is_err(), "{args:?}");
         }

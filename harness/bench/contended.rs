@@ -72,7 +72,7 @@ pub(crate) fn threads(side: &Native, workers: usize, time: Duration) -> Result<S
 async fn work<S: Store>(mut store: S, until: Instant) -> Result<Recorder> {
     let mut waits = Recorder::new()?;
     while Instant::now() < until {
-        waits.time(store.acquire()).await?;
+        waits.time(store.acquire(None)).await?;
         increment(&mut store, COUNTER).await?;
         store.release().await?;
     }

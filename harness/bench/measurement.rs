@@ -21,6 +21,17 @@ pub(crate) enum Measurement {
     Open,
     Drop,
     Contended { workers: usize },
+    HandOff(Pair),
+}
+
+/// Who hands a lock to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Pair {
+    OneProcess,
+    TwoProcesses,
+    FromPython,
+    ToPython,
 }
 
 /// How many items a batch takes.
@@ -38,7 +49,7 @@ pub(crate) const WORKERS_MAX: usize = 8;
 impl Measurement {
     /// All, in the order of the table. Memory comes first: later, a process
     /// has memory to reuse.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Memory,
         Self::Call,
         Self::Transaction,
@@ -58,6 +69,10 @@ impl Measurement {
         Self::Contended {
             workers: WORKERS_MAX,
         },
+        Self::HandOff(Pair::OneProcess),
+        Self::HandOff(Pair::TwoProcesses),
+        Self::HandOff(Pair::FromPython),
+        Self::HandOff(Pair::ToPython),
     ];
 
     /// As the table and `--only` name it.
@@ -80,6 +95,10 @@ impl Measurement {
             Self::Contended { workers: 1 } => "contended increments, 1 worker",
             Self::Contended { workers: 2 } => "contended increments, 2 workers",
             Self::Contended { .. } => "contended increments, 8 workers",
+            Self::HandOff(Pair::OneProcess) => "lock hand-off in one process",
+            Self::HandOff(Pair::TwoProcesses) => "lock hand-off across two processes",
+            Self::HandOff(Pair::FromPython) => "lock hand-off from Python",
+            Self::HandOff(Pair::ToPython) => "lock hand-off to Python",
         }
     }
 
@@ -103,6 +122,9 @@ impl Measurement {
     pub(crate) fn times_longer(self) -> u32 {
         match self {
             Self::Contended { .. } => 2,
+            // Of which most is waiting before the lock is given back.
+            Self::HandOff(Pair::ToPython) => 8,
+            Self::HandOff(_) => 4,
             _ => 1,
         }
     }
@@ -117,7 +139,18 @@ impl Measurement {
                 | Self::Put
                 | Self::Take
                 | Self::Contended { workers: 2 }
+                | Self::HandOff(Pair::TwoProcesses)
         )
+    }
+
+    /// Whether crews do it, not the sides' own processes.
+    pub(crate) fn is_for_crews(self) -> bool {
+        matches!(self, Self::HandOff(_))
+    }
+
+    /// Whether it takes a Python process whoever's figure it is.
+    pub(crate) fn needs_python(self) -> bool {
+        matches!(self, Self::HandOff(Pair::FromPython | Pair::ToPython))
     }
 
     /// Whether there is such a thing natively.

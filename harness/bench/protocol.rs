@@ -1,9 +1,11 @@
 //! What the parent and a side say to each other: JSON, a line each way.
 //!
-//! Python's side speaks the same (`python_side.py`).
+//! A side measures by itself, a crew's workers do single things. Python's
+//! processes speak the same (`python_side.py`, `python_crew.py`).
 
 use crate::measurement::Measurement;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// "Measure this for so long."
 #[derive(Debug, Serialize, Deserialize)]
@@ -20,6 +22,7 @@ pub(crate) enum Reply {
     Ready,
     Times(Sample),
     Bytes(f64),
+    Waits(Waits),
     Failed(String),
 }
 
@@ -32,6 +35,66 @@ pub(crate) struct Sample {
     pub(crate) p50_ns: u64,
     pub(crate) p99_ns: u64,
     pub(crate) max_ns: u64,
+}
+
+/// Waits that are few enough to be told one by one.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Waits {
+    pub(crate) wait_ns: Vec<u64>,
+    /// Of each of them, what the call that ended it took whoever made it.
+    pub(crate) release_ns: Vec<u64>,
+}
+
+/// What a crew is told.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum CrewOrder {
+    /// Forget all workers; have this many, on the file in `directory`.
+    Open {
+        directory: PathBuf,
+        workers: usize,
+    },
+    Do {
+        worker: usize,
+        task: Task,
+    },
+}
+
+/// What a worker is told.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Task {
+    /// Take the dictionary's lock; none: for the usual time to live.
+    Acquire {
+        ttl_s: Option<f64>,
+    },
+    Release,
+}
+
+/// What a crew answers.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum CrewReply {
+    /// Said once, before the first order.
+    Ready,
+    /// The process of each worker.
+    Opened {
+        pids: Vec<u32>,
+    },
+    Did {
+        worker: usize,
+        done: Done,
+    },
+    Failed(String),
+}
+
+/// What came of a task. Moments are those of `clock.rs`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Done {
+    Acquired { at_ns: u64 },
+    Released { from_ns: u64, to_ns: u64 },
+    Failed(String),
 }
 
 impl Sample {

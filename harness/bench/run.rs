@@ -1,10 +1,12 @@
 //! The parent: rounds, turns, and what came of them.
 //!
-//! What must stay true: this process never opens a database that a host in
-//! another process uses, and no two sides measure at the same time.
+//! What must stay true: this process never opens a database through a host,
+//! because `line` opens them with native SQLite; and no two sides measure at
+//! the same time.
 
 use crate::args::{Place, Settings, SideName};
 use crate::child::{Child, python_interpreter};
+use crate::crews::{Crews, Who};
 use crate::figures::{Round, Row};
 use crate::measurement::{ENTRIES, Measurement};
 use crate::protocol::{Reply, Sample};
@@ -46,6 +48,7 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         seed: seed(work.path())?,
         cache: work.path().join("cache"),
         work: work.path().to_owned(),
+        crews: Crews::new(&work.path().join("cache"), python_interpreter()),
         python: python_interpreter(),
         notes: machine::warning().into_iter().collect(),
     };
@@ -147,6 +150,7 @@ struct Bench {
     seed: PathBuf,
     cache: PathBuf,
     work: PathBuf,
+    crews: Crews,
     /// None when there is none, or it failed.
     python: Option<PathBuf>,
     notes: Vec<String>,
@@ -164,14 +168,25 @@ impl Bench {
     fn round(&mut self, number: usize, prefix: &str, rows: &mut [Row]) -> Result<()> {
         let directory = self.work.join(format!("round-{number}"));
         progress(prefix);
-        let mut sides = Sides {
-            native: Child::rust(SideName::Native, &self.place(&directory, "native")?)?,
-            component: Child::rust(SideName::Component, &self.place(&directory, "component")?)?,
-            python: self.start_python(&directory, rows)?,
+        let for_crews = |row: &Row| row.measurement.is_for_crews();
+        let mut sides = match rows.iter().all(for_crews) {
+            true => None,
+            false => Some(Sides {
+                native: Child::rust(SideName::Native, &self.place(&directory, "native")?)?,
+                component: Child::rust(SideName::Component, &self.place(&directory, "component")?)?,
+                python: self.start_python(&directory, rows)?,
+            }),
         };
         for (turn, row) in rows.iter_mut().enumerate() {
             progress(&format!("{prefix}: {}", row.measurement.title()));
-            let round = self.measure(&mut sides, row.measurement, number + turn)?;
+            let turn = number + turn;
+            let round = match &mut sides {
+                Some(sides) if !for_crews(row) => self.measure(sides, row.measurement, turn)?,
+                _ => {
+                    let crew_directory = directory.join(format!("crew-{turn}"));
+                    self.measure_with_crews(&crew_directory, row.measurement, turn)?
+                }
+            };
             row.rounds.push(round);
         }
         drop(sides);
@@ -193,7 +208,8 @@ impl Bench {
         let Some(interpreter) = self.python.clone() else {
             return Ok(Vec::new());
         };
-        if !rows.iter().any(|row| row.measurement.python()) {
+        let is_for_it = |row: &Row| row.measurement.python() && !row.measurement.is_for_crews();
+        if !rows.iter().any(is_for_it) {
             return Ok(Vec::new());
         }
         let database = self.place(directory, "python")?.directory.join(FILE);
@@ -228,6 +244,42 @@ impl Bench {
                 _ => {}
             }
         }
+        Ok(round)
+    }
+
+    fn measure_with_crews(
+        &mut self,
+        directory: &Path,
+        what: Measurement,
+        turn: usize,
+    ) -> Result<Round> {
+        let mut round = Round::default();
+        let time = self.time * what.times_longer();
+        for at in 0..3 {
+            let (name, who, reply) = match (turn + at) % 3 {
+                0 => ("native", Who::Rust(SideName::Native), &mut round.native),
+                1 => (
+                    "component",
+                    Who::Rust(SideName::Component),
+                    &mut round.component,
+                ),
+                _ => ("python", Who::Python, &mut round.python),
+            };
+            let is_python = who == Who::Python;
+            if is_python && !what.python() || !what.native() && name == "native" {
+                continue;
+            }
+            if self.python.is_none() && (is_python || what.needs_python()) {
+                continue;
+            }
+            let place = self.place(directory, name)?;
+            match self.crews.measure(who, what, &place.directory, time) {
+                Ok(measured) => *reply = Some(measured),
+                Err(error) if is_python => self.give_up_python(&error),
+                Err(error) => return Err(error.context(format!("{name}: {}", what.title()))),
+            }
+        }
+        fs::remove_dir_all(directory).context("cleaning up after crews")?;
         Ok(round)
     }
 

@@ -10,6 +10,7 @@ use crate::protocol::{Order, Reply};
 use crate::store::Side;
 use crate::workloads;
 use anyhow::{Result, bail};
+use serde::Serialize;
 use std::io::{BufRead as _, Write as _};
 use std::time::Duration;
 
@@ -82,12 +83,15 @@ async fn measure<S: Side>(
         Measurement::Instantiate => lifecycle::instantiate(side, time).await,
         Measurement::Open => lifecycle::open(side, time).await,
         Measurement::Drop => lifecycle::dropping(side, time).await,
-        Measurement::Contended { .. } => bail!("several workers have no one store"),
+        Measurement::Contended { .. } | Measurement::HandOff(_) => {
+            bail!("several workers have no one store")
+        }
     };
     sample.map(Reply::Times)
 }
 
-fn say(reply: &Reply) -> Result<()> {
+/// Says something to the parent, in one line whoever else speaks.
+pub(crate) fn say(reply: &impl Serialize) -> Result<()> {
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, reply)?;
     out.write_all(b"\n")?;
