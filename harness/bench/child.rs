@@ -63,19 +63,14 @@ impl Child {
 
     /// Has something measured.
     pub(crate) fn ask(&mut self, measure: Measurement, time: Duration) -> Result<Reply> {
-        self.order(measure, time)?;
-        self.hear()
-    }
-
-    /// Gives an order; `hear` then says what came of it.
-    pub(crate) fn order(&mut self, measure: Measurement, time: Duration) -> Result<()> {
         self.send(&Order {
             measure,
             seconds: time.as_secs_f64(),
-        })
+        })?;
+        self.hear()
     }
 
-    pub(crate) fn hear(&mut self) -> Result<Reply> {
+    fn hear(&mut self) -> Result<Reply> {
         match self.receive()? {
             Reply::Failed(message) => bail!("the {} side: {message}", self.name),
             reply => Ok(reply),

@@ -5,10 +5,16 @@
 //! sent; Python's `time.monotonic_ns()` is that number.
 
 use rustix::time::{ClockId, clock_gettime};
+use std::time::Duration;
 
 /// Now.
 pub(crate) fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     // Neither is ever negative: the time since boot.
     now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+}
+
+/// How long it is until `at_ns`; nothing when it has passed.
+pub(crate) fn until(at_ns: u64) -> Duration {
+    Duration::from_nanos(at_ns.saturating_sub(now_ns()))
 }

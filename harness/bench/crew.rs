@@ -8,10 +8,12 @@
 use crate::args::{Place, SideName};
 use crate::clock;
 use crate::component::Component;
+use crate::contention::COUNTER;
 use crate::native::Native;
-use crate::protocol::{CrewOrder, CrewReply, Done, Task};
+use crate::protocol::{CrewOrder, CrewReply, Done, Increments, Task};
 use crate::side::say;
 use crate::store::{Side, Store};
+use crate::workloads::increment;
 use anyhow::{Context as _, Result, anyhow};
 use std::io::BufRead as _;
 use std::path::Path;
@@ -132,5 +134,31 @@ async fn perform(store: &mut impl Store, task: Task) -> Result<Done> {
                 to_ns: clock::now_ns(),
             })
         }
+        Task::Contend { from_ns, until_ns } => {
+            tokio::time::sleep(clock::until(from_ns)).await;
+            let increments = contend(store, until_ns).await?;
+            Ok(Done::Contended(increments))
+        }
+        Task::Count => {
+            let text = store.get(COUNTER).await?;
+            Ok(Done::Counted(
+                text.context("the counter is missing")?.parse()?,
+            ))
+        }
     }
+}
+
+async fn contend(store: &mut impl Store, until_ns: u64) -> Result<Increments> {
+    let mut done = Increments::default();
+    let mut now_ns = clock::now_ns();
+    while now_ns < until_ns {
+        store.acquire(None).await?;
+        done.wait_ns.push(clock::now_ns() - now_ns);
+        increment(store, COUNTER).await?;
+        store.release().await?;
+        done.increments += 1;
+        now_ns = clock::now_ns();
+    }
+    done.to_ns = now_ns;
+    Ok(done)
 }

@@ -87,10 +87,9 @@ impl Row {
         Spread::of(self.rounds.iter().filter_map(|round| {
             match (NATIVE(round)?, COMPONENT(round)?) {
                 (Reply::Bytes(native), Reply::Bytes(component)) => Some(native / component),
-                (Reply::Times(native), Reply::Times(component)) => {
-                    Some(component.per_second() / native.per_second())
+                (native, component) => {
+                    Some(times(component)?.per_second() / times(native)?.per_second())
                 }
-                _ => None,
             }
         }))
     }
@@ -115,6 +114,25 @@ impl Row {
             let component = (typical(COMPONENT(round)?)? - less).max(1.0);
             Some(typical(NATIVE(round)?)? / component)
         }))
+    }
+
+    /// How many times as many operations one side made here as in the same
+    /// round of `base`.
+    pub(crate) fn scaling(&self, base: &Self, side: Pick) -> Option<Spread> {
+        let per_second = |round| times(side(round)?).map(Sample::per_second);
+        let rounds = self.rounds.iter().zip(&base.rounds);
+        Spread::of(rounds.filter_map(|(many, one)| Some(per_second(many)? / per_second(one)?)))
+    }
+
+    /// How many of one side's increments were lost, and how many failed, in all
+    /// rounds.
+    pub(crate) fn mishaps(&self, side: Pick) -> Option<(u64, u64)> {
+        let of = |round| match side(round)? {
+            Reply::Contended(contended) => Some((contended.lost, contended.failed)),
+            _ => None,
+        };
+        let mishaps = self.rounds.iter().filter_map(of);
+        mishaps.reduce(|(lost, failed), (more, and)| (lost + more, failed + and))
     }
 
     /// Something about one side's samples.
@@ -151,6 +169,7 @@ impl Row {
 fn times(reply: &Reply) -> Option<&Sample> {
     match reply {
         Reply::Times(sample) => Some(sample),
+        Reply::Contended(contended) => Some(&contended.sample),
         _ => None,
     }
 }
@@ -159,16 +178,40 @@ fn times(reply: &Reply) -> Option<&Sample> {
 mod tests {
     use super::*;
     use crate::measurement::Pair;
-    use crate::protocol::Waits;
+    use crate::protocol::{Contended, Waits};
 
-    fn times(per_second: u64) -> Option<Reply> {
-        Some(Reply::Times(Sample {
+    fn sample(per_second: u64) -> Sample {
+        Sample {
             ops: per_second,
             seconds: 1.0,
             p50_ns: 1_000_000_000 / per_second,
             p99_ns: 2,
             max_ns: 3,
-        }))
+        }
+    }
+
+    fn times(per_second: u64) -> Option<Reply> {
+        Some(Reply::Times(sample(per_second)))
+    }
+
+    fn contended(workers: usize, rounds: &[(u64, u64)]) -> Row {
+        Row {
+            measurement: Measurement::Contended {
+                workers,
+                processes: 1,
+            },
+            rounds: rounds
+                .iter()
+                .map(|(per_second, lost)| Round {
+                    python: Some(Reply::Contended(Contended {
+                        sample: sample(*per_second),
+                        lost: *lost,
+                        failed: 1,
+                    })),
+                    ..Round::default()
+                })
+                .collect(),
+        }
     }
 
     fn row(measurement: Measurement, rounds: &[(u64, u64)]) -> Row {
@@ -191,6 +234,24 @@ mod tests {
         assert_eq!((spread.median, spread.min, spread.max), (2.0, 1.0, 3.0));
         assert_eq!(Spread::of([1.0, 2.0]).unwrap().median, 1.5);
         assert_eq!(Spread::of([]), None);
+    }
+
+    #[test]
+    fn many_workers_are_compared_with_one_of_the_same_round() {
+        let one = contended(1, &[(100, 0), (200, 0)]);
+        let many = contended(64, &[(50, 3), (50, 4)]);
+        let scaling = many.scaling(&one, PYTHON).unwrap();
+        assert_eq!((scaling.min, scaling.max), (0.25, 0.5));
+        assert_eq!(many.scaling(&one, NATIVE), None);
+    }
+
+    #[test]
+    fn what_was_lost_is_summed_up() {
+        assert_eq!(
+            contended(64, &[(50, 3), (50, 4)]).mishaps(PYTHON),
+            Some((7, 2))
+        );
+        assert_eq!(contended(64, &[(50, 3)]).mishaps(NATIVE), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::args::{self, SideName};
 use crate::child::{Child, python};
 use crate::protocol::{CrewOrder, CrewReply, Done, Task};
 use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::process::Command;
@@ -15,6 +16,8 @@ use std::process::Command;
 pub(crate) struct Crew {
     child: Child,
     unheard: VecDeque<(usize, Done)>,
+    /// Of each worker.
+    pids: Vec<u32>,
 }
 
 impl Crew {
@@ -35,6 +38,7 @@ impl Crew {
         let mut crew = Self {
             child: Child::start(name, command)?,
             unheard: VecDeque::new(),
+            pids: Vec::new(),
         };
         match crew.receive()? {
             CrewReply::Ready => Ok(crew),
@@ -42,14 +46,17 @@ impl Crew {
         }
     }
 
-    fn open(&mut self, directory: &Path, workers: usize) -> Result<Vec<u32>> {
+    fn open(&mut self, directory: &Path, workers: usize) -> Result<()> {
         // What the workers of before had to say concerns nobody any more.
         self.unheard.clear();
         let directory = directory.to_owned();
         self.child.send(&CrewOrder::Open { directory, workers })?;
         loop {
             match self.receive()? {
-                CrewReply::Opened { pids } => return Ok(pids),
+                CrewReply::Opened { pids } => {
+                    self.pids = pids;
+                    return Ok(());
+                }
                 CrewReply::Did { .. } => {}
                 CrewReply::Ready => bail!("the {} crew began again", self.child.name()),
                 CrewReply::Failed(_) => unreachable!("`receive` makes errors of them"),
@@ -106,6 +113,15 @@ impl<'a> Fleet<'a> {
     pub(crate) fn tell(&mut self, worker: usize, task: Task) -> Result<()> {
         let (crew, worker) = self.place(worker);
         self.crews[crew].child.send(&CrewOrder::Do { worker, task })
+    }
+
+    /// Kills the worker's process.
+    pub(crate) fn kill(&mut self, worker: usize) -> Result<()> {
+        let (crew, worker) = self.place(worker);
+        let pid = self.crews[crew].pids.get(worker).copied();
+        let pid = pid.and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        let pid = pid.context("the worker has no process")?;
+        kill_process(pid, Signal::KILL).context("killing a worker")
     }
 
     /// Waits for what came of the worker's task.

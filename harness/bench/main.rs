@@ -10,23 +10,25 @@
 //! own with a file of its own (`side` is its main loop), because stock SQLite
 //! and a host must never have one database open in one process. `store` is
 //! what both sides can do, `native` and `component` are the two, and
-//! `workloads`, `lifecycle` and `contended` are written once for both.
+//! `workloads` and `lifecycle` are written once for both.
 //!
-//! What several processes do with one file is measured from outside: `crew` is a
+//! What several workers do with one file is measured from outside: `crew` is a
 //! process whose workers do what they are told, `fleet` the parent's end of
-//! several, `hand_off` what they are told, and `line` looks on.
+//! several, `hand_off`, `contention` and `kill` what they are told, and `line`
+//! looks on. `crews` says which processes each of these needs.
 
 mod args;
 mod child;
 mod clock;
 mod component;
-mod contended;
+mod contention;
 mod crew;
 mod crews;
 mod figures;
 mod fleet;
 mod hand_off;
 mod json;
+mod kill;
 mod lifecycle;
 mod line;
 mod machine;

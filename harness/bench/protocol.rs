@@ -23,6 +23,7 @@ pub(crate) enum Reply {
     Times(Sample),
     Bytes(f64),
     Waits(Waits),
+    Contended(Contended),
     Failed(String),
 }
 
@@ -31,10 +32,31 @@ pub(crate) enum Reply {
 pub(crate) struct Sample {
     pub(crate) ops: u64,
     pub(crate) seconds: f64,
-    /// Of one operation; for contended increments, of the wait for the lock.
+    /// Of one operation.
     pub(crate) p50_ns: u64,
     pub(crate) p99_ns: u64,
     pub(crate) max_ns: u64,
+}
+
+/// What all workers did together who counted up one number.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Contended {
+    /// The increments that were made; quantiles are of the waits for the lock.
+    pub(crate) sample: Sample,
+    /// Increments that were made and that the counter doesn't show.
+    pub(crate) lost: u64,
+    /// Increments that ended with an error.
+    pub(crate) failed: u64,
+}
+
+/// What one of them did.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Increments {
+    pub(crate) wait_ns: Vec<u64>,
+    pub(crate) increments: u64,
+    pub(crate) failed: u64,
+    /// When the last was done.
+    pub(crate) to_ns: u64,
 }
 
 /// Waits that are few enough to be told one by one.
@@ -69,6 +91,13 @@ pub(crate) enum Task {
         ttl_s: Option<f64>,
     },
     Release,
+    /// Count up the counter under the lock, again and again between two moments.
+    Contend {
+        from_ns: u64,
+        until_ns: u64,
+    },
+    /// Read the counter.
+    Count,
 }
 
 /// What a crew answers.
@@ -94,6 +123,8 @@ pub(crate) enum CrewReply {
 pub(crate) enum Done {
     Acquired { at_ns: u64 },
     Released { from_ns: u64, to_ns: u64 },
+    Contended(Increments),
+    Counted(u64),
     Failed(String),
 }
 

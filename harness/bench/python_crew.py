@@ -40,7 +40,29 @@ class Worker:
                 if not self.dict.acquire(timeout=30, lock_ttl=how["ttl_s"]):
                     raise TimeoutError("acquire")
                 return dict(acquired=dict(at_ns=time.monotonic_ns()))
+            case {"contend": when}:
+                return dict(contended=self.contend(**when))
+            case "count":
+                return dict(counted=self.dict["contended"])
         raise ValueError(f"{task} is no task")
+
+    def contend(self, from_ns, until_ns):
+        wait_ns, increments, failed = [], 0, 0
+        time.sleep(max(0, from_ns - time.monotonic_ns()) / 1e9)
+        while (start := time.monotonic_ns()) < until_ns:
+            try:
+                if not self.dict.acquire(timeout=30):
+                    raise TimeoutError("acquire")
+                wait_ns.append(time.monotonic_ns() - start)
+                try:
+                    self.dict["contended"] = self.dict["contended"] + 1
+                    increments += 1
+                finally:
+                    self.dict.release()
+            except Exception:
+                failed += 1
+        to_ns = time.monotonic_ns()
+        return dict(wait_ns=wait_ns, increments=increments, failed=failed, to_ns=to_ns)
 
     def work(self, number, tasks):
         for line in tasks:

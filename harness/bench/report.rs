@@ -9,9 +9,13 @@ const LEGEND: &str = "
 Ratios are native / component, 1.00 is as good as native: the median of the rounds, and the least
 and the most. Of operations \"ratio\" compares the typical (p50) time; \"w/o calls\" the same less
 the calls into the component, each at the price of an empty one; \"by rate\" all operations, those
-that met a checkpoint or another process among them. Waiting is measured one by one: how many,
-from just before the call that gives the lock back to just after the waiter's call, all rounds
-together, and what the call that gave it back took by itself (p50).
+that met a checkpoint or another process among them.
+Contended increments are made under the dictionary's lock; waits are for it, \"of 1\" is the rate by
+that of 1 worker. Workers are instances of one process, native threads, Python processes. Increments
+that Python made and the counter doesn't show are lost; with ours that ends the run.
+Hand-offs and kills are measured one by one: how many, from just before the call that gives the lock
+back (or the signal) to just after the waiter's call, all rounds together; \"release\" is what the call
+that gives back takes by itself (p50). A killed native or Python holder's lock had 1 s to live.
 ";
 
 /// What is told of a run, below the line with the machine's facts.
@@ -55,7 +59,7 @@ fn is_contended(measurement: Measurement) -> bool {
 }
 
 fn is_wait(measurement: Measurement) -> bool {
-    matches!(measurement, Measurement::HandOff(_))
+    matches!(measurement, Measurement::HandOff(_) | Measurement::Killed)
 }
 
 fn is_operation(measurement: Measurement) -> bool {
@@ -108,24 +112,41 @@ fn contention(rows: &[&Row]) -> Vec<Vec<String>> {
         "ratio",
         "min–max",
         "native/s",
-        "wait p99",
+        "of 1",
+        "wait p50",
+        "p99",
         "worst",
         "component/s",
-        "wait p99",
+        "of 1",
+        "wait p50",
+        "p99",
         "worst",
         "Python/s",
-        "wait p99",
+        "of 1",
+        "wait p50",
+        "p99",
         "worst",
+        "lost",
+        "failed",
     ])];
+    let alone = rows
+        .iter()
+        .find(|row| matches!(row.measurement, Measurement::Contended { workers: 1, .. }));
     for row in rows {
         let mut line = vec![row.measurement.title().to_owned()];
         line.extend(ratio(row.ratio()));
         for side in [NATIVE, COMPONENT, PYTHON] {
             line.push(figure(row.of(side, |sample| sample.per_second()), rate));
+            let scaling = alone.and_then(|alone| row.scaling(alone, side));
+            line.push(figure(scaling, two_digits));
+            line.push(figure(row.of(side, |sample| sample.p50_ns as f64), time));
             line.push(figure(row.of(side, |sample| sample.p99_ns as f64), time));
             // The worst of all rounds: a median of worsts says nothing.
             let worst = row.of(side, |sample| sample.max_ns as f64);
             line.push(worst.map_or_else(String::new, |worst| time(worst.max)));
+        }
+        if let Some((lost, failed)) = row.mishaps(PYTHON) {
+            line.extend([lost.to_string(), failed.to_string()]);
         }
         cells.push(line);
     }

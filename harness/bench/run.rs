@@ -6,17 +6,17 @@
 
 use crate::args::{Place, Settings, SideName};
 use crate::child::{Child, python_interpreter};
+use crate::contention::COUNTER;
 use crate::crews::{Crews, Who};
 use crate::figures::{Round, Row};
 use crate::measurement::{ENTRIES, Measurement};
-use crate::protocol::{Reply, Sample};
 use crate::store::{DICT, FILE};
 use crate::workloads::{VALUE, key};
 use crate::{component, json, machine, report};
 use anyhow::{Context as _, Result, bail};
 use beaver_core::{Database, Options};
 use std::fs;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,7 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     println!("{machine}");
     let mut bench = Bench {
         time: settings.time,
+        crew_rounds: settings.crew_rounds,
         seed: seed(work.path())?,
         cache: work.path().join("cache"),
         work: work.path().to_owned(),
@@ -112,7 +113,7 @@ fn seed(work: &Path) -> Result<PathBuf> {
     let dict = database.dict(DICT)?;
     database.transaction(|_| {
         dict.set("counter", "0", None)?;
-        dict.set("contended", "0", None)?;
+        dict.set(COUNTER, "0", None)?;
         (0..ENTRIES).try_for_each(|number| dict.set(&key(number), VALUE, None))
     })?;
     Ok(path)
@@ -147,6 +148,7 @@ fn sizes(cache: &Path) -> Result<Sizes> {
 
 struct Bench {
     time: Duration,
+    crew_rounds: usize,
     seed: PathBuf,
     cache: PathBuf,
     work: PathBuf,
@@ -160,8 +162,7 @@ struct Bench {
 struct Sides {
     native: Child,
     component: Child,
-    /// Two, for what contends.
-    python: Vec<Child>,
+    python: Option<Child>,
 }
 
 impl Bench {
@@ -178,6 +179,9 @@ impl Bench {
             }),
         };
         for (turn, row) in rows.iter_mut().enumerate() {
+            if for_crews(row) && number >= self.crew_rounds {
+                continue;
+            }
             progress(&format!("{prefix}: {}", row.measurement.title()));
             let turn = number + turn;
             let round = match &mut sides {
@@ -190,7 +194,11 @@ impl Bench {
             row.rounds.push(round);
         }
         drop(sides);
-        fs::remove_dir_all(&directory).context("cleaning up after a round")
+        match fs::remove_dir_all(&directory) {
+            // Crews clean up after themselves.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            done => done.context("cleaning up after a round"),
+        }
     }
 
     /// A directory with a fresh copy of the file.
@@ -204,23 +212,17 @@ impl Bench {
         })
     }
 
-    fn start_python(&mut self, directory: &Path, rows: &[Row]) -> Result<Vec<Child>> {
+    fn start_python(&mut self, directory: &Path, rows: &[Row]) -> Result<Option<Child>> {
         let Some(interpreter) = self.python.clone() else {
-            return Ok(Vec::new());
+            return Ok(None);
         };
         let is_for_it = |row: &Row| row.measurement.python() && !row.measurement.is_for_crews();
         if !rows.iter().any(is_for_it) {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let database = self.place(directory, "python")?.directory.join(FILE);
-        let start = || Child::python(&interpreter, &database);
-        match start().and_then(|first| Ok(vec![first, start()?])) {
-            Ok(children) => Ok(children),
-            Err(error) => {
-                self.give_up_python(&error);
-                Ok(Vec::new())
-            }
-        }
+        let started = Child::python(&interpreter, &database);
+        Ok(started.inspect_err(|error| self.give_up_python(error)).ok())
     }
 
     fn measure(&mut self, sides: &mut Sides, what: Measurement, turn: usize) -> Result<Round> {
@@ -232,12 +234,15 @@ impl Bench {
             match (turn + at) % 3 {
                 0 if what.native() => round.native = Some(sides.native.ask(what, time)?),
                 1 => round.component = Some(sides.component.ask(what, time)?),
-                2 if what.python() && !sides.python.is_empty() => {
-                    match measure_python(&mut sides.python, what, time) {
+                2 if what.python() => {
+                    let Some(python) = &mut sides.python else {
+                        continue;
+                    };
+                    match python.ask(what, time) {
                         Ok(reply) => round.python = Some(reply),
                         Err(error) => {
                             self.give_up_python(&error);
-                            sides.python.clear();
+                            sides.python = None;
                         }
                     }
                 }
@@ -286,41 +291,6 @@ impl Bench {
     fn give_up_python(&mut self, error: &anyhow::Error) {
         self.python = None;
         self.notes.push(format!("Python: {error:#}"));
-    }
-}
-
-/// What contends has as many processes as workers.
-fn measure_python(children: &mut [Child], what: Measurement, time: Duration) -> Result<Reply> {
-    let count = match what {
-        Measurement::Contended { workers } => workers.min(children.len()),
-        _ => 1,
-    };
-    let children = &mut children[..count];
-    for child in children.iter_mut() {
-        child.order(what, time)?;
-    }
-    let mut all: Option<Sample> = None;
-    for child in children {
-        let Reply::Times(one) = child.hear()? else {
-            bail!("Python measured something else");
-        };
-        all = Some(match all {
-            None => one,
-            Some(before) => together(&before, &one),
-        });
-    }
-    all.map(Reply::Times).context("there is no Python process")
-}
-
-/// Two processes' operations in the same time. Quantiles can't be joined; the
-/// larger is the honest bound.
-fn together(one: &Sample, other: &Sample) -> Sample {
-    Sample {
-        ops: one.ops + other.ops,
-        seconds: one.seconds.max(other.seconds),
-        p50_ns: one.p50_ns.max(other.p50_ns),
-        p99_ns: one.p99_ns.max(other.p99_ns),
-        max_ns: one.max_ns.max(other.max_ns),
     }
 }
 
