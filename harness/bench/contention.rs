@@ -7,8 +7,9 @@
 use crate::clock;
 use crate::figures::quantile;
 use crate::fleet::{Crew, Fleet};
-use crate::protocol::{Contended, Done, Sample, Task};
+use crate::protocol::{Contended, Done, Increments, Sample, Task};
 use anyhow::{Context as _, Result, bail, ensure};
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,23 +29,13 @@ pub(crate) fn measure(
 ) -> Result<Contended> {
     let mut fleet = Fleet::open(crews, directory, workers)?;
     let before = count(&mut fleet)?;
-    let telling = TELLING * u32::try_from(workers + 20)?;
-    let from_ns = clock::now_ns() + u64::try_from(telling.as_nanos())?;
-    let until_ns = from_ns + u64::try_from(time.as_nanos())?;
-    for worker in 0..workers {
-        fleet.tell(worker, Task::Contend { from_ns, until_ns })?;
-    }
-    let (mut wait_ns, mut increments, mut failed, mut end_ns) = (Vec::new(), 0, 0, until_ns);
-    for worker in 0..workers {
-        match fleet.hear(worker)? {
-            Done::Contended(one) => {
-                wait_ns.extend(one.wait_ns);
-                increments += one.increments;
-                failed += one.failed;
-                end_ns = end_ns.max(one.to_ns);
-            }
-            other => bail!("instead of increments: {other:?}"),
-        }
+    let (from_ns, all) = increments(&mut fleet, 0..workers, time)?;
+    let (mut wait_ns, mut increments, mut failed, mut end_ns) = (Vec::new(), 0, 0, from_ns);
+    for one in all {
+        wait_ns.extend(one.wait_ns);
+        increments += one.increments;
+        failed += one.failed;
+        end_ns = end_ns.max(one.to_ns);
     }
     let counted = count(&mut fleet)? - before;
     // A fast side that loses updates is no fast side.
@@ -59,6 +50,28 @@ pub(crate) fn measure(
         lost: increments.saturating_sub(counted),
         failed,
     })
+}
+
+/// Has `workers` count up for `time`, from the moment that is returned.
+pub(crate) fn increments(
+    fleet: &mut Fleet<'_>,
+    workers: Range<usize>,
+    time: Duration,
+) -> Result<(u64, Vec<Increments>)> {
+    let telling = TELLING * u32::try_from(workers.len() + 20)?;
+    let from_ns = clock::now_ns() + u64::try_from(telling.as_nanos())?;
+    let until_ns = from_ns + u64::try_from(time.as_nanos())?;
+    for worker in workers.clone() {
+        fleet.tell(worker, Task::Contend { from_ns, until_ns })?;
+    }
+    let mut all = Vec::with_capacity(workers.len());
+    for worker in workers {
+        match fleet.hear(worker)? {
+            Done::Contended(one) => all.push(one),
+            other => bail!("instead of increments: {other:?}"),
+        }
+    }
+    Ok((from_ns, all))
 }
 
 fn count(fleet: &mut Fleet<'_>) -> Result<u64> {
