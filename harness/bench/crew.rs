@@ -36,7 +36,7 @@ pub(crate) fn serve(side: SideName, cache: &Path) -> Result<()> {
                 directory,
                 workers: count,
             } => {
-                // Those before give their files up first.
+                // A worker ends when nobody can give it orders any more.
                 workers.clear();
                 let opened = match side {
                     SideName::Native => threads(&Native::new(&directory)?, count),

@@ -103,9 +103,9 @@ impl<'a> Fleet<'a> {
         directory: &Path,
         workers: usize,
     ) -> Result<Self> {
-        let count = crews.len();
-        for (at, crew) in crews.iter_mut().enumerate() {
-            crew.open(directory, (workers + count - 1 - at) / count)?;
+        let shares = shares(workers, crews.len());
+        for (crew, share) in crews.iter_mut().zip(shares) {
+            crew.open(directory, share)?;
         }
         Ok(Self { crews, workers })
     }
@@ -132,7 +132,7 @@ impl<'a> Fleet<'a> {
 
     fn place(&self, worker: usize) -> (usize, usize) {
         debug_assert!(worker < self.workers, "a worker that nobody opened");
-        (worker % self.crews.len(), worker / self.crews.len())
+        place(worker, self.crews.len())
     }
 
     /// The worker takes the lock; when, in the nanoseconds of `clock.rs`.
@@ -148,6 +148,34 @@ impl<'a> Fleet<'a> {
         match self.hear(worker)? {
             Done::Released { from_ns, to_ns } => Ok((from_ns, to_ns)),
             other => bail!("instead of giving the lock back: {other:?}"),
+        }
+    }
+}
+
+/// How many of the workers each crew has.
+fn shares(workers: usize, crews: usize) -> impl Iterator<Item = usize> {
+    (0..crews).map(move |at| (workers + crews - 1 - at) / crews)
+}
+
+/// A worker's crew and its number there.
+fn place(worker: usize, crews: usize) -> (usize, usize) {
+    (worker % crews, worker / crews)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_worker_has_its_place_in_a_crew() {
+        for (workers, crews) in [(1, 1), (2, 1), (2, 2), (8, 4), (9, 4), (64, 4)] {
+            let shares: Vec<usize> = shares(workers, crews).collect();
+            assert_eq!(shares.iter().sum::<usize>(), workers);
+            let mut places: Vec<_> = (0..workers).map(|worker| place(worker, crews)).collect();
+            assert!(places.iter().all(|&(crew, number)| number < shares[crew]));
+            places.sort_unstable();
+            places.dedup();
+            assert_eq!(places.len(), workers);
         }
     }
 }

@@ -134,3 +134,32 @@ impl Sample {
         self.ops as f64 / self.seconds.max(1e-9)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `python_crew.py` reads and writes exactly these.
+    #[test]
+    fn what_crews_say_is_what_python_knows() {
+        let order = |task| serde_json::to_string(&CrewOrder::Do { worker: 3, task }).unwrap();
+        assert_eq!(
+            order(Task::Release),
+            r#"{"do":{"worker":3,"task":"release"}}"#
+        );
+        assert_eq!(
+            order(Task::Acquire { ttl_s: None }),
+            r#"{"do":{"worker":3,"task":{"acquire":{"ttl_s":null}}}}"#
+        );
+        let reply = |text| serde_json::from_str(text).unwrap();
+        assert!(matches!(reply(r#""ready""#), CrewReply::Ready));
+        let acquired = r#"{"did": {"worker": 3, "done": {"acquired": {"at_ns": 9}}}}"#;
+        assert!(matches!(
+            reply(acquired),
+            CrewReply::Did {
+                worker: 3,
+                done: Done::Acquired { at_ns: 9 }
+            }
+        ));
+    }
+}
