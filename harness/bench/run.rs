@@ -194,11 +194,7 @@ impl Bench {
             row.rounds.push(round);
         }
         drop(sides);
-        match fs::remove_dir_all(&directory) {
-            // Crews clean up after themselves.
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            done => done.context("cleaning up after a round"),
-        }
+        remove(&directory)
     }
 
     /// A directory with a fresh copy of the file.
@@ -284,7 +280,7 @@ impl Bench {
                 Err(error) => return Err(error.context(format!("{name}: {}", what.title()))),
             }
         }
-        fs::remove_dir_all(directory).context("cleaning up after crews")?;
+        remove(directory)?;
         Ok(round)
     }
 
@@ -294,11 +290,34 @@ impl Bench {
     }
 }
 
+/// Removes what was measured on, if anything was.
+fn remove(directory: &Path) -> Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        done => done.context("cleaning up"),
+    }
+}
+
 /// Says on a terminal what is being done, in one line that is written over.
 fn progress(what: &str) {
     let mut terminal = std::io::stderr().lock();
     if terminal.is_terminal() {
         let _ = write!(terminal, "\r\x1b[K{what}");
         let _ = terminal.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_to_remove_where_nobody_measured() {
+        let work = tempfile::tempdir().unwrap();
+        let directory = work.path().join("round-0");
+        remove(&directory).unwrap();
+        fs::create_dir_all(directory.join("native")).unwrap();
+        remove(&directory).unwrap();
+        assert!(!directory.exists());
     }
 }
