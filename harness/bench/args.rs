@@ -11,7 +11,7 @@ usage: cargo xtask bench [--rounds N] [--seconds S] [--only FILTER] [--quick] [-
   --rounds N      how often everything is measured (default 7)
   --seconds S     how long each side of each measurement runs per round (default 0.15)
   --only FILTER   only measurements whose name contains FILTER; may be given again
-  --quick         a look: 2 rounds of 0.1 s
+  --quick         a look: 2 rounds of 0.1 s, 1 of what several workers do together
   --json FILE     also write every round's figures to FILE
 
 The files lie in the temporary directory; set TMPDIR to measure another file system.
@@ -23,6 +23,8 @@ pub(crate) enum Task {
     Bench(Settings),
     /// A process that the bench starts.
     Side(SideName, Place),
+    /// Another; it keeps the compiled component there.
+    Crew(SideName, PathBuf),
     Help,
 }
 
@@ -30,6 +32,8 @@ pub(crate) enum Task {
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) rounds: usize,
+    /// How many of the rounds are also for crews, whose measurements take longer.
+    pub(crate) crew_rounds: usize,
     pub(crate) time: Duration,
     pub(crate) only: Vec<String>,
     pub(crate) json: Option<PathBuf>,
@@ -60,8 +64,9 @@ pub(crate) struct Place {
     pub(crate) cache: PathBuf,
 }
 
-/// The hidden subcommand.
+/// The hidden subcommands.
 pub(crate) const SIDE: &str = "side";
+pub(crate) const CREW: &str = "crew";
 
 /// Reads the arguments, without the program's name.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task> {
@@ -77,11 +82,20 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task> {
             Long("quick") => quick = true,
             Long("json") => json = Some(parser.value()?.into()),
             Long("help") | Short('h') => return Ok(Task::Help),
-            Value(name) if name == SIDE => return side(&mut parser),
+            Value(name) if name == SIDE => {
+                let side = side_name(&mut parser)?;
+                let directory = path(&mut parser)?;
+                let cache = path(&mut parser)?;
+                return Ok(Task::Side(side, Place { directory, cache }));
+            }
+            Value(name) if name == CREW => {
+                return Ok(Task::Crew(side_name(&mut parser)?, path(&mut parser)?));
+            }
             other => return Err(other.unexpected().into()),
         }
     }
     let (usual_rounds, usual_seconds) = if quick { (2, 0.1) } else { (7, 0.15) };
+    let crew_rounds = rounds.unwrap_or(if quick { 1 } else { usual_rounds });
     let rounds = rounds.unwrap_or(usual_rounds);
     let seconds = seconds.unwrap_or(usual_seconds);
     if rounds == 0 {
@@ -92,21 +106,23 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task> {
     }
     Ok(Task::Bench(Settings {
         rounds,
+        crew_rounds,
         time: Duration::from_secs_f64(seconds),
         only,
         json,
     }))
 }
 
-fn side(parser: &mut lexopt::Parser) -> Result<Task> {
+fn side_name(parser: &mut lexopt::Parser) -> Result<SideName> {
     let name = parser.value().context("which side?")?;
-    let side = [SideName::Native, SideName::Component]
+    [SideName::Native, SideName::Component]
         .into_iter()
         .find(|side| name == side.as_str())
-        .with_context(|| format!("there is no side {}", name.display()))?;
-    let directory = parser.value().context("the directory is missing")?.into();
-    let cache = parser.value().context("the cache is missing")?.into();
-    Ok(Task::Side(side, Place { directory, cache }))
+        .with_context(|| format!("there is no side {}", name.display()))
+}
+
+fn path(parser: &mut lexopt::Parser) -> Result<PathBuf> {
+    Ok(parser.value().context("a directory is missing")?.into())
 }
 
 #[cfg(test)]
@@ -123,9 +139,10 @@ mod tests {
     #[test]
     fn quick_is_a_default_that_others_override() {
         assert_eq!(settings(&[]).unwrap().rounds, 7);
-        assert_eq!(settings(&["--quick"]).unwrap().rounds, 2);
+        let quick = settings(&["--quick"]).unwrap();
+        assert_eq!((quick.rounds, quick.crew_rounds), (2, 1));
         let given = settings(&["--rounds", "9", "--quick", "--only=GET", "--only", "set"]).unwrap();
-        assert_eq!(given.rounds, 9);
+        assert_eq!((given.rounds, given.crew_rounds), (9, 9));
         assert_eq!(given.time, Duration::from_millis(100));
         assert_eq!(given.only, ["get", "set"]);
     }
@@ -142,6 +159,7 @@ mod tests {
             &["surprise"],
             &["side"],
             &["side", "left", "a", "b"],
+            &["crew", "native"],
         ] {
             assert!(parse(args.iter().map(OsString::from)).is_err(), "{args:?}");
         }

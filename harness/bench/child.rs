@@ -4,6 +4,8 @@ use crate::args::{self, Place, SideName};
 use crate::measurement::Measurement;
 use crate::protocol::{Order, Reply};
 use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
@@ -24,21 +26,26 @@ impl Child {
         command
             .args([args::SIDE, side.as_str()])
             .args([&place.directory, &place.cache]);
-        Self::start(side.as_str(), command)
+        Self::side(side.as_str(), command)
     }
 
     /// Starts the Python package on `database`.
     pub(crate) fn python(interpreter: &Path, database: &Path) -> Result<Self> {
-        let mut command = Command::new(interpreter);
-        command
-            .args(["-c", include_str!("python_side.py")])
-            .arg(database)
-            // What it says there (warnings, mostly) is no part of the table.
-            .stderr(Stdio::null());
-        Self::start("Python", command)
+        let mut command = python(interpreter, include_str!("python_side.py"));
+        command.arg(database);
+        Self::side("Python", command)
     }
 
-    fn start(name: &'static str, mut command: Command) -> Result<Self> {
+    fn side(name: &'static str, command: Command) -> Result<Self> {
+        let mut child = Self::start(name, command)?;
+        match child.hear()? {
+            Reply::Ready => Ok(child),
+            other => bail!("the {name} side began with {other:?}"),
+        }
+    }
+
+    /// Starts a process that speaks JSON, a line each way.
+    pub(crate) fn start(name: &'static str, mut command: Command) -> Result<Self> {
         let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -46,31 +53,32 @@ impl Child {
             .with_context(|| format!("starting the {name} side"))?;
         let input = process.stdin.take().context("the side has no input")?;
         let output = process.stdout.take().context("the side has no output")?;
-        let mut child = Self {
+        Ok(Self {
             name,
             process,
             input,
             output: BufReader::new(output),
-        };
-        match child.hear()? {
-            Reply::Ready => Ok(child),
-            other => bail!("the {name} side began with {other:?}"),
-        }
+        })
     }
 
     /// Has something measured.
     pub(crate) fn ask(&mut self, measure: Measurement, time: Duration) -> Result<Reply> {
-        self.order(measure, time)?;
+        self.send(&Order {
+            measure,
+            seconds: time.as_secs_f64(),
+        })?;
         self.hear()
     }
 
-    /// Gives an order; `hear` then says what came of it.
-    pub(crate) fn order(&mut self, measure: Measurement, time: Duration) -> Result<()> {
-        let order = Order {
-            measure,
-            seconds: time.as_secs_f64(),
-        };
-        let mut line = serde_json::to_vec(&order)?;
+    fn hear(&mut self) -> Result<Reply> {
+        match self.receive()? {
+            Reply::Failed(message) => bail!("the {} side: {message}", self.name),
+            reply => Ok(reply),
+        }
+    }
+
+    pub(crate) fn send(&mut self, message: &impl Serialize) -> Result<()> {
+        let mut line = serde_json::to_vec(message)?;
         line.push(b'\n');
         self.input
             .write_all(&line)
@@ -78,17 +86,28 @@ impl Child {
             .with_context(|| format!("the {} side is gone", self.name))
     }
 
-    pub(crate) fn hear(&mut self) -> Result<Reply> {
+    pub(crate) fn receive<T: DeserializeOwned>(&mut self) -> Result<T> {
         let mut line = String::new();
         self.output.read_line(&mut line)?;
         if line.is_empty() {
             bail!("the {} side ended", self.name);
         }
-        match serde_json::from_str(&line)? {
-            Reply::Failed(message) => bail!("the {} side: {message}", self.name),
-            reply => Ok(reply),
-        }
+        Ok(serde_json::from_str(&line)?)
     }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+/// `interpreter` with a script that the bench contains.
+pub(crate) fn python(interpreter: &Path, script: &str) -> Command {
+    let mut command = Command::new(interpreter);
+    command
+        .args(["-c", script])
+        // What it says there (warnings, mostly) is no part of the table.
+        .stderr(Stdio::null());
+    command
 }
 
 impl Drop for Child {

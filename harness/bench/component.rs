@@ -87,10 +87,10 @@ impl Store for Connection {
         Ok(self.dict.set(&mut self.instance, key, value, None).await?)
     }
 
-    async fn acquire(&mut self) -> Result<()> {
+    async fn acquire(&mut self, ttl: Option<Duration>) -> Result<()> {
         let patience = LockOptions {
             timeout: Some(Duration::from_secs(30)),
-            ttl: None,
+            ttl,
         };
         Ok(self.dict.acquire(&mut self.instance, patience).await?)
     }

@@ -41,6 +41,38 @@ impl Spread {
     }
 }
 
+/// Waits of all rounds together: one round has too few for a quantile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pooled {
+    pub(crate) count: usize,
+    pub(crate) p50_ns: u64,
+    pub(crate) p99_ns: u64,
+    pub(crate) max_ns: u64,
+    /// What the call that ended the wait typically took, if there was one.
+    pub(crate) release_p50_ns: Option<u64>,
+}
+
+impl Pooled {
+    fn of(mut wait_ns: Vec<u64>, mut release_ns: Vec<u64>) -> Option<Self> {
+        wait_ns.sort_unstable();
+        release_ns.sort_unstable();
+        Some(Self {
+            count: wait_ns.len(),
+            p50_ns: quantile(&wait_ns, 0.5)?,
+            p99_ns: quantile(&wait_ns, 0.99)?,
+            max_ns: *wait_ns.last()?,
+            release_p50_ns: quantile(&release_ns, 0.5),
+        })
+    }
+}
+
+/// The least of the sorted values that at least the share `q` of all doesn't
+/// exceed.
+pub(crate) fn quantile(sorted: &[u64], q: f64) -> Option<u64> {
+    let rank = (q * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied()
+}
+
 /// Which side of a round.
 pub(crate) type Pick = fn(&Round) -> Option<&Reply>;
 
@@ -55,10 +87,9 @@ impl Row {
         Spread::of(self.rounds.iter().filter_map(|round| {
             match (NATIVE(round)?, COMPONENT(round)?) {
                 (Reply::Bytes(native), Reply::Bytes(component)) => Some(native / component),
-                (Reply::Times(native), Reply::Times(component)) => {
-                    Some(component.per_second() / native.per_second())
+                (native, component) => {
+                    Some(times(component)?.per_second() / times(native)?.per_second())
                 }
-                _ => None,
             }
         }))
     }
@@ -85,6 +116,25 @@ impl Row {
         }))
     }
 
+    /// How many times as many operations one side made here as in the same
+    /// round of `base`.
+    pub(crate) fn scaling(&self, base: &Self, side: Pick) -> Option<Spread> {
+        let per_second = |round| times(side(round)?).map(Sample::per_second);
+        let rounds = self.rounds.iter().zip(&base.rounds);
+        Spread::of(rounds.filter_map(|(many, one)| Some(per_second(many)? / per_second(one)?)))
+    }
+
+    /// How many of one side's increments were lost, and how many failed, in all
+    /// rounds.
+    pub(crate) fn mishaps(&self, side: Pick) -> Option<(u64, u64)> {
+        let of = |round| match side(round)? {
+            Reply::Contended(contended) => Some((contended.lost, contended.failed)),
+            _ => None,
+        };
+        let mishaps = self.rounds.iter().filter_map(of);
+        mishaps.reduce(|(lost, failed), (more, and)| (lost + more, failed + and))
+    }
+
     /// Something about one side's samples.
     pub(crate) fn of(&self, side: Pick, figure: impl Fn(&Sample) -> f64) -> Option<Spread> {
         Spread::of(
@@ -92,6 +142,20 @@ impl Row {
                 .iter()
                 .filter_map(|round| times(side(round)?).map(&figure)),
         )
+    }
+
+    /// One side's waits, of all rounds together.
+    pub(crate) fn waits(&self, side: Pick) -> Option<Pooled> {
+        let waits = self.rounds.iter().filter_map(|round| match side(round)? {
+            Reply::Waits(waits) => Some(waits),
+            _ => None,
+        });
+        let (mut wait_ns, mut release_ns) = (Vec::new(), Vec::new());
+        for waits in waits {
+            wait_ns.extend(&waits.wait_ns);
+            release_ns.extend(&waits.release_ns);
+        }
+        Pooled::of(wait_ns, release_ns)
     }
 
     pub(crate) fn bytes(&self, side: Pick) -> Option<Spread> {
@@ -105,6 +169,7 @@ impl Row {
 fn times(reply: &Reply) -> Option<&Sample> {
     match reply {
         Reply::Times(sample) => Some(sample),
+        Reply::Contended(contended) => Some(&contended.sample),
         _ => None,
     }
 }
@@ -112,15 +177,41 @@ fn times(reply: &Reply) -> Option<&Sample> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measurement::Pair;
+    use crate::protocol::{Contended, Waits};
 
-    fn times(per_second: u64) -> Option<Reply> {
-        Some(Reply::Times(Sample {
+    fn sample(per_second: u64) -> Sample {
+        Sample {
             ops: per_second,
             seconds: 1.0,
             p50_ns: 1_000_000_000 / per_second,
             p99_ns: 2,
             max_ns: 3,
-        }))
+        }
+    }
+
+    fn times(per_second: u64) -> Option<Reply> {
+        Some(Reply::Times(sample(per_second)))
+    }
+
+    fn contended(workers: usize, rounds: &[(u64, u64)]) -> Row {
+        Row {
+            measurement: Measurement::Contended {
+                workers,
+                processes: 1,
+            },
+            rounds: rounds
+                .iter()
+                .map(|(per_second, lost)| Round {
+                    python: Some(Reply::Contended(Contended {
+                        sample: sample(*per_second),
+                        lost: *lost,
+                        failed: 1,
+                    })),
+                    ..Round::default()
+                })
+                .collect(),
+        }
     }
 
     fn row(measurement: Measurement, rounds: &[(u64, u64)]) -> Row {
@@ -143,6 +234,54 @@ mod tests {
         assert_eq!((spread.median, spread.min, spread.max), (2.0, 1.0, 3.0));
         assert_eq!(Spread::of([1.0, 2.0]).unwrap().median, 1.5);
         assert_eq!(Spread::of([]), None);
+    }
+
+    #[test]
+    fn many_workers_are_compared_with_one_of_the_same_round() {
+        let one = contended(1, &[(100, 0), (200, 0)]);
+        let many = contended(64, &[(50, 3), (50, 4)]);
+        let scaling = many.scaling(&one, PYTHON).unwrap();
+        assert_eq!((scaling.min, scaling.max), (0.25, 0.5));
+        assert_eq!(many.scaling(&one, NATIVE), None);
+    }
+
+    #[test]
+    fn what_was_lost_is_summed_up() {
+        assert_eq!(
+            contended(64, &[(50, 3), (50, 4)]).mishaps(PYTHON),
+            Some((7, 2))
+        );
+        assert_eq!(contended(64, &[(50, 3)]).mishaps(NATIVE), None);
+    }
+
+    #[test]
+    fn quantiles_are_values_that_were_measured() {
+        let hundred: Vec<u64> = (1..=100).collect();
+        assert_eq!(quantile(&hundred, 0.5), Some(50));
+        assert_eq!(quantile(&hundred, 0.99), Some(99));
+        assert_eq!(quantile(&hundred, 1.0), Some(100));
+        assert_eq!(quantile(&[7], 0.5), Some(7));
+        assert_eq!(quantile(&[1, 9], 0.99), Some(9));
+        assert_eq!(quantile(&[], 0.5), None);
+    }
+
+    #[test]
+    fn waits_are_pooled_over_the_rounds() {
+        let round = |wait_ns: &[u64]| Round {
+            component: Some(Reply::Waits(Waits {
+                wait_ns: wait_ns.to_vec(),
+                release_ns: vec![2; wait_ns.len()],
+            })),
+            ..Round::default()
+        };
+        let row = Row {
+            measurement: Measurement::HandOff(Pair::OneProcess),
+            rounds: vec![round(&[30, 10]), Round::default(), round(&[20])],
+        };
+        let pooled = row.waits(COMPONENT).unwrap();
+        assert_eq!((pooled.count, pooled.p50_ns, pooled.max_ns), (3, 20, 30));
+        assert_eq!(pooled.release_p50_ns, Some(2));
+        assert_eq!(row.waits(NATIVE), None);
     }
 
     #[test]

@@ -10,15 +10,27 @@
 //! own with a file of its own (`side` is its main loop), because stock SQLite
 //! and a host must never have one database open in one process. `store` is
 //! what both sides can do, `native` and `component` are the two, and
-//! `workloads`, `lifecycle` and `contended` are written once for both.
+//! `workloads` and `lifecycle` are written once for both.
+//!
+//! What several workers do with one file is measured from outside: `crew` is a
+//! process whose workers do what they are told, `fleet` the parent's end of
+//! several, `hand_off`, `contention` and `kill` what they are told, and `line`
+//! looks on. `crews` says which processes each of these needs.
 
 mod args;
 mod child;
+mod clock;
 mod component;
-mod contended;
+mod contention;
+mod crew;
+mod crews;
 mod figures;
+mod fleet;
+mod hand_off;
 mod json;
+mod kill;
 mod lifecycle;
+mod line;
 mod machine;
 mod measurement;
 mod native;
@@ -47,6 +59,7 @@ fn work() -> anyhow::Result<()> {
     match args::parse(std::env::args_os().skip(1))? {
         Task::Bench(settings) => run::run(&settings),
         Task::Side(side, place) => side::serve(side, &place),
+        Task::Crew(side, cache) => crew::serve(side, &cache),
         Task::Help => {
             print!("{}", args::USAGE);
             Ok(())

@@ -20,7 +20,23 @@ pub(crate) enum Measurement {
     Instantiate,
     Open,
     Drop,
-    Contended { workers: usize },
+    /// Workers on as many processes; Python has one for each worker.
+    Contended {
+        workers: usize,
+        processes: usize,
+    },
+    HandOff(Pair),
+    Killed,
+}
+
+/// Who hands a lock to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Pair {
+    OneProcess,
+    TwoProcesses,
+    FromPython,
+    ToPython,
 }
 
 /// How many items a batch takes.
@@ -33,12 +49,12 @@ pub(crate) const ENTRIES: usize = 10_000;
 pub(crate) const IDLE: u32 = 200;
 
 /// How many workers contend at most.
-pub(crate) const WORKERS_MAX: usize = 8;
+pub(crate) const WORKERS_MAX: usize = 64;
 
 impl Measurement {
     /// All, in the order of the table. Memory comes first: later, a process
     /// has memory to reuse.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::Memory,
         Self::Call,
         Self::Transaction,
@@ -53,12 +69,23 @@ impl Measurement {
         Self::Instantiate,
         Self::Open,
         Self::Drop,
-        Self::Contended { workers: 1 },
-        Self::Contended { workers: 2 },
-        Self::Contended {
-            workers: WORKERS_MAX,
-        },
+        Self::contended(1, 1),
+        Self::contended(2, 1),
+        Self::contended(8, 1),
+        Self::contended(WORKERS_MAX, 1),
+        Self::contended(2, 2),
+        Self::contended(8, 4),
+        Self::contended(WORKERS_MAX, 4),
+        Self::HandOff(Pair::OneProcess),
+        Self::HandOff(Pair::TwoProcesses),
+        Self::HandOff(Pair::FromPython),
+        Self::HandOff(Pair::ToPython),
+        Self::Killed,
     ];
+
+    const fn contended(workers: usize, processes: usize) -> Self {
+        Self::Contended { workers, processes }
+    }
 
     /// As the table and `--only` name it.
     pub(crate) fn title(self) -> &'static str {
@@ -77,9 +104,20 @@ impl Measurement {
             Self::Instantiate => "instantiate",
             Self::Open => "open + first get",
             Self::Drop => "drop",
-            Self::Contended { workers: 1 } => "contended increments, 1 worker",
-            Self::Contended { workers: 2 } => "contended increments, 2 workers",
-            Self::Contended { .. } => "contended increments, 8 workers",
+            Self::Contended { workers, processes } => match (workers, processes) {
+                (1, _) => "contended increments, 1 worker",
+                (2, 1) => "contended increments, 2 workers",
+                (8, 1) => "contended increments, 8 workers",
+                (_, 1) => "contended increments, 64 workers",
+                (2, _) => "contended increments, 2 workers in 2 processes",
+                (8, _) => "contended increments, 8 workers in 4 processes",
+                _ => "contended increments, 64 workers in 4 processes",
+            },
+            Self::HandOff(Pair::OneProcess) => "lock hand-off in one process",
+            Self::HandOff(Pair::TwoProcesses) => "lock hand-off across two processes",
+            Self::HandOff(Pair::FromPython) => "lock hand-off from Python",
+            Self::HandOff(Pair::ToPython) => "lock hand-off to Python",
+            Self::Killed => "grant after SIGKILL of the holder",
         }
     }
 
@@ -102,7 +140,10 @@ impl Measurement {
     /// take are long.
     pub(crate) fn times_longer(self) -> u32 {
         match self {
-            Self::Contended { .. } => 2,
+            Self::Contended { .. } => 4,
+            // Of which most is waiting before the lock is given back.
+            Self::HandOff(Pair::ToPython) => 8,
+            Self::HandOff(_) | Self::Killed => 4,
             _ => 1,
         }
     }
@@ -116,8 +157,23 @@ impl Measurement {
                 | Self::Locked
                 | Self::Put
                 | Self::Take
-                | Self::Contended { workers: 2 }
+                | Self::Contended { processes: 1, .. }
+                | Self::HandOff(Pair::TwoProcesses)
+                | Self::Killed
         )
+    }
+
+    /// Whether crews do it, not the sides' own processes.
+    pub(crate) fn is_for_crews(self) -> bool {
+        matches!(
+            self,
+            Self::Contended { .. } | Self::HandOff(_) | Self::Killed
+        )
+    }
+
+    /// Whether it takes a Python process whoever's figure it is.
+    pub(crate) fn needs_python(self) -> bool {
+        matches!(self, Self::HandOff(Pair::FromPython | Pair::ToPython))
     }
 
     /// Whether there is such a thing natively.

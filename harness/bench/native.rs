@@ -71,8 +71,11 @@ impl Store for Connection {
         Ok(self.dict.set(key, value, None)?)
     }
 
-    async fn acquire(&mut self) -> Result<()> {
-        let patience = LockOptions::timeout(Duration::from_secs(30));
+    async fn acquire(&mut self, ttl: Option<Duration>) -> Result<()> {
+        let patience = LockOptions {
+            timeout: Some(Duration::from_secs(30)),
+            ttl,
+        };
         Ok(self.dict.acquire(&patience)?)
     }
 

@@ -102,19 +102,7 @@ class Side:
         for _ in range(CHUNK):
             recorder.time(self.queue.get, block=False)
 
-    def contended(self, seconds):
-        recorder, start = Recorder(), time.perf_counter()
-        while (elapsed := time.perf_counter() - start) < seconds:
-            recorder.time(self.dict.acquire)
-            try:
-                self.dict["contended"] = self.dict["contended"] + 1
-            finally:
-                self.dict.release()
-        return sample(recorder.latencies, elapsed)
-
     def measure(self, what, seconds):
-        if isinstance(what, dict):
-            return self.contended(seconds)
         if what == "locked":
             self.dict["counter"] = 0
         step = getattr(self, what)

@@ -43,22 +43,11 @@ impl Recorder {
         self.busy += took;
     }
 
-    pub(crate) fn add(&mut self, other: &Self) -> Result<()> {
-        self.latency_ns.add(&other.latency_ns)?;
-        self.busy += other.busy;
-        Ok(())
-    }
-
     /// Rates are by the operations' own time.
     pub(crate) fn sample(&self) -> Sample {
-        self.sample_over(self.busy)
-    }
-
-    /// Rates are by `elapsed`, for several workers at once.
-    pub(crate) fn sample_over(&self, elapsed: Duration) -> Sample {
         Sample {
             ops: self.latency_ns.len(),
-            seconds: elapsed.as_secs_f64(),
+            seconds: self.busy.as_secs_f64(),
             p50_ns: self.latency_ns.value_at_quantile(0.5),
             p99_ns: self.latency_ns.value_at_quantile(0.99),
             max_ns: self.latency_ns.max(),

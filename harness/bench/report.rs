@@ -10,6 +10,12 @@ Ratios are native / component, 1.00 is as good as native: the median of the roun
 and the most. Of operations \"ratio\" compares the typical (p50) time; \"w/o calls\" the same less
 the calls into the component, each at the price of an empty one; \"by rate\" all operations, those
 that met a checkpoint or another process among them.
+Contended increments are made under the dictionary's lock; waits are for it, \"of 1\" is the rate by
+that of 1 worker. Workers are instances of one process, native threads, Python processes. Increments
+that Python made and the counter doesn't show are lost; with ours that ends the run.
+Hand-offs and kills are measured one by one: how many, from just before the call that gives the lock
+back (or the signal) to just after the waiter's call, all rounds together; \"release\" is what the call
+that gives back takes by itself (p50). A killed native or Python holder's lock had 1 s to live.
 ";
 
 /// What is told of a run, below the line with the machine's facts.
@@ -25,6 +31,7 @@ pub(crate) fn render(results: &Results) -> String {
     };
     section(&mut text, &operations(&of(is_operation), call));
     section(&mut text, &contention(&of(is_contended)));
+    section(&mut text, &waits(&of(is_wait)));
     let mut sizes = vec![strings(["size", "ratio", "min–max", "native", "component"])];
     sizes.extend(of(|m| m == Measurement::Memory).into_iter().map(memory));
     let row = |name: &str, value: String| strings([name, "", "", "", &value]);
@@ -51,8 +58,12 @@ fn is_contended(measurement: Measurement) -> bool {
     matches!(measurement, Measurement::Contended { .. })
 }
 
+fn is_wait(measurement: Measurement) -> bool {
+    matches!(measurement, Measurement::HandOff(_) | Measurement::Killed)
+}
+
 fn is_operation(measurement: Measurement) -> bool {
-    measurement != Measurement::Memory && !is_contended(measurement)
+    measurement != Measurement::Memory && !is_contended(measurement) && !is_wait(measurement)
 }
 
 fn operations(rows: &[&Row], call: Option<&Row>) -> Vec<Vec<String>> {
@@ -101,24 +112,80 @@ fn contention(rows: &[&Row]) -> Vec<Vec<String>> {
         "ratio",
         "min–max",
         "native/s",
-        "wait p99",
+        "of 1",
+        "wait p50",
+        "p99",
         "worst",
         "component/s",
-        "wait p99",
+        "of 1",
+        "wait p50",
+        "p99",
         "worst",
         "Python/s",
-        "wait p99",
+        "of 1",
+        "wait p50",
+        "p99",
         "worst",
+        "lost",
+        "failed",
     ])];
+    let alone = rows
+        .iter()
+        .find(|row| matches!(row.measurement, Measurement::Contended { workers: 1, .. }));
     for row in rows {
         let mut line = vec![row.measurement.title().to_owned()];
         line.extend(ratio(row.ratio()));
         for side in [NATIVE, COMPONENT, PYTHON] {
             line.push(figure(row.of(side, |sample| sample.per_second()), rate));
+            let scaling = alone.and_then(|alone| row.scaling(alone, side));
+            line.push(figure(scaling, two_digits));
+            line.push(figure(row.of(side, |sample| sample.p50_ns as f64), time));
             line.push(figure(row.of(side, |sample| sample.p99_ns as f64), time));
             // The worst of all rounds: a median of worsts says nothing.
             let worst = row.of(side, |sample| sample.max_ns as f64);
             line.push(worst.map_or_else(String::new, |worst| time(worst.max)));
+        }
+        if let Some((lost, failed)) = row.mishaps(PYTHON) {
+            line.extend([lost.to_string(), failed.to_string()]);
+        }
+        cells.push(line);
+    }
+    cells
+}
+
+fn waits(rows: &[&Row]) -> Vec<Vec<String>> {
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let mut cells = vec![strings([
+        "waiting",
+        "native",
+        "p50",
+        "p99",
+        "worst",
+        "release",
+        "component",
+        "p50",
+        "p99",
+        "worst",
+        "release",
+        "Python",
+        "p50",
+        "p99",
+        "worst",
+        "release",
+    ])];
+    for row in rows {
+        let mut line = vec![row.measurement.title().to_owned()];
+        for side in [NATIVE, COMPONENT, PYTHON] {
+            let Some(pooled) = row.waits(side) else {
+                line.extend(strings([""; 5]));
+                continue;
+            };
+            line.push(pooled.count.to_string());
+            line.extend([pooled.p50_ns, pooled.p99_ns, pooled.max_ns].map(|ns| time(ns as f64)));
+            let release = pooled.release_p50_ns;
+            line.push(release.map_or_else(String::new, |ns| time(ns as f64)));
         }
         cells.push(line);
     }
@@ -149,7 +216,9 @@ fn figure(spread: Option<Spread>, text: fn(f64) -> String) -> String {
 
 /// Appends a table, words to the left and figures to the right.
 fn section(text: &mut String, cells: &[Vec<String>]) {
-    let columns = cells.first().map_or(0, Vec::len);
+    let Some(columns) = cells.first().map(Vec::len) else {
+        return;
+    };
     let width = |column: usize| {
         let widths = cells.iter().filter_map(|row| row.get(column));
         widths.map(|cell| cell.chars().count()).max().unwrap_or(0)

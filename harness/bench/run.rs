@@ -1,20 +1,22 @@
 //! The parent: rounds, turns, and what came of them.
 //!
-//! What must stay true: this process never opens a database that a host in
-//! another process uses, and no two sides measure at the same time.
+//! What must stay true: this process never opens a database through a host,
+//! because `line` opens them with native SQLite; and no two sides measure at
+//! the same time.
 
 use crate::args::{Place, Settings, SideName};
 use crate::child::{Child, python_interpreter};
+use crate::contention::COUNTER;
+use crate::crews::{Crews, Who};
 use crate::figures::{Round, Row};
 use crate::measurement::{ENTRIES, Measurement};
-use crate::protocol::{Reply, Sample};
 use crate::store::{DICT, FILE};
 use crate::workloads::{VALUE, key};
 use crate::{component, json, machine, report};
 use anyhow::{Context as _, Result, bail};
 use beaver_core::{Database, Options};
 use std::fs;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -43,9 +45,11 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     println!("{machine}");
     let mut bench = Bench {
         time: settings.time,
+        crew_rounds: settings.crew_rounds,
         seed: seed(work.path())?,
         cache: work.path().join("cache"),
         work: work.path().to_owned(),
+        crews: Crews::new(&work.path().join("cache"), python_interpreter()),
         python: python_interpreter(),
         notes: machine::warning().into_iter().collect(),
     };
@@ -109,7 +113,7 @@ fn seed(work: &Path) -> Result<PathBuf> {
     let dict = database.dict(DICT)?;
     database.transaction(|_| {
         dict.set("counter", "0", None)?;
-        dict.set("contended", "0", None)?;
+        dict.set(COUNTER, "0", None)?;
         (0..ENTRIES).try_for_each(|number| dict.set(&key(number), VALUE, None))
     })?;
     Ok(path)
@@ -144,9 +148,11 @@ fn sizes(cache: &Path) -> Result<Sizes> {
 
 struct Bench {
     time: Duration,
+    crew_rounds: usize,
     seed: PathBuf,
     cache: PathBuf,
     work: PathBuf,
+    crews: Crews,
     /// None when there is none, or it failed.
     python: Option<PathBuf>,
     notes: Vec<String>,
@@ -156,26 +162,39 @@ struct Bench {
 struct Sides {
     native: Child,
     component: Child,
-    /// Two, for what contends.
-    python: Vec<Child>,
+    python: Option<Child>,
 }
 
 impl Bench {
     fn round(&mut self, number: usize, prefix: &str, rows: &mut [Row]) -> Result<()> {
         let directory = self.work.join(format!("round-{number}"));
         progress(prefix);
-        let mut sides = Sides {
-            native: Child::rust(SideName::Native, &self.place(&directory, "native")?)?,
-            component: Child::rust(SideName::Component, &self.place(&directory, "component")?)?,
-            python: self.start_python(&directory, rows)?,
+        let for_crews = |row: &Row| row.measurement.is_for_crews();
+        let mut sides = match rows.iter().all(for_crews) {
+            true => None,
+            false => Some(Sides {
+                native: Child::rust(SideName::Native, &self.place(&directory, "native")?)?,
+                component: Child::rust(SideName::Component, &self.place(&directory, "component")?)?,
+                python: self.start_python(&directory, rows)?,
+            }),
         };
         for (turn, row) in rows.iter_mut().enumerate() {
+            if for_crews(row) && number >= self.crew_rounds {
+                continue;
+            }
             progress(&format!("{prefix}: {}", row.measurement.title()));
-            let round = self.measure(&mut sides, row.measurement, number + turn)?;
+            let turn = number + turn;
+            let round = match &mut sides {
+                Some(sides) if !for_crews(row) => self.measure(sides, row.measurement, turn)?,
+                _ => {
+                    let crew_directory = directory.join(format!("crew-{turn}"));
+                    self.measure_with_crews(&crew_directory, row.measurement, turn)?
+                }
+            };
             row.rounds.push(round);
         }
         drop(sides);
-        fs::remove_dir_all(&directory).context("cleaning up after a round")
+        remove(&directory)
     }
 
     /// A directory with a fresh copy of the file.
@@ -189,22 +208,17 @@ impl Bench {
         })
     }
 
-    fn start_python(&mut self, directory: &Path, rows: &[Row]) -> Result<Vec<Child>> {
+    fn start_python(&mut self, directory: &Path, rows: &[Row]) -> Result<Option<Child>> {
         let Some(interpreter) = self.python.clone() else {
-            return Ok(Vec::new());
+            return Ok(None);
         };
-        if !rows.iter().any(|row| row.measurement.python()) {
-            return Ok(Vec::new());
+        let is_for_it = |row: &Row| row.measurement.python() && !row.measurement.is_for_crews();
+        if !rows.iter().any(is_for_it) {
+            return Ok(None);
         }
         let database = self.place(directory, "python")?.directory.join(FILE);
-        let start = || Child::python(&interpreter, &database);
-        match start().and_then(|first| Ok(vec![first, start()?])) {
-            Ok(children) => Ok(children),
-            Err(error) => {
-                self.give_up_python(&error);
-                Ok(Vec::new())
-            }
-        }
+        let started = Child::python(&interpreter, &database);
+        Ok(started.inspect_err(|error| self.give_up_python(error)).ok())
     }
 
     fn measure(&mut self, sides: &mut Sides, what: Measurement, turn: usize) -> Result<Round> {
@@ -216,12 +230,15 @@ impl Bench {
             match (turn + at) % 3 {
                 0 if what.native() => round.native = Some(sides.native.ask(what, time)?),
                 1 => round.component = Some(sides.component.ask(what, time)?),
-                2 if what.python() && !sides.python.is_empty() => {
-                    match measure_python(&mut sides.python, what, time) {
+                2 if what.python() => {
+                    let Some(python) = &mut sides.python else {
+                        continue;
+                    };
+                    match python.ask(what, time) {
                         Ok(reply) => round.python = Some(reply),
                         Err(error) => {
                             self.give_up_python(&error);
-                            sides.python.clear();
+                            sides.python = None;
                         }
                     }
                 }
@@ -231,44 +248,53 @@ impl Bench {
         Ok(round)
     }
 
+    fn measure_with_crews(
+        &mut self,
+        directory: &Path,
+        what: Measurement,
+        turn: usize,
+    ) -> Result<Round> {
+        let mut round = Round::default();
+        let time = self.time * what.times_longer();
+        for at in 0..3 {
+            let (name, who, reply) = match (turn + at) % 3 {
+                0 => ("native", Who::Rust(SideName::Native), &mut round.native),
+                1 => (
+                    "component",
+                    Who::Rust(SideName::Component),
+                    &mut round.component,
+                ),
+                _ => ("python", Who::Python, &mut round.python),
+            };
+            let is_python = who == Who::Python;
+            if is_python && !what.python() || !what.native() && name == "native" {
+                continue;
+            }
+            if self.python.is_none() && (is_python || what.needs_python()) {
+                continue;
+            }
+            let place = self.place(directory, name)?;
+            match self.crews.measure(who, what, &place.directory, time) {
+                Ok(measured) => *reply = Some(measured),
+                Err(error) if is_python => self.give_up_python(&error),
+                Err(error) => return Err(error.context(format!("{name}: {}", what.title()))),
+            }
+        }
+        remove(directory)?;
+        Ok(round)
+    }
+
     fn give_up_python(&mut self, error: &anyhow::Error) {
         self.python = None;
         self.notes.push(format!("Python: {error:#}"));
     }
 }
 
-/// What contends has as many processes as workers.
-fn measure_python(children: &mut [Child], what: Measurement, time: Duration) -> Result<Reply> {
-    let count = match what {
-        Measurement::Contended { workers } => workers.min(children.len()),
-        _ => 1,
-    };
-    let children = &mut children[..count];
-    for child in children.iter_mut() {
-        child.order(what, time)?;
-    }
-    let mut all: Option<Sample> = None;
-    for child in children {
-        let Reply::Times(one) = child.hear()? else {
-            bail!("Python measured something else");
-        };
-        all = Some(match all {
-            None => one,
-            Some(before) => together(&before, &one),
-        });
-    }
-    all.map(Reply::Times).context("there is no Python process")
-}
-
-/// Two processes' operations in the same time. Quantiles can't be joined; the
-/// larger is the honest bound.
-fn together(one: &Sample, other: &Sample) -> Sample {
-    Sample {
-        ops: one.ops + other.ops,
-        seconds: one.seconds.max(other.seconds),
-        p50_ns: one.p50_ns.max(other.p50_ns),
-        p99_ns: one.p99_ns.max(other.p99_ns),
-        max_ns: one.max_ns.max(other.max_ns),
+/// Removes what was measured on, if anything was.
+fn remove(directory: &Path) -> Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        done => done.context("cleaning up"),
     }
 }
 
@@ -278,5 +304,20 @@ fn progress(what: &str) {
     if terminal.is_terminal() {
         let _ = write!(terminal, "\r\x1b[K{what}");
         let _ = terminal.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_to_remove_where_nobody_measured() {
+        let work = tempfile::tempdir().unwrap();
+        let directory = work.path().join("round-0");
+        remove(&directory).unwrap();
+        fs::create_dir_all(directory.join("native")).unwrap();
+        remove(&directory).unwrap();
+        assert!(!directory.exists());
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::args::{Place, SideName};
 use crate::component::Component;
-use crate::contended;
 use crate::lifecycle;
 use crate::measurement::Measurement;
 use crate::native::Native;
@@ -10,6 +9,7 @@ use crate::protocol::{Order, Reply};
 use crate::store::Side;
 use crate::workloads;
 use anyhow::{Result, bail};
+use serde::Serialize;
 use std::io::{BufRead as _, Write as _};
 use std::time::Duration;
 
@@ -18,25 +18,12 @@ pub(crate) fn serve(side: SideName, place: &Place) -> Result<()> {
     // 200 native connections need as many descriptors as 200 instances.
     beaver_host::storage::raise_fd_limit();
     match side {
-        SideName::Native => {
-            let side = Native::new(&place.directory)?;
-            orders(&side, |workers, time| {
-                contended::threads(&side, workers, time)
-            })
-        }
-        SideName::Component => {
-            let side = Component::new(place)?;
-            orders(&side, |workers, time| {
-                contended::instances(&side, workers, time)
-            })
-        }
+        SideName::Native => orders(&Native::new(&place.directory)?),
+        SideName::Component => orders(&Component::new(place)?),
     }
 }
 
-fn orders<S: Side>(
-    side: &S,
-    contend: impl Fn(usize, Duration) -> Result<crate::protocol::Sample>,
-) -> Result<()> {
+fn orders(side: &impl Side) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()?;
@@ -51,10 +38,7 @@ fn orders<S: Side>(
     for line in std::io::stdin().lock().lines() {
         let order: Order = serde_json::from_str(&line?)?;
         let time = Duration::try_from_secs_f64(order.seconds)?;
-        let measured = match order.measure {
-            Measurement::Contended { workers } => contend(workers, time).map(Reply::Times),
-            alone => runtime.block_on(measure(side, &mut store, &mut other, alone, time)),
-        };
+        let measured = runtime.block_on(measure(side, &mut store, &mut other, order.measure, time));
         say(&measured.unwrap_or_else(|error| Reply::Failed(format!("{error:#}"))))?;
     }
     Ok(())
@@ -82,12 +66,15 @@ async fn measure<S: Side>(
         Measurement::Instantiate => lifecycle::instantiate(side, time).await,
         Measurement::Open => lifecycle::open(side, time).await,
         Measurement::Drop => lifecycle::dropping(side, time).await,
-        Measurement::Contended { .. } => bail!("several workers have no one store"),
+        Measurement::Contended { .. } | Measurement::HandOff(_) | Measurement::Killed => {
+            bail!("that is for a crew")
+        }
     };
     sample.map(Reply::Times)
 }
 
-fn say(reply: &Reply) -> Result<()> {
+/// Says something to the parent, in one line whoever else speaks.
+pub(crate) fn say(reply: &impl Serialize) -> Result<()> {
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, reply)?;
     out.write_all(b"\n")?;

@@ -4,6 +4,7 @@
 //! calls.
 
 use anyhow::Result;
+use std::time::Duration;
 
 /// The dictionary that everything works on, and the queue.
 pub(crate) const DICT: &str = "bench";
@@ -18,8 +19,8 @@ pub(crate) trait Store {
     async fn nothing(&mut self) -> Result<()>;
     async fn get(&mut self, key: &str) -> Result<Option<String>>;
     async fn set(&mut self, key: &str, value: &str) -> Result<()>;
-    /// Takes the dictionary's lock.
-    async fn acquire(&mut self) -> Result<()>;
+    /// Takes the dictionary's lock; without `ttl` for the usual time to live.
+    async fn acquire(&mut self, ttl: Option<Duration>) -> Result<()>;
     async fn release(&mut self) -> Result<()>;
     async fn begin(&mut self) -> Result<()>;
     async fn commit(&mut self) -> Result<()>;

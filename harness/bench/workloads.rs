@@ -104,7 +104,7 @@ pub(crate) async fn locked(store: &mut impl Store, time: Duration) -> Result<Sam
     measure(time, async |recorder: &mut Recorder| {
         recorder
             .time(async {
-                store.acquire().await?;
+                store.acquire(None).await?;
                 increment(store, COUNTER).await?;
                 store.release().await
             })
