@@ -3,7 +3,7 @@
 use crate::bindings::beaver::host::storage::{self, Capabilities, ErrorCode, FileKind, OpenFlags};
 use crate::vfs;
 use beaver_core::rusqlite::Connection;
-use beaver_core::{Error, Outcome, Runtime, SystemRuntime};
+use beaver_core::{Error, Interest, Outcome, Runtime, SystemRuntime};
 use std::time::Duration;
 
 /// What core runs on in a component: WASI's clocks and randomness by way of
@@ -37,6 +37,19 @@ impl Runtime for HostRuntime {
 
     fn change_token(&self, connection: &Connection) -> Option<u64> {
         vfs::change_token(connection)
+    }
+
+    fn watch(&self, connection: &Connection, interest: Option<Interest>) {
+        let interest = interest.map(|interest| storage::Interest {
+            topic: interest.topic,
+            turn: interest.turn,
+            claim: interest.claim,
+        });
+        vfs::watch(connection, interest);
+    }
+
+    fn announce(&self, connection: &Connection, topics: &[u64]) {
+        vfs::announce(connection, topics);
     }
 
     fn wait_change(&self, connection: &Connection, seen: Option<u64>, timeout: Duration) {

@@ -92,7 +92,7 @@ pub use manager::{MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_VALUE_BYTES};
 pub use managers::{ManagerEntry, ManagerKind, Managers};
 pub use options::{Durability, GuardMode, Journal, JournalChoice, LockOptions, OpenMode, Options};
 pub use queue::{Item, MAX_BATCH, Queue, QueueItems};
-pub use runtime::{Runtime, SystemRuntime};
+pub use runtime::{Interest, Runtime, SystemRuntime};
 pub use stats::Stats;
 pub use transaction::Transaction;
 

@@ -8,6 +8,19 @@ use crate::error::{Error, Outcome, Result};
 use rusqlite::Connection;
 use std::time::{Duration, Instant, SystemTime};
 
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interest {
+    /// What has to change.
+    pub topic: u64,
+    /// Its place among those of one process that wait for the same: a change
+    /// concerns the one with the least (of equal ones, the first), and the next once
+    /// that one waits no longer. None: it concerns this connection in any case.
+    pub turn: Option<u64>,
+    /// The end of this claim concerns it too.
+    pub claim: Option<u64>,
+}
+
 /// Clocks, randomness and waiting.
 pub trait Runtime {
     /// The wall clock: seconds since 1970-01-01 UTC.
@@ -36,8 +49,17 @@ pub trait Runtime {
         None
     }
 
-    /// Blocks until the token is no longer `seen`, at most `timeout`. May
-    /// return early. Without tokens it sleeps for a polling interval.
+    /// What this connection waits for in [`Runtime::wait_change`] from now on;
+    /// none: for any change.
+    fn watch(&self, _connection: &Connection, _interest: Option<Interest>) {}
+
+    /// Says which topics this connection's last commit concerned. A commit of which
+    /// this isn't said may concern any.
+    fn announce(&self, _connection: &Connection, _topics: &[u64]) {}
+
+    /// Blocks until something has changed since `seen` that this connection
+    /// watches, at most `timeout`. May return early. Without tokens it sleeps for a
+    /// polling interval.
     fn wait_change(&self, _connection: &Connection, _seen: Option<u64>, timeout: Duration) {
         self.sleep(timeout.min(POLL_INTERVAL));
     }

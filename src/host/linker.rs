@@ -24,11 +24,14 @@ use crate::View;
 use crate::memory::GuestBuffer;
 use crate::storage::ErrorCode;
 use crate::wire::{
-    self, Capabilities, FileKind, LockLevel, OpenFlags, ShmAnswer, ShmLockKind, SyncKind,
+    self, Capabilities, FileKind, Interest, LockLevel, OpenFlags, ShmAnswer, ShmLockKind, SyncKind,
 };
 
 /// Longer than any path that Linux takes.
 const NAME_BYTES_MAX: usize = 4096;
+
+/// Transactions that concern more don't announce it: see the component.
+const TOPICS_MAX: usize = 64;
 
 /// Longer waits are cut to this, far from where adding to a clock overflows.
 const WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -283,6 +286,28 @@ fn wal_index<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<
                 ctx.forget_mappings(file.rep());
             }
             answer(unmapped)
+        },
+    )?;
+    instance.func_wrap(
+        "[method]file.watch",
+        |mut store: Store<'_, T>, (file, interest): (File, Option<Interest>)| {
+            let file = store.data_mut().ctx().file(file.rep())?;
+            answer(file.watch(interest.map(Into::into)))
+        },
+    )?;
+    instance.func_wrap(
+        "[method]file.announce",
+        |mut store: Store<'_, T>, (file, list): (File, WasmList<u64>)| {
+            // Else the guest would choose how much memory the host allocates.
+            let topics: wasmtime::Result<Vec<u64>> =
+                list.iter(&mut store)?.take(TOPICS_MAX).collect();
+            let topics = topics?;
+            let file = store.data_mut().ctx().file(file.rep())?;
+            answer(if list.len() > TOPICS_MAX {
+                Err(ErrorCode::InvalidArgument)
+            } else {
+                file.announce(&topics)
+            })
         },
     )?;
     instance.func_wrap(

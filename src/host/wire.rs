@@ -105,6 +105,25 @@ impl From<Result<(), storage::ErrorCode>> for ShmAnswer {
     }
 }
 
+/// `interest`.
+#[derive(ComponentType, Lift, Clone, Copy, Debug)]
+#[component(record)]
+pub(crate) struct Interest {
+    topic: u64,
+    turn: Option<u64>,
+    claim: Option<u64>,
+}
+
+impl From<Interest> for storage::Interest {
+    fn from(interest: Interest) -> Self {
+        Self {
+            topic: interest.topic,
+            turn: interest.turn,
+            claim: interest.claim,
+        }
+    }
+}
+
 flags! {
     Capabilities {
         #[component(name = "shared-memory")]

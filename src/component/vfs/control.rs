@@ -6,6 +6,7 @@
 use super::call::{Failure, Reply, on_file};
 use super::codes::Operation;
 use super::file::OpenFile;
+use crate::bindings::beaver::host::storage::Interest;
 use rusqlite::{Connection, ffi};
 use std::ffi::{CStr, c_int, c_void};
 use std::time::Duration;
@@ -23,6 +24,10 @@ const WAIT_CHANGE: c_int = 7302;
 const CLAIM: c_int = 7303;
 /// Takes a token, fills in whether it is claimed.
 const IS_CLAIMED: c_int = 7304;
+/// Takes an `Option<Interest>`.
+const WATCH: c_int = 7305;
+/// Takes a `&[u64]` of topics.
+const ANNOUNCE: c_int = 7306;
 
 struct WaitChange {
     seen: u64,
@@ -77,6 +82,8 @@ unsafe fn control(open: &mut OpenFile, opcode: c_int, argument: *mut c_void) -> 
                 let WaitChange { seen, timeout } = *argument.cast::<WaitChange>();
                 open.handle.wait_change(seen, nanoseconds(timeout))?;
             }
+            WATCH => open.handle.watch(*argument.cast::<Option<Interest>>())?,
+            ANNOUNCE => open.handle.announce(*argument.cast::<&[u64]>())?,
             CLAIM => open.handle.claim(*argument.cast::<u64>())?,
             IS_CLAIMED => {
                 let (token, claimed) = &mut *argument.cast::<(u64, bool)>();
@@ -116,6 +123,17 @@ pub(crate) fn change_token(connection: &Connection) -> Option<u64> {
 pub(crate) fn wait_change(connection: &Connection, seen: u64, timeout: Duration) -> bool {
     let mut wait = WaitChange { seen, timeout };
     control_main(connection, WAIT_CHANGE, &mut wait) == ffi::SQLITE_OK
+}
+
+/// Says what `connection` waits for from now on. Nothing happens when the host
+/// can't wait.
+pub(crate) fn watch(connection: &Connection, mut interest: Option<Interest>) {
+    control_main(connection, WATCH, &mut interest);
+}
+
+/// Says what the last commit of `connection` concerned.
+pub(crate) fn announce(connection: &Connection, mut topics: &[u64]) {
+    control_main(connection, ANNOUNCE, &mut topics);
 }
 
 /// Claims `token` for as long as the connection is open; false when the host

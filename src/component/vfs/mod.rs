@@ -31,4 +31,4 @@ mod raw;
 mod register;
 mod shm;
 
-pub(crate) use control::{change_token, claim, is_claimed, wait_change};
+pub(crate) use control::{announce, change_token, claim, is_claimed, wait_change, watch};

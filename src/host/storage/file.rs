@@ -10,7 +10,7 @@ use super::HandleCount;
 use super::claim;
 use super::error::ErrorCode;
 use super::grant::{Grant, retry, shm_name};
-use super::hub::{ChangeWait, HUBS, SharedHub};
+use super::hub::{ChangeWait, HUBS, SharedHub, Watch};
 use super::kinds::{FileKind, LockLevel, OpenFlags, ShmLockKind, SyncKind};
 use super::lock::FileLock;
 use super::mapping::Mappings;
@@ -18,13 +18,16 @@ use super::queue::SlotLock;
 use super::registry::FileId;
 use super::shm::Shm;
 use super::shm_wait::ShmWait;
-use super::sync::Arc;
-use super::token::TokenSource;
+use super::sync::{Arc, Mutex};
+use super::token::{Token, TokenSource};
+use super::watch::Interest;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+/// A connection needs one.
+const CLAIMS_MAX: usize = 16;
 /// What one `read_vec` may ask the host to allocate (the WIT's limit).
 const READ_BYTES_MAX: u32 = 1 << 20;
 /// The largest offset and size that the system's signed 64 bits can hold.
@@ -55,6 +58,14 @@ pub struct OpenFile {
 struct MainDb {
     hub: SharedHub,
     shm_name: Arc<str>,
+    /// What it waits for, from one wait to the next.
+    watch: Option<Arc<Watch>>,
+    /// Whether it says what its commits concern.
+    announces: bool,
+    /// The number of the last commit, at its last release of the writer's
+    /// lock, if somebody waited then. Changed by calls that share the handle.
+    committed: Mutex<Option<u32>>,
+    claims: Vec<u64>,
 }
 
 impl OpenFile {
@@ -88,6 +99,10 @@ impl OpenFile {
         let main = (kind == FileKind::MainDb).then(|| MainDb {
             hub: HUBS.get(id, Default::default),
             shm_name: shm_name(name).into(),
+            watch: None,
+            announces: false,
+            committed: Mutex::default(),
+            claims: Vec::new(),
         });
         Ok(OpenFile {
             mappings: Mappings::default(),
@@ -206,8 +221,12 @@ impl OpenFile {
     /// Lowers the lock; see the WIT's `unlock`.
     pub fn unlock(&mut self, level: LockLevel) -> Result<(), ErrorCode> {
         let was = self.lock.level();
+        let ends_write = was == LockLevel::Exclusive && level < was;
+        if ends_write {
+            self.note_commit();
+        }
         self.lock.lower(&*self.fd, level)?;
-        if was == LockLevel::Exclusive && level < was {
+        if ends_write {
             self.tell_of_commit();
         }
         Ok(())
@@ -288,11 +307,15 @@ impl OpenFile {
     /// Releases slots locked with the same arguments.
     pub fn shm_unlock(&self, first: u32, count: u32, kind: ShmLockKind) -> Result<(), ErrorCode> {
         let lock = SlotLock::new(first, count, kind)?;
+        let ends_write = kind == ShmLockKind::Exclusive && first == 0;
+        if ends_write {
+            self.note_commit();
+        }
         self.shm
             .as_ref()
             .ok_or(ErrorCode::InvalidArgument)?
             .unlock(lock)?;
-        if kind == ShmLockKind::Exclusive && first == 0 {
+        if ends_write {
             self.tell_of_commit();
         }
         Ok(())
@@ -319,10 +342,15 @@ impl OpenFile {
     }
 
     /// Claims `token` until this file is dropped; see the WIT's `claim`.
-    pub fn claim(&self, token: u64) -> Result<(), ErrorCode> {
-        self.main.as_ref().ok_or(ErrorCode::InvalidArgument)?;
+    pub fn claim(&mut self, token: u64) -> Result<(), ErrorCode> {
         self.check_writable()?;
-        claim::claim(&*self.fd, token)
+        let main = self.main.as_mut().ok_or(ErrorCode::InvalidArgument)?;
+        if main.claims.len() >= CLAIMS_MAX {
+            return Err(ErrorCode::Full);
+        }
+        claim::claim(&*self.fd, token)?;
+        main.claims.push(token);
+        Ok(())
     }
 
     /// Whether another handle has claimed `token`.
@@ -333,22 +361,47 @@ impl OpenFile {
 
     /// A number that differs after every commit by anybody.
     pub fn change_token(&self) -> Result<u64, ErrorCode> {
+        Ok(self.token()?.hash)
+    }
+
+    fn token(&self) -> Result<Token, ErrorCode> {
         self.token_source()
             .ok_or(ErrorCode::InvalidArgument)?
             .token()
     }
 
-    /// Waits until the token is no longer `seen` (`true`) or `timeout` has
-    /// passed (`false`). The future borrows nothing.
+    /// Says what this handle waits for; see the WIT's `watch`.
+    pub fn watch(&mut self, interest: Option<Interest>) -> Result<(), ErrorCode> {
+        let main = self.main.as_mut().ok_or(ErrorCode::InvalidArgument)?;
+        match (interest, &main.watch) {
+            (Some(interest), Some(watch)) => watch.change(interest),
+            (Some(interest), None) => {
+                main.watch = Some(Arc::new(Watch::new(&main.hub, Some(interest))));
+            }
+            (None, _) => main.watch = None,
+        }
+        Ok(())
+    }
+
+    /// Says what this handle's last commit concerned; see the WIT's `announce`.
+    pub fn announce(&mut self, topics: &[u64]) -> Result<(), ErrorCode> {
+        let main = self.main.as_mut().ok_or(ErrorCode::InvalidArgument)?;
+        main.announces = true;
+        main.hub.announce(topics, main.committed.lock().take());
+        Ok(())
+    }
+
+    /// Waits until something that it watches has changed (`true`; without
+    /// `watch`: until the token is no longer `seen`) or `timeout` has passed
+    /// (`false`). The future borrows nothing.
     pub fn wait_change(&self, seen: u64, timeout: Duration) -> Result<ChangeWait, ErrorCode> {
         let main = self.main.as_ref().ok_or(ErrorCode::InvalidArgument)?;
         let source = self.token_source().ok_or(ErrorCode::InvalidArgument)?;
-        Ok(ChangeWait::new(
-            Arc::clone(&main.hub),
-            source,
-            seen,
-            timeout,
-        ))
+        let watch = match &main.watch {
+            Some(watch) => Arc::clone(watch),
+            None => Arc::new(Watch::new(&main.hub, None)),
+        };
+        Ok(Watch::wait(&watch, source, seen, timeout))
     }
 
     fn token_source(&self) -> Option<TokenSource> {
@@ -360,10 +413,27 @@ impl OpenFile {
         })
     }
 
-    /// Wakes this process's waiters if the token changed.
+    /// Before the writer's lock is released, while nobody else can commit.
+    fn note_commit(&self) {
+        if let Some(main) = &self.main
+            && main.announces
+        {
+            let number = if main.hub.is_watched() {
+                self.token_source().and_then(|source| source.commits().ok())
+            } else {
+                None
+            };
+            *main.committed.lock() = number;
+        }
+    }
+
+    /// After it: wakes this process's waiters if there was a commit that nobody
+    /// will announce.
     fn tell_of_commit(&self) {
-        if let Some(main) = &self.main {
-            main.hub.released(|| self.change_token());
+        if let Some(main) = &self.main
+            && !main.announces
+        {
+            main.hub.released(|| self.token());
         }
     }
 
@@ -402,8 +472,13 @@ impl Drop for OpenFile {
         let _ = self.shm_unmap(false);
         // If this fails, the lock goes when the descriptor closes.
         let _ = self.unlock(LockLevel::Unlocked);
-        if self.main.is_some() {
-            let _ = claim::release_all(&*self.fd);
+        if let Some(main) = &mut self.main {
+            if !main.claims.is_empty() {
+                let _ = claim::release_all(&*self.fd);
+            }
+            // Wakes the next in turn, who is to find the claims gone.
+            main.watch = None;
+            main.hub.claims_ended(&main.claims);
         }
         if self.delete_on_close {
             self.delete();

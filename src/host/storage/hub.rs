@@ -1,21 +1,24 @@
-//! Waits for the next commit, by anybody.
+//! Waits for the next commit that matters, by anybody.
 //!
-//! In this process a commit is known when its lock is released: the releaser
-//! reads the token once and wakes whoever saw another. Of other processes
-//! nothing is told, so while somebody waits, and only then, the token is read
-//! about once a millisecond, once per database however many wait.
+//! In this process a handle announces what its commit concerned, and those are
+//! woken: see `watch`. Of other processes nothing is told, so while somebody
+//! waits, and only then, the token is read about once a millisecond, once per
+//! database however many wait; and what nobody here spoke for (`commits`) may
+//! concern anybody. The same goes for handles that never announce.
 //!
 //! What must stay true: no wake-up is lost. A waiter first registers, then
-//! compares the token; a releaser first changes what the token is made of,
+//! compares the token; a committer first changes what the token is made of,
 //! then looks for waiters. With a full fence between the two steps on both
 //! sides, at least one of them sees the other.
 
+use super::claim;
+use super::commits::Commits;
 use super::error::ErrorCode;
 use super::registry::{Registry, Shared};
 use super::sync::{Arc, AtomicUsize, Mutex, Ordering, fence};
 use super::timer::{Alarm, Deadline, deadline, passed};
-use super::token::TokenSource;
-use std::collections::BTreeMap;
+use super::token::{Token, TokenSource};
+use super::watch::{Begin, Interest, WatcherId, Watchers};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Weak;
@@ -28,6 +31,8 @@ const POLL_BUSY: Duration = Duration::from_millis(1);
 /// After this long without a change, the interval becomes `POLL_QUIET`.
 const QUIET_AFTER: Duration = Duration::from_secs(1);
 const POLL_QUIET: Duration = Duration::from_millis(5);
+/// Asking for a claim is a system call for each that somebody watches.
+const TICKS_PER_CLAIM: u32 = 4;
 
 /// The hub of each database that this process has open.
 pub(crate) static HUBS: Registry<Hub> = Registry::new();
@@ -37,7 +42,7 @@ pub(crate) type SharedHub = Arc<Shared<Hub>>;
 /// Who waits for one database's next commit.
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
-    /// How many are in `state.waiters`: lets a releaser pass without the lock.
+    /// How many wait: lets a committer pass without the lock.
     waiting: AtomicUsize,
     state: Mutex<State>,
     alarm: Alarm,
@@ -45,81 +50,111 @@ pub(crate) struct Hub {
 
 #[derive(Debug, Default)]
 struct State {
-    next: u64,
-    waiters: BTreeMap<u64, Waiter>,
-    /// The last token read. Whoever joined since compared its own with one at
-    /// least as new, so an equal one is news to nobody.
-    last: Option<u64>,
+    watchers: Watchers<Arc<TokenSource>>,
+    commits: Commits,
     changed_at: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    seen: u64,
-    changed: bool,
-    waker: Waker,
-    source: Arc<TokenSource>,
+    ticks: u32,
 }
 
 impl Hub {
-    /// To be called after a lock was released under which somebody may have
-    /// committed.
-    pub(crate) fn released(&self, token: impl FnOnce() -> Result<u64, ErrorCode>) {
+    /// Whether anybody waits. Only a hint, unless a fence separates it from what
+    /// the answer is about.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
+    }
+
+    /// To be called after a lock was released under which a handle that
+    /// announces nothing may have committed.
+    pub(crate) fn released(&self, token: impl FnOnce() -> Result<Token, ErrorCode>) {
         // Pairs with the fence in `ChangeWait::poll`.
         fence(Ordering::SeqCst);
-        if self.waiting.load(Ordering::SeqCst) > 0 {
-            self.compare(token());
+        if self.is_watched() {
+            self.look(token());
         }
     }
 
-    /// Wakes all who saw another token. One that can't be read wakes
-    /// everybody: they will meet the error where it can be reported.
-    fn compare(&self, token: Result<u64, ErrorCode>) {
-        let mut state = self.state.lock();
-        if token.is_ok() && state.last == token.ok() {
+    /// To be called after a commit: it concerned `topics`, and was `number`, if
+    /// that was asked for (somebody waited already).
+    pub(crate) fn announce(&self, topics: &[u64], number: Option<u32>) {
+        // Pairs with the fence in `ChangeWait::poll`.
+        fence(Ordering::SeqCst);
+        if !self.is_watched() {
             return;
         }
-        state.last = token.ok();
-        state.changed_at = Some(Instant::now());
-        let mut wakers = Vec::new();
-        for waiter in state.waiters.values_mut() {
-            if !waiter.changed && token != Ok(waiter.seen) {
-                waiter.changed = true;
-                wakers.push(waiter.waker.clone());
+        self.change(|state, wakers| {
+            if let Some(number) = number {
+                state.commits.announce(number);
             }
+            state.changed_at = Some(Instant::now());
+            for topic in topics {
+                state.watchers.tell_topic(*topic, wakers);
+            }
+        });
+    }
+
+    /// The claims of a handle have ended with it.
+    pub(crate) fn claims_ended(&self, claims: &[u64]) {
+        if !claims.is_empty() {
+            self.change(|state, wakers| state.watchers.tell_claims(claims, wakers));
         }
+    }
+
+    /// Looks whether anything was committed that nobody spoke for. A token
+    /// that can't be read wakes everybody: they will meet the error where it can
+    /// be reported.
+    fn look(&self, token: Result<Token, ErrorCode>) {
+        self.change(|state, wakers| {
+            let is_news = match token {
+                Ok(token) => state.commits.look(token.commits),
+                Err(_) => true,
+            };
+            if is_news {
+                state.changed_at = Some(Instant::now());
+                state.watchers.tell_all(wakers);
+            }
+        });
+    }
+
+    /// Changes the state; wakes, without the lock, who is to be woken.
+    fn change<T>(&self, change: impl FnOnce(&mut State, &mut Vec<Waker>) -> T) -> T {
+        let mut wakers = Vec::new();
+        let mut state = self.state.lock();
+        let result = change(&mut state, &mut wakers);
+        self.count(&mut state);
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
+        result
     }
 
-    fn join(hub: &SharedHub, waiter: Waiter) -> Result<u64, ErrorCode> {
-        let mut state = hub.state.lock();
-        let id = state.next;
-        state.next += 1;
-        state.waiters.insert(id, waiter);
-        let first = hub.waiting.fetch_add(1, Ordering::SeqCst) == 0;
-        if first {
-            state.changed_at = Some(Instant::now());
-            Hub::set_alarm(hub, POLL_BUSY).inspect_err(|_| {
-                state.waiters.remove(&id);
-                hub.waiting.fetch_sub(1, Ordering::SeqCst);
-            })?;
-        }
-        Ok(id)
-    }
-
-    /// Answers whether it was told of a change.
-    fn leave(&self, id: u64) -> bool {
-        let mut state = self.state.lock();
-        let Some(waiter) = state.waiters.remove(&id) else {
-            return false;
-        };
-        if self.waiting.fetch_sub(1, Ordering::SeqCst) == 1 {
+    /// Under the lock, so that no alarm is set once nobody waits.
+    fn count(&self, state: &mut State) {
+        let waiting = state.watchers.waiting();
+        self.waiting.store(waiting, Ordering::SeqCst);
+        if waiting == 0 && self.alarm.is_armed() {
             self.alarm.clear();
+            state.commits.restart();
         }
-        drop(state);
-        // Only now, without the lock: it may hold the last reference to files.
-        waiter.changed
+    }
+
+    fn begin(
+        hub: &SharedHub,
+        id: WatcherId,
+        waker: Waker,
+        source: Arc<TokenSource>,
+    ) -> Result<Begin, ErrorCode> {
+        let mut state = hub.state.lock();
+        let first = state.watchers.waiting() == 0;
+        let begin = state.watchers.begin(id, waker, source);
+        let mut result = Ok(begin);
+        if first && begin != Begin::News {
+            state.changed_at = Some(Instant::now());
+            if let Err(error) = Hub::set_alarm(hub, POLL_BUSY) {
+                state.watchers.end(id);
+                result = Err(error);
+            }
+        }
+        hub.count(&mut state);
+        result
     }
 
     fn set_alarm(hub: &SharedHub, after: Duration) -> Result<(), ErrorCode> {
@@ -127,33 +162,53 @@ impl Hub {
         hub.alarm.set(deadline(after), &ticker)
     }
 
-    /// Looks for other processes' commits and sets the next alarm.
+    /// Looks for other processes' commits and ends, and sets the next alarm.
     fn tick(hub: &SharedHub) {
-        let source = {
-            let state = hub.state.lock();
-            match state.waiters.values().next() {
-                Some(waiter) => Arc::clone(&waiter.source),
-                None => return,
-            }
+        let (source, claims) = {
+            let mut state = hub.state.lock();
+            let Some(source) = state.watchers.any_source() else {
+                return;
+            };
+            state.ticks = state.ticks.wrapping_add(1);
+            let quiet = state.is_quiet();
+            let due = quiet || state.ticks.is_multiple_of(TICKS_PER_CLAIM);
+            let claims = due.then(|| state.watchers.claims());
+            (source, claims.unwrap_or_default())
         };
-        hub.compare(source.token());
+        hub.look(source.token());
         drop(source);
+        let ended: Vec<u64> = claims
+            .into_iter()
+            .filter(|(claim, source)| claim::is_claimed(&*source.database, *claim) == Ok(false))
+            .map(|(claim, _)| claim)
+            .collect();
+        hub.change(|state, wakers| {
+            state.watchers.tell_claims(&ended, wakers);
+            state.watchers.pass_over(Instant::now(), wakers);
+        });
 
         let state = hub.state.lock();
-        // Under the lock, as in `leave`: no alarm is set once nobody waits.
-        if !state.waiters.is_empty() {
-            let quiet = state
-                .changed_at
-                .is_none_or(|at| at.elapsed() >= QUIET_AFTER);
+        if state.watchers.waiting() > 0 {
+            let after = if state.is_quiet() {
+                POLL_QUIET
+            } else {
+                POLL_BUSY
+            };
             // The timer runs (it called us), so this can't fail.
-            let _ = Hub::set_alarm(hub, if quiet { POLL_QUIET } else { POLL_BUSY });
+            let _ = Hub::set_alarm(hub, after);
         }
     }
 
     #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.state.lock();
-        state.waiters.is_empty() && self.waiting.load(Ordering::SeqCst) == 0 && !self.alarm.is_set()
+        state.watchers.is_empty() && !self.is_watched() && !self.alarm.is_set()
+    }
+}
+
+impl State {
+    fn is_quiet(&self) -> bool {
+        self.changed_at.is_none_or(|at| at.elapsed() >= QUIET_AFTER)
     }
 }
 
@@ -168,69 +223,107 @@ impl Wake for Ticker {
     }
 }
 
+/// What a handle watches, from one wait to the next; gone when dropped.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    hub: SharedHub,
+    id: WatcherId,
+}
+
+impl Watch {
+    pub(crate) fn new(hub: &SharedHub, interest: Option<Interest>) -> Self {
+        let id = hub.state.lock().watchers.join(interest);
+        Self {
+            hub: Arc::clone(hub),
+            id,
+        }
+    }
+
+    pub(crate) fn change(&self, interest: Interest) {
+        self.hub
+            .change(|state, wakers| wakers.extend(state.watchers.change(self.id, interest)));
+    }
+
+    /// Waits; see [`super::OpenFile::wait_change`].
+    pub(crate) fn wait(
+        watch: &Arc<Self>,
+        source: TokenSource,
+        seen: u64,
+        timeout: Duration,
+    ) -> ChangeWait {
+        ChangeWait {
+            watch: Arc::clone(watch),
+            source: Arc::new(source),
+            seen,
+            deadline: deadline(timeout),
+            begun: None,
+            alarm: Alarm::default(),
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.hub
+            .change(|state, wakers| wakers.extend(state.watchers.leave(self.id)));
+    }
+}
+
 /// Waits for a commit; see [`super::OpenFile::wait_change`].
 ///
 /// Dropped before it is ready, it leaves nothing behind.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct ChangeWait {
-    hub: SharedHub,
+    watch: Arc<Watch>,
     source: Arc<TokenSource>,
     seen: u64,
     deadline: Deadline,
-    id: Option<u64>,
+    begun: Option<Begin>,
     alarm: Alarm,
 }
 
 impl ChangeWait {
-    pub(crate) fn new(
-        hub: SharedHub,
-        source: TokenSource,
-        seen: u64,
-        timeout: Duration,
-    ) -> ChangeWait {
-        ChangeWait {
-            hub,
-            source: Arc::new(source),
-            seen,
-            deadline: deadline(timeout),
-            id: None,
-            alarm: Alarm::default(),
+    fn end(&mut self) {
+        self.alarm.clear();
+        if self.begun.take().is_some() {
+            let id = self.watch.id;
+            self.watch.hub.change(|state, _| state.watchers.end(id));
         }
     }
 
-    fn leave(&mut self) -> bool {
-        self.alarm.clear();
-        self.id.take().is_some_and(|id| self.hub.leave(id))
-    }
-
     fn poll_inner(&mut self, waker: &Waker) -> Result<Poll<bool>, ErrorCode> {
-        match self.id {
+        let hub = &self.watch.hub;
+        match self.begun {
             None => {
-                let waiter = Waiter {
-                    seen: self.seen,
-                    changed: false,
-                    waker: waker.clone(),
-                    source: Arc::clone(&self.source),
-                };
-                self.id = Some(Hub::join(&self.hub, waiter)?);
-                // Pairs with the fence in `Hub::released`.
-                fence(Ordering::SeqCst);
-                if self.source.token()? != self.seen {
-                    return Ok(Poll::Ready(true));
+                let source = Arc::clone(&self.source);
+                let begin = Hub::begin(hub, self.watch.id, waker.clone(), source)?;
+                self.begun = Some(begin);
+                match begin {
+                    Begin::News => return Ok(Poll::Ready(true)),
+                    Begin::Wait => {}
+                    Begin::Compare => {
+                        // Pairs with the fences of those who commit.
+                        fence(Ordering::SeqCst);
+                        let token = self.source.token()?;
+                        hub.state.lock().commits.start(token.commits);
+                        if token.hash != self.seen {
+                            return Ok(Poll::Ready(true));
+                        }
+                    }
                 }
             }
-            Some(id) => {
-                let mut state = self.hub.state.lock();
-                match state.waiters.get_mut(&id) {
-                    Some(waiter) if !waiter.changed => waiter.waker.clone_from(waker),
-                    _ => return Ok(Poll::Ready(true)),
+            Some(_) => {
+                if !hub.state.lock().watchers.is_waiting(self.watch.id, waker) {
+                    return Ok(Poll::Ready(true));
                 }
             }
         }
         if passed(self.deadline) {
             // The last look, so that the answer is true at its own time.
-            return Ok(Poll::Ready(self.source.token()? != self.seen));
+            let changed =
+                self.begun == Some(Begin::Compare) && self.source.token()?.hash != self.seen;
+            return Ok(Poll::Ready(changed));
         }
         self.alarm.set(self.deadline, waker)?;
         Ok(Poll::Pending)
@@ -246,14 +339,14 @@ impl Future for ChangeWait {
             Ok(Poll::Ready(changed)) => Ok(changed),
             Err(error) => Err(error),
         };
-        self.leave();
+        self.end();
         Poll::Ready(answer)
     }
 }
 
 impl Drop for ChangeWait {
     fn drop(&mut self) {
-        self.leave();
+        self.end();
     }
 }
 

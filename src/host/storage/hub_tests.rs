@@ -8,6 +8,12 @@ use std::path::Path;
 
 const LONG: Duration = Duration::from_secs(60);
 
+/// Writes into the wal-index what a commit does: another value of `iChange`.
+fn commit(handle: &Attached) {
+    handle.memory.set(0, 1);
+    handle.memory.set(8, handle.memory.get(8).wrapping_add(1));
+}
+
 fn wait(file: &OpenFile, seen: u64) -> Polled<ChangeWait> {
     Polled::new(file.wait_change(seen, LONG).unwrap())
 }
@@ -50,7 +56,7 @@ fn releasing_the_writers_lock_after_a_commit_wakes_at_once() {
     let (mut attached_wait, mut plain_wait) = (wait(&reader.file, seen), wait(&plain, seen));
     assert_eq!(attached_wait.poll(), Poll::Pending);
     assert_eq!(plain_wait.poll(), Poll::Pending);
-    writer.memory.set(16, 1);
+    commit(&writer);
     unlock_writer(&writer);
     assert_eq!((attached_wait.woken(), plain_wait.woken()), (1, 1));
     assert_eq!(attached_wait.poll(), Poll::Ready(Ok(true)));
@@ -81,7 +87,7 @@ fn a_writer_that_dies_after_its_commit_wakes_too() {
     lock_writer(&writer);
     let mut waiting = wait(&reader.file, seen);
     assert_eq!(waiting.poll(), Poll::Pending);
-    writer.memory.set(16, 1);
+    commit(&writer);
     drop(writer);
     assert_eq!(waiting.woken(), 1);
     assert_eq!(waiting.poll(), Poll::Ready(Ok(true)));
@@ -109,7 +115,7 @@ fn a_commit_before_the_wait_is_not_missed() {
     let directory = tempfile::tempdir().unwrap();
     let (writer, reader) = (attached(directory.path()), attached(directory.path()));
     let seen = reader.file.change_token().unwrap();
-    writer.memory.set(40, 1);
+    commit(&writer);
     assert_eq!(wait(&reader.file, seen).poll(), Poll::Ready(Ok(true)));
     assert!(hub(directory.path()).is_idle());
 }
@@ -143,7 +149,7 @@ fn a_change_that_nobody_announces_is_found_by_looking() {
     let seen = reader.file.change_token().unwrap();
     let mut waiting = wait(&reader.file, seen);
     assert_eq!(waiting.poll(), Poll::Pending);
-    writer.memory.set(16, 1);
+    commit(&writer);
     assert_eq!(waiting.finish(), Ok(true));
 }
 
@@ -181,18 +187,99 @@ fn no_wake_up_is_lost_under_load() {
             // Reads what it waits for between token and wait, as a user would.
             loop {
                 let seen = reader.file.change_token().unwrap();
-                if reader.memory.get(16) == COMMITS {
+                if reader.memory.get(8) == COMMITS {
                     break;
                 }
                 let changed = block_on(reader.file.wait_change(seen, LONG).unwrap());
                 assert_eq!(changed, Ok(true));
             }
         });
-        for commit in 1..=COMMITS {
+        for _ in 0..COMMITS {
             lock_writer(&writer);
-            writer.memory.set(16, commit);
+            commit(&writer);
             unlock_writer(&writer);
         }
     });
     assert!(hub(directory.path()).is_idle());
+}
+
+fn topic(topic: u64) -> Option<Interest> {
+    Some(Interest {
+        topic,
+        turn: Some(0),
+        claim: None,
+    })
+}
+
+/// Commits and says that it concerned `topics`.
+fn announce(handle: &mut Attached, topics: &[u64]) {
+    lock_writer(handle);
+    commit(handle);
+    unlock_writer(handle);
+    handle.file.announce(topics).unwrap();
+}
+
+#[test]
+fn an_announced_commit_wakes_only_those_whom_it_concerns() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = attached(directory.path());
+    writer.file.announce(&[]).unwrap();
+    let (mut one, mut other) = (open_db(directory.path()), open_db(directory.path()));
+    one.watch(topic(1)).unwrap();
+    other.watch(topic(2)).unwrap();
+    let seen = one.change_token().unwrap();
+    let (mut one_waits, mut other_waits) = (wait(&one, seen), wait(&other, seen));
+    assert_eq!(one_waits.poll(), Poll::Pending);
+    assert_eq!(other_waits.poll(), Poll::Pending);
+    announce(&mut writer, &[2, 3]);
+    assert_eq!((one_waits.woken(), other_waits.woken()), (0, 1));
+    assert_eq!(other_waits.poll(), Poll::Ready(Ok(true)));
+    // The look that finds all commits spoken for wakes nobody either.
+    Hub::tick(&hub(directory.path()));
+    assert_eq!(one_waits.woken(), 0);
+    assert_eq!(one_waits.poll(), Poll::Pending);
+}
+
+#[test]
+fn a_foreign_commit_is_noticed_although_one_was_announced_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = attached(directory.path());
+    writer.file.announce(&[]).unwrap();
+    let mut reader = open_db(directory.path());
+    reader.watch(topic(1)).unwrap();
+    let mut waiting = wait(&reader, reader.change_token().unwrap());
+    assert_eq!(waiting.poll(), Poll::Pending);
+    commit(&writer);
+    announce(&mut writer, &[2]);
+    assert_eq!(waiting.finish(), Ok(true), "by the next look");
+}
+
+#[test]
+fn a_handle_that_goes_wakes_the_next_in_turn_and_those_who_watch_its_claim() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || open_db(directory.path());
+    let (mut first, mut second, mut watcher) = (open(), open(), open());
+    first.claim(77).unwrap();
+    first.watch(topic(1)).unwrap();
+    second.watch(topic(1)).unwrap();
+    let interest = Interest {
+        topic: 2,
+        turn: None,
+        claim: Some(77),
+    };
+    watcher.watch(Some(interest)).unwrap();
+    let seen = second.change_token().unwrap();
+    let (mut next, mut watches) = (wait(&second, seen), wait(&watcher, seen));
+    assert_eq!(next.poll(), Poll::Pending);
+    assert_eq!(watches.poll(), Poll::Pending);
+    assert_eq!(watcher.is_claimed(77), Ok(true));
+    drop(first);
+    assert_eq!((next.woken(), watches.woken()), (1, 1));
+    assert_eq!(watcher.is_claimed(77), Ok(false));
+    assert_eq!(next.poll(), Poll::Ready(Ok(true)));
+    assert_eq!(watches.poll(), Poll::Ready(Ok(true)));
+    drop((second, watcher, next, watches));
+    let last = open();
+    assert!(hub(directory.path()).is_idle());
+    drop(last);
 }

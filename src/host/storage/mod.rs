@@ -17,6 +17,7 @@
 //!   alarm, then the timer. No waker is called under any of them.
 
 mod claim;
+mod commits;
 mod error;
 mod fd_limit;
 mod file;
@@ -33,6 +34,7 @@ mod shm_wait;
 mod sync;
 mod timer;
 mod token;
+mod watch;
 
 #[cfg(test)]
 mod native_tests;
@@ -48,6 +50,7 @@ pub use kinds::{
     Capabilities, FileKind, LockLevel, OpenFlags, ShmLockKind, StorageLimits, SyncKind,
 };
 pub use shm_wait::ShmWait;
+pub use watch::Interest;
 
 use sync::{Arc, AtomicUsize, Ordering};
 

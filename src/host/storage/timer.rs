@@ -143,6 +143,11 @@ impl Alarm {
         }
     }
 
+    /// Whether it was set and not cleared since; it may have rung.
+    pub(crate) fn is_armed(&self) -> bool {
+        self.0.lock().is_some()
+    }
+
     #[cfg(test)]
     pub(crate) fn is_set(&self) -> bool {
         self.0
