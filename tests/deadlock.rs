@@ -123,6 +123,32 @@ both! {
         assert_eq!(table.rows("__lock__list__x") + table.rows("__lock__blob__y"), 0);
     }
 
+    // It waits on while others may give up, longer than a write waits for a lock.
+    fn a_queue_says_so_when_its_own_time_is_up(files: &Files) {
+        drop(files.open());
+        let table = Table::of(PROGRAM, files);
+        let store = files.open_with(&Options { lock_wait: ms(10), ..Options::default() }).unwrap();
+        let (x, queue) = (store.lock("x").unwrap(), store.queue("q").unwrap());
+        x.acquire(&long()).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let store = files.open();
+                let (x, queue) = (store.lock("x").unwrap(), store.queue("q").unwrap());
+                queue.acquire(&long()).unwrap();
+                queue.put("1", 0.0).unwrap();
+                x.acquire(&wait_for(60)).unwrap();
+            });
+            eventually("the other waits for x", || table.rows("x") == 2);
+            let start = Instant::now();
+            let expected = || circle(&["__lock__queue__q", "x"]);
+            assert_eq!(queue.get(Some(ms(60))).unwrap_err(), expected());
+            assert!(start.elapsed() >= ms(60));
+            assert_eq!(queue.try_get().unwrap_err(), expected());
+            x.release().unwrap();
+        });
+        assert_eq!(queue.get(Some(s(60))).unwrap().data, "1");
+    }
+
     fn a_wait_outside_of_a_circle_just_times_out(files: &Files) {
         drop(files.open());
         let table = Table::of(PROGRAM, files);

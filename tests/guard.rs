@@ -230,6 +230,20 @@ fn another_handle_inside_is_told_at_once() {
 }
 
 #[test]
+fn with_all_refuses_handles_of_another_database() {
+    let files = Files::new(System::Native);
+    let (one, two) = (open(&files), open(&files));
+    let (stock, orders) = (one.dict("stock").unwrap(), two.queue("orders").unwrap());
+    match one.with_all(&[&stock, &orders], &five_seconds(), || Ok(())) {
+        Err(Error::InvalidArgument(reason)) => {
+            assert!(reason.contains("__lock__queue__orders"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(is_free(&stock));
+}
+
+#[test]
 fn with_all_holds_every_lock_and_gives_all_back_on_every_path() {
     let files = Files::new(System::Native);
     let (one, two) = (open(&files), open(&files));

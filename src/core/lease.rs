@@ -289,7 +289,7 @@ impl Database {
         }
     }
 
-    fn grant_if_free(
+    pub(crate) fn grant_if_free(
         &self,
         lock_name: &str,
         waiter_id: &str,

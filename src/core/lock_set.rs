@@ -152,24 +152,32 @@ impl<'a> LockSet<'a> {
         let is_late = || remaining().is_some_and(|left| left.is_zero());
         let write_limit = || remaining().map(|left| left.max(WRITE_GRACE));
 
-        let transaction = database
-            .begin_write(write_limit())
-            .map_err(|error| match error {
+        let begin = || {
+            let begun = database.begin_write(write_limit());
+            begun.map_err(|error| match error {
                 Error::Busy if is_late() => Error::Timeout,
                 other => other,
-            })?;
-        self.enqueue()?;
-        if let Some(leases) = self.promote()? {
+            })
+        };
+
+        let transaction = begin()?;
+        if let Some(leases) = self.grant_if_free()? {
+            // The rows may be there whatever the commit reports.
+            self.in_line = true;
             transaction.commit()?;
+            self.in_line = false;
             return Ok(leases);
         }
+        // Those that were granted go with it.
+        drop(transaction);
         if timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(Error::Timeout);
         }
+        let transaction = begin()?;
         for place in &self.places {
             database.check_not_own(place.lock_name)?;
         }
-        // From here on the places may be there, whatever the commit reports.
+        self.enqueue()?;
         self.in_line = true;
         transaction.commit()?;
 
@@ -236,6 +244,24 @@ impl<'a> LockSet<'a> {
 
     fn lock_names(&self) -> Vec<&'a str> {
         self.places.iter().map(|place| place.lock_name).collect()
+    }
+
+    /// Takes the locks if nobody holds or awaits any of them.
+    fn grant_if_free(&self) -> Result<Option<Vec<Lease>>> {
+        let mut leases = Vec::with_capacity(self.places.len());
+        for place in &self.places {
+            let granted = self.database.grant_if_free(
+                place.lock_name,
+                &place.waiter_id,
+                self.ttl,
+                Fencing::With,
+            )?;
+            match granted {
+                Some(lease) => leases.push(lease),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(leases))
     }
 
     /// Joins all lines at their ends.

@@ -56,9 +56,12 @@ pub(crate) fn describe(error: &DbError) -> String {
         DbError::OutOfRange => "the index is out of range".into(),
         DbError::Timeout => "the time given for waiting has passed".into(),
         DbError::Locked(name) => format!("somebody else holds the lock {name}"),
-        DbError::Deadlock(locks) => {
-            format!("waiting is no help: a circle of {}", locks.join(", "))
-        }
+        DbError::Deadlock(locks) => match locks.as_slice() {
+            [own] => {
+                format!("the lock {own} is held by another handle of the same database handle")
+            }
+            circle => format!("deadlock: a circle of the locks {}", circle.join(", ")),
+        },
         DbError::LockLost(name) => format!("the lock {name} was lost"),
         DbError::NotHeld => "this handle does not hold the lock".into(),
         DbError::AlreadyHeld => "this handle holds the lock already".into(),
