@@ -308,8 +308,8 @@ macro_rules! lock_methods {
             /// Takes the lock and returns a guard that gives it back when dropped.
             ///
             /// When this handle holds the lock already, the guard is nested: it waits for
-            /// nothing, sees to it that the lock lives at least `options.ttl` from
-            /// now, and leaves it to the outer one at its end.
+            /// nothing but SQLite's write lock, sees to it that the lock lives at least
+            /// `options.ttl` from now, and leaves it to the outer one at its end.
             ///
             /// # Errors
             /// As [`Self::acquire`], except that holding the lock already is none.
