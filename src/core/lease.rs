@@ -29,21 +29,21 @@ pub(crate) const WAITER_TTL: Duration = Duration::from_secs(30);
 
 /// How often a waiter renews its row: early enough that a clock 20 s ahead of
 /// its own doesn't take it for dead.
-const RENEW_EVERY: Duration = Duration::from_secs(10);
+pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(10);
 
 /// Who is no further than this from the head looks at every commit.
-const NEAR: u32 = 2;
+pub(crate) const NEAR: u32 = 2;
 
 /// A hand-over takes no less than this: a few commits.
-const HAND_OVER_MIN: Duration = Duration::from_micros(500);
+pub(crate) const HAND_OVER_MIN: Duration = Duration::from_micros(500);
 
 /// How soon the nearest waiter notices that a holder's instance or process is
 /// gone, which no commit tells it.
-const GONE_LOOK: Duration = Duration::from_millis(20);
+pub(crate) const GONE_LOOK: Duration = Duration::from_millis(20);
 
 /// How late a waiter far behind may notice that all before it have left, or
 /// that it was removed.
-const FAR_LOOK_MAX: Duration = Duration::from_millis(250);
+pub(crate) const FAR_LOOK_MAX: Duration = Duration::from_millis(250);
 
 /// How far a waiter whose clock is behind moves its row's expiry towards the
 /// clock of the last in line. Bounded, because a row with an absurd time must
@@ -107,6 +107,39 @@ impl Lease {
             ])?;
         Ok(updated > 0)
     }
+
+    /// Lets the grant live `ttl` from `now` unless it lives longer. False: it was lost.
+    pub(crate) fn extend_to_at_least(
+        &self,
+        connection: &Connection,
+        now: f64,
+        ttl: Duration,
+    ) -> Result<bool> {
+        let updated = connection
+            .prepare_cached(
+                "UPDATE beaver_lock_waiters SET expires_at = max(expires_at, ?4)
+                 WHERE lock_name = ?1 AND requested_at = ?2 AND waiter_id = ?3",
+            )?
+            .execute(params![
+                self.lock_name,
+                GRANTED_AT,
+                self.waiter_id,
+                now + ttl.as_secs_f64()
+            ])?;
+        Ok(updated > 0)
+    }
+
+    /// Whether the grant is still there.
+    pub(crate) fn is_held(&self, connection: &Connection) -> Result<bool> {
+        Ok(connection
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM beaver_lock_waiters
+                 WHERE lock_name = ?1 AND requested_at = ?2 AND waiter_id = ?3)",
+            )?
+            .query_row(params![self.lock_name, GRANTED_AT, self.waiter_id], |row| {
+                row.get(0)
+            })?)
+    }
 }
 
 impl Database {
@@ -161,6 +194,7 @@ impl Database {
         if timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(Error::Timeout);
         }
+        self.check_not_own(lock_name)?;
         let skew_s = self.enqueue(lock_name, &waiter_id, place_ttl())?;
         transaction.commit()?;
 
@@ -177,7 +211,7 @@ impl Database {
             let expired = remaining().is_some_and(|left| left.is_zero());
             let head = self.look(lock_name, &waiter_id);
             let turn = match &head {
-                Ok(head) => head.ahead == 0 || head.expires_in.is_zero() || head.is_gone,
+                Ok(head) => head.is_over(),
                 Err(Error::Busy) => false,
                 Err(Error::WaitCleared) if expired => return Err(Error::Timeout),
                 Err(error) => return Err(error.clone()),
@@ -199,7 +233,7 @@ impl Database {
                     }
                     Ok(None) if expired => {
                         place.left = true;
-                        return Err(Error::Timeout);
+                        return Err(self.timed_out(&[lock_name]));
                     }
                     Ok(None) => renew_at = runtime.monotonic() + RENEW_EVERY,
                     Err(Error::Busy | Error::WaitCleared) if expired => return Err(Error::Timeout),
@@ -255,7 +289,7 @@ impl Database {
         }
     }
 
-    fn grant_if_free(
+    pub(crate) fn grant_if_free(
         &self,
         lock_name: &str,
         waiter_id: &str,
@@ -287,7 +321,7 @@ impl Database {
         self.granted(lock_name, waiter_id, ttl, fencing).map(Some)
     }
 
-    fn is_gone(&self, claim: u64) -> bool {
+    pub(crate) fn is_gone(&self, claim: u64) -> bool {
         self.inner.runtime.is_gone(&self.inner.connection, claim)
     }
 
@@ -317,7 +351,7 @@ impl Database {
 
     /// Deletes the rows at the head whose owners are known to be gone, and all
     /// that have expired, except `me`.
-    fn delete_dead(&self, lock_name: &str, now: f64, me: &str) -> Result<()> {
+    pub(crate) fn delete_dead(&self, lock_name: &str, now: f64, me: &str) -> Result<()> {
         let connection = &self.inner.connection;
         self.delete_expired(lock_name, now, me)?;
         loop {
@@ -345,7 +379,12 @@ impl Database {
 
     /// Joins the line at its end. Returns by how much the last in line's clock
     /// is ahead of ours.
-    fn enqueue(&self, lock_name: &str, waiter_id: &str, place_ttl: Duration) -> Result<f64> {
+    pub(crate) fn enqueue(
+        &self,
+        lock_name: &str,
+        waiter_id: &str,
+        place_ttl: Duration,
+    ) -> Result<f64> {
         let connection = &self.inner.connection;
         let now = self.inner.runtime.unix_seconds();
         let last: Option<f64> = connection
@@ -375,7 +414,7 @@ impl Database {
     }
 
     /// Takes the lock if this waiter is the head; renews its row otherwise.
-    fn promote(
+    pub(crate) fn promote(
         &self,
         lock_name: &str,
         waiter_id: &str,
@@ -446,7 +485,7 @@ impl Database {
     }
 
     /// Who is at the head and how far that is, without writing.
-    fn look(&self, lock_name: &str, waiter_id: &str) -> Result<Head> {
+    pub(crate) fn look(&self, lock_name: &str, waiter_id: &str) -> Result<Head> {
         let now = self.inner.runtime.unix_seconds();
         let mut statement = self.inner.connection.prepare_cached(
             "SELECT head.expires_at,
@@ -485,13 +524,20 @@ impl Database {
     }
 }
 
-struct Head {
+pub(crate) struct Head {
     /// Whether the head would be known to be gone, and is.
-    can_be_gone: bool,
-    is_gone: bool,
+    pub(crate) can_be_gone: bool,
+    pub(crate) is_gone: bool,
     /// How many stand before this waiter, the holder included.
-    ahead: u32,
-    expires_in: Duration,
+    pub(crate) ahead: u32,
+    pub(crate) expires_in: Duration,
+}
+
+impl Head {
+    /// Whether it may be this waiter's turn.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ahead == 0 || self.expires_in.is_zero() || self.is_gone
+    }
 }
 
 /// A row in line. Deleted when the wait ends on a path that did not see to it.
