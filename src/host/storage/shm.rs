@@ -40,13 +40,14 @@ pub(crate) static QUEUES: Registry<Mutex<SlotQueue>> = Registry::new();
 
 pub(crate) type SharedQueue = Arc<Shared<Mutex<SlotQueue>>>;
 
-/// One handle's attachment to a wal-index.
+/// One handle's attachment to a wal-index, `F` being what its locks are asked
+/// of: the file itself, or a model's stand-in for the kernel.
 #[derive(Debug)]
-pub(crate) struct Shm {
+pub(crate) struct Shm<F: ByteRange = OwnedFd> {
     // Before `fd`: the registry's entry must go while the inode is still ours.
     queue: SharedQueue,
     held: Held,
-    fd: OwnedFd,
+    fd: F,
     id: FileId,
 }
 
@@ -118,12 +119,7 @@ impl Shm {
             // Whoever was last may have deleted the file between our opening
             // it and taking the switch: then nobody else will ever find ours.
             if rustix::fs::fstat(&fd)?.st_nlink > 0 {
-                return Ok(Shm {
-                    queue,
-                    held: Held::default(),
-                    fd,
-                    id,
-                });
+                return Ok(Shm::new(queue, fd, id));
             }
         }
         Err(ErrorCode::Busy)
@@ -131,10 +127,6 @@ impl Shm {
 
     pub(crate) fn fd(&self) -> &OwnedFd {
         &self.fd
-    }
-
-    pub(crate) fn queue(&self) -> &Mutex<SlotQueue> {
-        &self.queue
     }
 
     /// Makes sure the file has region `region`; `false`: it hasn't, and
@@ -177,6 +169,23 @@ impl Shm {
             }
         }
         Ok(())
+    }
+}
+
+impl<F: ByteRange> Shm<F> {
+    /// `fd` takes part in the dead-man switch of the file `id`, whose queue
+    /// `queue` is.
+    pub(crate) fn new(queue: SharedQueue, fd: F, id: FileId) -> Shm<F> {
+        Shm {
+            queue,
+            held: Held::default(),
+            fd,
+            id,
+        }
+    }
+
+    pub(crate) fn queue(&self) -> &Mutex<SlotQueue> {
+        &self.queue
     }
 
     /// Refuses what this handle may not ask for: SQLite never changes a slot
@@ -307,7 +316,7 @@ impl Shm {
     }
 }
 
-impl Drop for Shm {
+impl<F: ByteRange> Drop for Shm<F> {
     fn drop(&mut self) {
         self.close();
     }
