@@ -206,24 +206,23 @@ impl<F: ByteRange> Shm<F> {
 
     /// Takes the lock at once or answers `busy`, whoever waits for it.
     pub(crate) fn try_lock(&self, wants: SlotLock) -> Result<(), ErrorCode> {
-        // Shared already: nothing changes.
-        if self.check_wanted(wants)? {
-            return Ok(());
-        }
         match self.attempt(&mut self.queue.lock(), wants)? {
             Attempt::Acquired => Ok(()),
             Attempt::HeldHere | Attempt::HeldElsewhere => Err(ErrorCode::Busy),
         }
     }
 
-    /// Takes the lock if nobody is in the way. `queue` is this file's, locked.
+    /// Takes the lock if nobody is in the way and this handle doesn't share it
+    /// already. `queue` is this file's, locked.
     pub(crate) fn attempt(
         &self,
         queue: &mut SlotQueue,
         wants: SlotLock,
     ) -> Result<Attempt, ErrorCode> {
-        if self.held.is_closed() {
-            return Err(ErrorCode::InvalidArgument);
+        // Here as well, where nothing changes meanwhile: another wait of this
+        // handle may have got the lock since this one began.
+        if self.check_wanted(wants)? {
+            return Ok(Attempt::Acquired);
         }
         if queue.held_here(wants) {
             return Ok(Attempt::HeldHere);

@@ -122,7 +122,18 @@ pub(crate) const FAULTS: &[Fault] = &[
         tree: WAITING,
         file: "shm.rs",
         change: &[(
-            "            return Err(ErrorCode::InvalidArgument);\n        }\n        if queue",
+            "        if self.check_wanted(wants)? {\n            return Ok(Attempt::Acquired);\n        }\n        if queue",
+            "        if queue",
+        )],
+    },
+    Fault {
+        name: "shares_twice",
+        model: "queue_models::two_tries_of_one_handle_take_one_lock",
+        says: "is held",
+        tree: WAITING,
+        file: "shm.rs",
+        change: &[(
+            "            return Ok(Attempt::Acquired);\n        }\n        if queue",
             "        }\n        if queue",
         )],
     },

@@ -234,6 +234,20 @@ pub fn sharers_and_a_writer_exclude_each_other() {
     assert_nothing_left(&kernel);
 }
 
+/// Two threads share a slot through one handle, which so has it once.
+pub fn two_tries_of_one_handle_take_one_lock() {
+    let (kernel, [one, other]) = handles();
+    let shared = slot(READER, ShmLockKind::Shared);
+    let exclusive = slot(READER, ShmLockKind::Exclusive);
+    let same = Arc::clone(&one);
+    let taken = together(|| one.try_lock(shared), move || same.try_lock(shared));
+    assert_eq!(taken, (Ok(()), Ok(())));
+    one.unlock(shared).expect("it holds the lock");
+    assert_eq!(other.try_lock(exclusive), Ok(()), "the slot is held");
+    other.unlock(exclusive).expect("it holds the lock");
+    assert_nothing_left(&kernel);
+}
+
 /// A file is closed while a wait of its is running.
 pub fn a_closed_handle_takes_nothing() {
     let (kernel, [closing, next]) = handles();

@@ -24,6 +24,7 @@ mod loom_models {
             a_deadline_meets_a_wake_up
             an_upgrade_is_refused
             sharers_and_a_writer_exclude_each_other
+            two_tries_of_one_handle_take_one_lock
             a_closed_handle_takes_nothing
             a_closed_holder_is_succeeded
             a_range_waits_for_its_last_slot
