@@ -25,7 +25,9 @@ const PACKAGES: &[&str] = &["beaver-host-models"];
 pub(crate) fn run() -> Result<ExitCode> {
     for package in PACKAGES {
         let mut tests = cargo();
-        tests.args(["test", "--package", package, "--", "--nocapture", FILTER]);
+        tests
+            .args(["test", "--package", package, "--tests"])
+            .args(["--", "--nocapture", FILTER]);
         if std::env::var_os(PREEMPTIONS_ENV).is_none() {
             tests.env(EXHAUSTIVE_ENV, "1");
         }
