@@ -8,6 +8,7 @@ mod apt_sources;
 mod c_compiler;
 mod component;
 mod debian;
+mod loom;
 mod paths;
 mod process;
 mod python;
@@ -32,6 +33,8 @@ usage: cargo xtask <command>
   demo [args…]        run the demo
   test [args…]        lint, then run all tests; args go to `cargo test`
                       --no-lint skips formatting and clippy
+  loom                run the concurrency models to the end (`test` only runs those
+                      interleavings with two preemptions)
   bench [args…]       run the benchmarks
 
 environment:
@@ -93,6 +96,7 @@ fn dispatch(command: &str, args: Vec<String>) -> Result<ExitCode> {
         "demo" => run_program("beaver-demo", args),
         "bench" => run_program("beaver-bench", args),
         "test" => test(args),
+        "loom" => loom::run(),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)

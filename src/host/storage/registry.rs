@@ -4,9 +4,8 @@
 //! every user keeps a descriptor of the file open for at least as long, so
 //! that the inode number can't be given to another file meanwhile.
 
-use super::sync::{Arc, Mutex};
+use super::sync::{Arc, Mutex, Weak};
 use std::collections::HashMap;
-use std::sync::Weak;
 
 /// Names a file whatever its path: device and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -40,13 +40,14 @@ pub(crate) static QUEUES: Registry<Mutex<SlotQueue>> = Registry::new();
 
 pub(crate) type SharedQueue = Arc<Shared<Mutex<SlotQueue>>>;
 
-/// One handle's attachment to a wal-index.
+/// One handle's attachment to a wal-index, `F` being what its locks are asked
+/// of: the file itself, or a model's stand-in for the kernel.
 #[derive(Debug)]
-pub(crate) struct Shm {
+pub(crate) struct Shm<F: ByteRange = OwnedFd> {
     // Before `fd`: the registry's entry must go while the inode is still ours.
     queue: SharedQueue,
     held: Held,
-    fd: OwnedFd,
+    fd: F,
     id: FileId,
 }
 
@@ -118,12 +119,7 @@ impl Shm {
             // Whoever was last may have deleted the file between our opening
             // it and taking the switch: then nobody else will ever find ours.
             if rustix::fs::fstat(&fd)?.st_nlink > 0 {
-                return Ok(Shm {
-                    queue,
-                    held: Held::default(),
-                    fd,
-                    id,
-                });
+                return Ok(Shm::new(queue, fd, id));
             }
         }
         Err(ErrorCode::Busy)
@@ -131,10 +127,6 @@ impl Shm {
 
     pub(crate) fn fd(&self) -> &OwnedFd {
         &self.fd
-    }
-
-    pub(crate) fn queue(&self) -> &Mutex<SlotQueue> {
-        &self.queue
     }
 
     /// Makes sure the file has region `region`; `false`: it hasn't, and
@@ -178,6 +170,23 @@ impl Shm {
         }
         Ok(())
     }
+}
+
+impl<F: ByteRange> Shm<F> {
+    /// `fd` takes part in the dead-man switch of the file `id`, whose queue
+    /// `queue` is.
+    pub(crate) fn new(queue: SharedQueue, fd: F, id: FileId) -> Shm<F> {
+        Shm {
+            queue,
+            held: Held::default(),
+            fd,
+            id,
+        }
+    }
+
+    pub(crate) fn queue(&self) -> &Mutex<SlotQueue> {
+        &self.queue
+    }
 
     /// Refuses what this handle may not ask for: SQLite never changes a slot
     /// from shared to exclusive or back, and takes none twice. `Ok(true)`: it
@@ -197,24 +206,23 @@ impl Shm {
 
     /// Takes the lock at once or answers `busy`, whoever waits for it.
     pub(crate) fn try_lock(&self, wants: SlotLock) -> Result<(), ErrorCode> {
-        // Shared already: nothing changes.
-        if self.check_wanted(wants)? {
-            return Ok(());
-        }
         match self.attempt(&mut self.queue.lock(), wants)? {
             Attempt::Acquired => Ok(()),
             Attempt::HeldHere | Attempt::HeldElsewhere => Err(ErrorCode::Busy),
         }
     }
 
-    /// Takes the lock if nobody is in the way. `queue` is this file's, locked.
+    /// Takes the lock if nobody is in the way and this handle doesn't share it
+    /// already. `queue` is this file's, locked.
     pub(crate) fn attempt(
         &self,
         queue: &mut SlotQueue,
         wants: SlotLock,
     ) -> Result<Attempt, ErrorCode> {
-        if self.held.is_closed() {
-            return Err(ErrorCode::InvalidArgument);
+        // Here as well, where nothing changes meanwhile: another wait of this
+        // handle may have got the lock since this one began.
+        if self.check_wanted(wants)? {
+            return Ok(Attempt::Acquired);
         }
         if queue.held_here(wants) {
             return Ok(Attempt::HeldHere);
@@ -307,7 +315,7 @@ impl Shm {
     }
 }
 
-impl Drop for Shm {
+impl<F: ByteRange> Drop for Shm<F> {
     fn drop(&mut self) {
         self.close();
     }

@@ -112,6 +112,25 @@ fn a_wait_ends_with_its_timeout_and_leaves_nothing() {
 }
 
 #[test]
+fn two_waits_of_one_handle_take_one_lock() {
+    let directory = tempfile::tempdir().unwrap();
+    let (one, other) = (attached(directory.path()), attached(directory.path()));
+    // Both begin before either has the lock.
+    let lock = |kind| Polled::new(one.file.shm_lock(3, 1, kind, LONG));
+    let (mut first, mut second) = (lock(Shared), lock(Shared));
+    let mut upgrade = lock(Exclusive);
+    assert_eq!(first.poll(), Poll::Ready(Ok(())));
+    assert_eq!(second.poll(), Poll::Ready(Ok(())));
+    assert_eq!(
+        upgrade.poll(),
+        Poll::Ready(Err(ErrorCode::InvalidArgument)),
+        "it would wait for itself"
+    );
+    one.file.shm_unlock(3, 1, Shared).unwrap();
+    assert_eq!(other.file.shm_try_lock(3, 1, Exclusive), Ok(()));
+}
+
+#[test]
 fn a_dropped_wait_leaves_no_lock_no_place_and_no_alarm() {
     let directory = tempfile::tempdir().unwrap();
     let (holder, waiter) = (attached(directory.path()), attached(directory.path()));

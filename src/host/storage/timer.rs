@@ -11,10 +11,10 @@
 //! cleared isn't kept (its waker may still be called once).
 
 use super::error::ErrorCode;
-use super::sync::{Arc, Mutex};
+use super::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Condvar, LazyLock, PoisonError};
+use std::sync::LazyLock;
 use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -44,16 +44,15 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Timer {
-    // std's mutex, not the seam's: the condition variable needs it.
-    state: std::sync::Mutex<State>,
+    state: Mutex<State>,
     earlier: Condvar,
 }
 
 static TIMER: LazyLock<Arc<Timer>> = LazyLock::new(Arc::default);
 
 impl Timer {
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
     }
 
     fn run(&self) {
@@ -81,15 +80,9 @@ impl Timer {
             state = match next {
                 Some(at) => {
                     let wait = at.saturating_duration_since(now);
-                    self.earlier
-                        .wait_timeout(state, wait)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
+                    self.earlier.wait_timeout(state, wait)
                 }
-                None => self
-                    .earlier
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner),
+                None => self.earlier.wait(state),
             };
         }
     }
