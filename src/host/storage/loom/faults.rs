@@ -188,8 +188,19 @@ pub(crate) const FAULTS: &[Fault] = &[
         tree: WAITING,
         file: "hub.rs",
         change: &[(
-            "        fence(Ordering::SeqCst);\n        if self.waiting",
-            "        if self.waiting",
+            "        fence(Ordering::SeqCst);\n        if self.is_watched",
+            "        if self.is_watched",
+        )],
+    },
+    Fault {
+        name: "announces_without_a_fence",
+        model: "hub_models::an_announcement_meets_a_wait",
+        says: "not woken",
+        tree: WAITING,
+        file: "hub.rs",
+        change: &[(
+            "        fence(Ordering::SeqCst);\n        if !self.is_watched",
+            "        if !self.is_watched",
         )],
     },
     Fault {
@@ -198,25 +209,22 @@ pub(crate) const FAULTS: &[Fault] = &[
         says: "not woken",
         tree: WAITING,
         file: "hub.rs",
-        change: &[(
-            "                fence(Ordering::SeqCst);\n                if self.source",
-            "                if self.source",
-        )],
+        change: &[("                        fence(Ordering::SeqCst);\n", "")],
     },
     Fault {
         name: "compares_before_it_registers",
-        model: "hub_models::a_commit_meets_a_wait",
+        model: "hub_models::an_announcement_meets_who_waits_for_it",
         says: "not woken",
         tree: WAITING,
         file: "hub.rs",
         change: &[
             (
-                "                let waiter = Waiter {\n",
-                "                let early = self.source.token()?;\n                let waiter = Waiter {\n",
+                "                let begin = Hub::begin(",
+                "                let token = self.source.token()?;\n                let begin = Hub::begin(",
             ),
             (
-                "if self.source.token()? != self.seen",
-                "if early != self.seen",
+                "                        let token = self.source.token()?;\n",
+                "",
             ),
         ],
     },
@@ -232,15 +240,34 @@ pub(crate) const FAULTS: &[Fault] = &[
         )],
     },
     Fault {
+        name: "leaves_its_turn_in_silence",
+        model: "hub_models::the_foremost_leaves_its_turn",
+        says: "not woken",
+        tree: WAITING,
+        file: "watch.rs",
+        change: &[(
+            "            self.tell(next, true, wakers);\n        }\n    }\n\n    /// The first in turn",
+            "            let _ = (next, wakers);\n        }\n    }\n\n    /// The first in turn",
+        )],
+    },
+    Fault {
+        name: "forgets_news_for_who_is_awake",
+        model: "hub_models::a_claims_end_meets_a_wait",
+        says: "not woken",
+        tree: WAITING,
+        file: "watch.rs",
+        change: &[(
+            "watcher.news |= is_news",
+            "watcher.news |= is_news && false",
+        )],
+    },
+    Fault {
         name: "who_leaves_stops_the_alarm",
         model: "hub_models::who_leaves_takes_nobodys_alarm",
         says: "not woken",
         tree: WAITING,
         file: "hub.rs",
-        change: &[(
-            "fetch_sub(1, Ordering::SeqCst) == 1",
-            "fetch_sub(1, Ordering::SeqCst) > 0",
-        )],
+        change: &[("if waiting == 0 && self.alarm", "if self.alarm")],
     },
     Fault {
         name: "ticks_for_nobody",
@@ -248,7 +275,18 @@ pub(crate) const FAULTS: &[Fault] = &[
         says: "an alarm is left",
         tree: WAITING,
         file: "hub.rs",
-        change: &[("if !state.waiters.is_empty() {", "{")],
+        change: &[("if state.watchers.waiting() > 0 {", "{")],
+    },
+    Fault {
+        name: "takes_an_announcement_for_all",
+        model: "hub_models::an_announcement_hides_no_other_commit",
+        says: "not woken",
+        tree: WAITING,
+        file: "commits.rs",
+        change: &[(
+            "u32::try_from(known) != Ok(last.wrapping_sub(seen))",
+            "known == 0 && last != seen",
+        )],
     },
     Fault {
         name: "removes_anothers_entry",

@@ -5,15 +5,13 @@
 
 use super::error::ErrorCode;
 use super::lock::{ByteRange, RangeLock};
-use super::sync::{Arc, AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use super::sync::{Arc, AtomicBool, Mutex, Ordering};
 
 /// One file's locks.
 #[derive(Debug, Default)]
 pub(crate) struct Kernel {
     /// Whether another process has all of it.
     pub(crate) elsewhere: AtomicBool,
-    // Each step on it is under the queue's mutex, which loom sees.
     bytes: Mutex<Vec<Held>>,
 }
 
@@ -32,13 +30,9 @@ pub(crate) struct Handle {
 }
 
 impl Kernel {
-    fn bytes(&self) -> std::sync::MutexGuard<'_, Vec<Held>> {
-        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Whether nobody has a lock.
     pub(crate) fn is_free(&self) -> bool {
-        self.bytes().is_empty()
+        self.bytes.lock().is_empty()
     }
 }
 
@@ -50,14 +44,14 @@ impl ByteRange for Handle {
             if self.kernel.elsewhere.load(Ordering::Acquire) {
                 return Err(ErrorCode::Busy);
             }
-            let neighbour = self.kernel.bytes().iter().any(|held| {
+            let neighbour = self.kernel.bytes.lock().iter().any(|held| {
                 range.contains(&held.byte)
                     && held.by != self.number
                     && (exclusively || held.exclusively)
             });
             assert!(!neighbour, "two handles hold what excludes each other");
         }
-        let mut bytes = self.kernel.bytes();
+        let mut bytes = self.kernel.bytes.lock();
         bytes.retain(|held| !range.contains(&held.byte) || held.by != self.number);
         if to != RangeLock::Unlock {
             bytes.extend(range.map(|byte| Held {
@@ -69,7 +63,25 @@ impl ByteRange for Handle {
         Ok(())
     }
 
-    fn conflict(&self, _: RangeLock, _: u64, _: u64) -> Result<Option<RangeLock>, ErrorCode> {
-        Ok(None)
+    fn conflict(
+        &self,
+        want: RangeLock,
+        start: u64,
+        len: u64,
+    ) -> Result<Option<RangeLock>, ErrorCode> {
+        let range = start..start + len;
+        let bytes = self.kernel.bytes.lock();
+        let other = bytes.iter().find(|held| {
+            range.contains(&held.byte)
+                && held.by != self.number
+                && (want == RangeLock::Write || held.exclusively)
+        });
+        Ok(other.map(|held| {
+            if held.exclusively {
+                RangeLock::Write
+            } else {
+                RangeLock::Read
+            }
+        }))
     }
 }

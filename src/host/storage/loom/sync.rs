@@ -103,5 +103,5 @@ macro_rules! atomic {
 
 atomic!(AtomicBool, bool, swap);
 atomic!(AtomicU8, u8, fetch_or, fetch_and);
-atomic!(AtomicU64, u64);
+atomic!(AtomicU64, u64, fetch_add);
 atomic!(AtomicUsize, usize, fetch_add, fetch_sub);

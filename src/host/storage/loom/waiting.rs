@@ -5,6 +5,10 @@
 //! another in its place.
 #![allow(dead_code, unreachable_pub)]
 
+#[path = "../claim.rs"]
+mod claim;
+#[path = "../commits.rs"]
+mod commits;
 #[path = "../error.rs"]
 mod error;
 #[path = "../grant.rs"]
@@ -27,6 +31,8 @@ mod registry;
 mod shm_of;
 #[path = "../shm_wait.rs"]
 mod shm_wait;
+#[path = "../watch.rs"]
+mod watch;
 
 #[path = "kernel.rs"]
 mod kernel;

@@ -178,7 +178,7 @@ pub fn a_deadline_meets_a_wake_up() {
     );
     if answer.is_pending() {
         // An alarm that was set when its time had passed.
-        timer::ring();
+        timer::pass();
         answer = first_wait.poll_if_woken();
     }
     match answer {
@@ -316,7 +316,7 @@ pub fn another_process_is_asked_again() {
         move || kernel.elsewhere.store(false, Ordering::Release)
     });
     if polled.is_pending() {
-        timer::ring();
+        timer::tick();
         assert_served(&mut waiting);
     }
     unlock(&waiter);
@@ -340,7 +340,7 @@ pub fn whoever_is_first_asks() {
         },
     );
     if polled.is_pending() {
-        timer::ring();
+        timer::tick();
         polled = next_wait.poll_if_woken();
     }
     assert_eq!(polled, Poll::Ready(Ok(())), "not woken");

@@ -32,8 +32,14 @@ mod loom_models {
             whoever_is_first_asks;
         waiting::hub_models:
             a_commit_meets_a_wait
+            an_announcement_meets_a_wait
+            an_announcement_meets_who_waits_for_it
             a_deadline_meets_a_commit
+            the_foremost_leaves_its_turn
+            who_comes_as_the_foremost_leaves_is_told
+            a_claims_end_meets_a_wait
             who_leaves_takes_nobodys_alarm
+            an_announcement_hides_no_other_commit
             nobody_waits_nothing_ticks;
         counting::registry_models:
             one_object_per_file
