@@ -73,10 +73,7 @@ impl Owner {
         let held = {
             let lease = self.lease.borrow();
             let lease = lease.as_ref().ok_or(Error::NotHeld)?;
-            let transaction = self.database.begin_write(None)?;
-            let held = lease.delete(&self.database.inner.connection)?;
-            transaction.commit()?;
-            held
+            self.database.release_lease(lease)?
         };
         *self.lease.borrow_mut() = None;
         if held {
@@ -91,13 +88,11 @@ impl Owner {
         self.check_no_transaction()?;
         let lease = self.lease.borrow();
         let lease = lease.as_ref().ok_or(Error::NotHeld)?;
-        let transaction = self.database.begin_write(None)?;
-        let now = self.database.inner.runtime.unix_seconds();
-        let connection = &self.database.inner.connection;
-        if !lease.extend(connection, now, ttl.unwrap_or(lease.ttl))? {
-            return Err(Error::LockLost(self.lock_name.to_string()));
+        if self.database.renew_lease(lease, ttl.unwrap_or(lease.ttl))? {
+            Ok(())
+        } else {
+            Err(Error::LockLost(self.lock_name.to_string()))
         }
-        transaction.commit()
     }
 
     /// Gives the lock back on a path that can't report.

@@ -15,6 +15,7 @@
 use crate::database::Database;
 use crate::error::{Error, Outcome, Result};
 use crate::events::{self, Event, Registration};
+use crate::lease::gate::{Pass, Seen, Verdict};
 use crate::lease::{Fencing, GRANTED_AT, Lease};
 use crate::manager::Manager;
 use crate::options::GuardMode;
@@ -73,6 +74,10 @@ pub(crate) struct WriteTransaction<'a> {
 }
 
 impl WriteTransaction<'_> {
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.database.inner.connection
+    }
+
     pub(crate) fn commit(self) -> Result<()> {
         self.database.commit_write(self.reaped)
     }
@@ -377,31 +382,32 @@ impl Database {
         let Some(row) = rows.next()? else {
             return Err(Error::Corrupt("the lock table gave no answer".into()));
         };
-        let (taken, owned): (bool, bool) = (row.get(0)?, row.get(2)?);
-        let under_way = row.get_ref(1)?.as_str_or_null().unwrap_or(Some("?"));
-        if lease.is_some() {
-            if !owned {
-                return Err(Error::LockLost(manager.lock_name.clone()));
+        let seen = Seen {
+            taken: row.get(0)?,
+            owned: row.get(2)?,
+            granted: row.get(3)?,
+            under_way: row.get_ref(1)?.as_str_or_null().unwrap_or(Some("?")),
+        };
+        let heard: bool = row.get(4)?;
+        let pass = Pass {
+            guard_mode,
+            has_lease: lease.is_some(),
+            internal: internal.map(|lease| lease.waiter_id.as_str()),
+            minds_methods: request.interference == Interference::Possible,
+        };
+        match pass.judge(&seen) {
+            Verdict::Lost => return Err(Error::LockLost(manager.lock_name.clone())),
+            Verdict::Public => return Ok(Gate::Public),
+            Verdict::Internal => return Ok(Gate::Internal),
+            Verdict::Open => {}
+            Verdict::FenceOff => {
+                self.inner
+                    .connection
+                    .prepare_cached(
+                        "DELETE FROM beaver_lock_waiters WHERE lock_name = ?1 AND requested_at = ?2",
+                    )?
+                    .execute(params![manager.lock_name, GRANTED_AT])?;
             }
-        } else if taken && guard_mode == GuardMode::Mandatory {
-            return Ok(Gate::Public);
-        }
-        let (stale, heard): (bool, bool) = (row.get(3)?, row.get(4)?);
-        if request.interference == Interference::Possible
-            && under_way.is_some()
-            && under_way != internal.map(|lease| lease.waiter_id.as_str())
-        {
-            return Ok(Gate::Internal);
-        }
-        if lease.is_none() && stale && guard_mode == GuardMode::Mandatory {
-            // A holder past its time: this write goes before whatever it still
-            // means to write, so it is fenced off as by the next holder.
-            self.inner
-                .connection
-                .prepare_cached(
-                    "DELETE FROM beaver_lock_waiters WHERE lock_name = ?1 AND requested_at = ?2",
-                )?
-                .execute(params![manager.lock_name, GRANTED_AT])?;
         }
         Ok(Gate::Open {
             heard_at: heard.then_some(now),
