@@ -42,6 +42,12 @@ impl Owner {
         }
     }
 
+    /// Takes over a lock that a test acquired step by step.
+    #[cfg(test)]
+    pub(crate) fn adopt(&self, lease: Lease) {
+        *self.lease.borrow_mut() = Some(lease);
+    }
+
     /// The lock held, for the writes that verify it.
     pub(crate) fn lease(&self) -> Ref<'_, Option<Lease>> {
         self.lease.borrow()

@@ -18,6 +18,8 @@
 
 pub(crate) mod gate;
 mod grant;
+#[cfg(test)]
+mod model_tests;
 mod sqlite;
 mod table;
 mod wait;
