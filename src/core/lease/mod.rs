@@ -12,12 +12,13 @@
 //! - **Nothing is left behind.** A wait that ends without the lock deletes its
 //!   row; a waiter that dies is forgotten after [`WAITER_TTL`].
 //!
-//! What is decided ([`grant`], [`wait`], [`gate`]) knows its table, clocks and
+//! What is decided ([`grant`], [`wait`], [`gate`], [`guarded`]) knows its table, clocks and
 //! neighbours only as [`table::LockTable`], so that the very same code runs on
 //! SQLite ([`sqlite`]) and, step by step, on a table in memory.
 
 pub(crate) mod gate;
 mod grant;
+pub(crate) mod guarded;
 #[cfg(test)]
 mod model_tests;
 mod sqlite;
@@ -72,11 +73,7 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Lease {
-    /// Deletes this grant's row. False: it was gone, so the lock was lost.
-    pub(crate) fn delete(&self, connection: &Connection) -> Result<bool> {
-        sqlite::delete_row(connection, &self.lock_name, &self.waiter_id)
-    }
-
+    /// Deletes a grant or a place in line. False: there was none.
     pub(crate) fn delete_row(
         connection: &Connection,
         lock_name: &str,

@@ -79,10 +79,8 @@ pub(crate) trait LockTransaction {
 }
 
 /// A connection to the lock table.
-pub(crate) trait LockTable {
-    type Transaction<'a>: LockTransaction
-    where
-        Self: 'a;
+pub(crate) trait LockTable: 'static {
+    type Transaction<'a>: LockTransaction;
 
     /// Begins a write transaction, waiting for those of others up to `limit`
     /// (none: as long as the connection is set to).

@@ -105,8 +105,9 @@ pub(super) fn enter<'a, L: LockTable>(
         waiter.place_ttl(),
         now,
     )?;
-    transaction.commit()?;
+    // From here on the row may be there, whatever the commit reports.
     waiter.in_line = true;
+    transaction.commit()?;
     waiter.renew_at = table.monotonic() + RENEW_EVERY;
     Ok(Entry::InLine(waiter))
 }
@@ -263,7 +264,9 @@ impl<L: LockTable> Waiter<'_, L> {
     /// no longer than a second for it: it isn't to outlive its purpose.
     fn place_ttl(&self) -> Duration {
         match (self.wanted.fencing, self.remaining()) {
-            (Fencing::Without, Some(left)) => WAITER_TTL.min(left + Duration::from_secs(1)),
+            (Fencing::Without, Some(left)) => {
+                WAITER_TTL.min(left.saturating_add(Duration::from_secs(1)))
+            }
             _ => WAITER_TTL,
         }
     }
