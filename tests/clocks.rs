@@ -181,8 +181,8 @@ fn a_clock_far_ahead_takes_the_lock_early_but_never_silently() {
 fn two_requests_at_the_same_moment_are_two_places_in_line() {
     let files = Files::new(System::Native);
     let time = Virtual::new();
-    let db = open(&files, &time);
-    let (holder, waiter) = (db.lock("l").unwrap(), db.lock("l").unwrap());
+    let (one, two) = (open(&files, &time), open(&files, &time));
+    let (holder, waiter) = (one.lock("l").unwrap(), two.lock("l").unwrap());
     holder.acquire(&LockOptions::default()).unwrap();
     // The clock stands still while three more come in line.
     let now = time.unix_seconds();

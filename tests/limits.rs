@@ -193,6 +193,52 @@ fn a_call_that_waits_too_long_is_stopped() {
 }
 
 #[test]
+fn an_instance_stopped_while_it_waits_for_several_locks_is_in_nobodys_way() {
+    let files = files();
+    let host = Host::builder()
+        .max_instances(4)
+        .call_timeout(ms(100))
+        .build()
+        .unwrap();
+    run(async {
+        let mut holder = start(&host, &files).await;
+        let db = holder
+            .open("app.db", &OpenOptions::default())
+            .await
+            .unwrap();
+        let (x, y) = (
+            holder.lock(&db, "x").await.unwrap(),
+            holder.lock(&db, "y").await.unwrap(),
+        );
+        y.acquire(&mut holder, LockOptions::default())
+            .await
+            .unwrap();
+        let mut waiter = start(&host, &files).await;
+        let db = waiter
+            .open("app.db", &OpenOptions::default())
+            .await
+            .unwrap();
+        let (x2, y2) = (
+            waiter.lock(&db, "x").await.unwrap(),
+            waiter.lock(&db, "y").await.unwrap(),
+        );
+        let error = db
+            .acquire_all(
+                &mut waiter,
+                &[(&x2).into(), (&y2).into()],
+                LockOptions::default(),
+            )
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::CallTimeout(_)), "{error:?}");
+        // Its places stand at the head of x and behind the holder of y.
+        assert!(x.try_acquire(&mut holder, None).await.unwrap());
+        y.release(&mut holder).await.unwrap();
+        assert!(y.try_acquire(&mut holder, None).await.unwrap());
+    });
+}
+
+#[test]
 fn a_future_dropped_half_way_stops_the_instance() {
     let files = files();
     let host = Host::builder().max_instances(4).build().unwrap();

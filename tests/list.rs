@@ -168,8 +168,8 @@ both! {
     }
 
     fn a_write_waits_for_the_lists_lock(files: &Files) {
-        let store = files.open_with(&Options { lock_wait: ms(20), ..Options::default() }).unwrap();
-        let (holder, other) = (store.list("l").unwrap(), store.list("l").unwrap());
+        let hasty = files.open_with(&Options { lock_wait: ms(20), ..Options::default() }).unwrap();
+        let (holder, other) = (files.open().list("l").unwrap(), hasty.list("l").unwrap());
         holder.acquire(&LockOptions::timeout(s(10))).unwrap();
         let first = holder.fencing_token().unwrap();
         assert!(!other.try_acquire(None).unwrap());

@@ -4,45 +4,98 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
 
 use beaver_tests::{
-    Error, Files, GuardMode, LockOptions, Options, Process, System, both, eventually, ms, s,
+    Error, Files, GuardMode, IndexOptions, LockOptions, Lockable, Options, Store, System, Table,
+    both, eventually, ms, s,
 };
-use serde_json::json;
-use std::cell::RefCell;
 use std::sync::Mutex;
 use std::time::Instant;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_beaver-test-process");
 
-/// The lock table as a foreign process sees it: the host and stock SQLite may
-/// not open one file in one process.
-struct Table(RefCell<Process>);
+/// A handle of every manager that has a lock, each named "m".
+struct Every {
+    dict: beaver_tests::Dict,
+    list: beaver_tests::List,
+    queue: beaver_tests::Queue,
+    collection: beaver_tests::Collection,
+    blob: beaver_tests::Blob,
+}
 
-impl Table {
-    fn of(files: &Files) -> Self {
-        Self(RefCell::new(Process::start(
-            PROGRAM,
-            System::Native,
-            &files.database(),
-        )))
+impl Every {
+    fn of(store: &Store) -> Self {
+        Self {
+            dict: store.dict("m").unwrap(),
+            list: store.list("m").unwrap(),
+            queue: store.queue("m").unwrap(),
+            collection: store.collection("m").unwrap(),
+            blob: store.blob("m").unwrap(),
+        }
     }
 
-    fn rows(&self, lock_name: &str) -> u64 {
-        self.query(&format!(
-            "SELECT count(*) FROM beaver_lock_waiters WHERE lock_name = '{lock_name}'"
-        ))
+    fn all(&self) -> [Lockable<'_>; 5] {
+        [
+            (&self.dict).into(),
+            (&self.list).into(),
+            (&self.queue).into(),
+            (&self.collection).into(),
+            (&self.blob).into(),
+        ]
     }
 
-    /// Writes as a process would that keeps its own rules.
-    fn change(&self, sql: &str) {
-        self.query(&format!("{sql} RETURNING 1"));
+    /// So that every write has something to change.
+    fn fill(&self) {
+        for n in 0..20 {
+            let (key, value) = (format!("k{n}"), n.to_string());
+            self.dict.set(&key, &value, None).unwrap();
+            self.list.push(&value).unwrap();
+            self.queue.put(&value, 0.0).unwrap();
+            self.blob.put(&key, b"x", None).unwrap();
+        }
     }
 
-    fn query(&self, sql: &str) -> u64 {
-        self.0
-            .borrow_mut()
-            .call(json!({"op": "sql", "sql": sql}))
-            .as_u64()
-            .unwrap()
+    /// Tries every way to write.
+    fn writes(&self) -> Vec<(&'static str, Result<(), Error>)> {
+        let Self {
+            dict,
+            list,
+            queue,
+            collection,
+            blob,
+        } = self;
+        let index = |id| collection.index(Some(id), None, None, &IndexOptions::default());
+        vec![
+            ("dict", dict.set("a", "1", None)),
+            ("dict", dict.delete("k0").map(drop)),
+            ("dict", dict.pop("k1").map(drop)),
+            ("dict", dict.clear().map(drop)),
+            ("list", list.push("1")),
+            ("list", list.prepend("1")),
+            ("list", list.insert(1, "1")),
+            ("list", list.set(0, "2")),
+            ("list", list.delete(0)),
+            ("list", list.pop().map(drop)),
+            ("list", list.pop_first().map(drop)),
+            ("list", list.clear().map(drop)),
+            ("queue", queue.put("1", 0.0)),
+            ("queue", queue.try_get().map(drop)),
+            ("queue", queue.clear().map(drop)),
+            ("collection", index("a").map(drop)),
+            ("collection", collection.connect("a", "b", "to", None)),
+            (
+                "collection",
+                collection.disconnect("a", "b", "to").map(drop),
+            ),
+            ("collection", collection.drop("a").map(drop)),
+            ("collection", collection.compact().map(drop)),
+            ("collection", collection.clear().map(drop)),
+            ("blob", blob.put("a", b"x", None)),
+            ("blob", blob.delete("k0").map(drop)),
+            (
+                "blob",
+                blob.writer("b").and_then(|mut writer| writer.finish(None)),
+            ),
+            ("blob", blob.clear().map(drop)),
+        ]
     }
 }
 
@@ -76,9 +129,8 @@ both! {
 
     fn a_timeout_is_never_early_and_leaves_nothing(files: &Files) {
         drop(files.open());
-        let table = Table::of(files);
-        let store = files.open();
-        let (a, b) = (store.lock("l").unwrap(), store.lock("l").unwrap());
+        let table = Table::of(PROGRAM, files);
+        let (a, b) = (files.open().lock("l").unwrap(), files.open().lock("l").unwrap());
         a.acquire(&wait_for(1)).unwrap();
         for timeout in [ms(0), ms(1), ms(60)] {
             let start = Instant::now();
@@ -92,7 +144,7 @@ both! {
 
     fn grants_follow_the_order_of_requests(files: &Files) {
         drop(files.open());
-        let table = Table::of(files);
+        let table = Table::of(PROGRAM, files);
         let holder = files.open().lock("l").unwrap();
         holder.acquire(&wait_for(1)).unwrap();
         let order = Mutex::new(Vec::new());
@@ -117,7 +169,7 @@ both! {
 
     fn a_waiter_that_times_out_does_not_hold_up_the_next(files: &Files) {
         drop(files.open());
-        let table = Table::of(files);
+        let table = Table::of(PROGRAM, files);
         let holder = files.open().lock("l").unwrap();
         holder.acquire(&wait_for(1)).unwrap();
         std::thread::scope(|scope| {
@@ -137,13 +189,12 @@ both! {
     // Reference, point 3: it counts the time to live from the request.
     fn the_time_to_live_runs_from_the_grant(files: &Files) {
         drop(files.open());
-        let table = Table::of(files);
+        let table = Table::of(PROGRAM, files);
         let holder = files.open().lock("l").unwrap();
         holder.acquire(&wait_for(1)).unwrap();
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| {
-                let store = files.open();
-                let (lock, other) = (store.lock("l").unwrap(), store.lock("l").unwrap());
+                let (lock, other) = (files.open().lock("l").unwrap(), files.open().lock("l").unwrap());
                 lock.acquire(&wait_for(60).ttl(s(2))).unwrap();
                 // Waited longer than it lives, and yet it lives.
                 assert_eq!(other.acquire(&LockOptions::timeout(ms(200))).unwrap_err(), Error::Timeout);
@@ -162,7 +213,7 @@ both! {
     // Point 4: a waiter that waits longer than its time to live must still get the lock.
     fn a_waiter_outlives_its_time_to_live(files: &Files) {
         drop(files.open());
-        let table = Table::of(files);
+        let table = Table::of(PROGRAM, files);
         let holder = files.open().lock("l").unwrap();
         holder.acquire(&wait_for(1)).unwrap();
         std::thread::scope(|scope| {
@@ -178,8 +229,7 @@ both! {
 
     // Point 5: a holder past its time writes silently over the next one.
     fn a_stale_holder_is_fenced_off(files: &Files) {
-        let store = files.open();
-        let (stale, next) = (store.dict("d").unwrap(), store.dict("d").unwrap());
+        let (stale, next) = (files.open().dict("d").unwrap(), files.open().dict("d").unwrap());
         stale.acquire(&wait_for(1).ttl(ms(20))).unwrap();
         let old_token = stale.fencing_token().unwrap();
         stale.set("x", "\"before\"", None).unwrap();
@@ -233,7 +283,7 @@ both! {
     // internal one, which the lock's holder wanted next.
     fn a_write_that_waits_for_the_lock_is_in_nobodys_way(files: &Files) {
         drop(files.open());
-        let table = Table::of(files);
+        let table = Table::of(PROGRAM, files);
         let holder = files.open().dict("d").unwrap();
         // A method of Python's is under way.
         table.change("INSERT INTO beaver_lock_waiters VALUES ('__internal_lock__dict__d', 'pid:1', 1.0, 9e9)");
@@ -267,7 +317,7 @@ both! {
     // Point 9: the reference's lock is advisory.
     fn a_write_without_the_lock_waits_for_it_then_fails(files: &Files) {
         drop(files.open());
-        let table = Table::of(files);
+        let table = Table::of(PROGRAM, files);
         let store = files.open();
         let impatient = files.open_with(&Options { lock_wait: ms(50), ..Options::default() }).unwrap();
         let (dict, queue) = (store.dict("d").unwrap(), store.queue("q").unwrap());
@@ -291,7 +341,7 @@ both! {
 
     fn a_write_without_the_lock_goes_on_once_it_is_free(files: &Files) {
         drop(files.open());
-        let table = Table::of(files);
+        let table = Table::of(PROGRAM, files);
         let dict = files.open().dict("d").unwrap();
         dict.acquire(&wait_for(1)).unwrap();
         std::thread::scope(|scope| {
@@ -306,6 +356,40 @@ both! {
         });
         assert_eq!(dict.get("x").unwrap().as_deref(), Some("\"after\""));
         assert_eq!(table.rows("__lock__dict__d"), 0, "its own lock row is gone too");
+    }
+
+    fn a_lock_binds_every_write_of_its_manager_unless_it_is_advisory(files: &Files) {
+        let holder = files.open();
+        let every = Every::of(&holder);
+        every.fill();
+        holder.acquire_all(&every.all(), &wait_for(1)).unwrap();
+        let mandatory = Options { lock_wait: ms(0), ..Options::default() };
+        let advisory = Options { guard_mode: GuardMode::Advisory, ..mandatory.clone() };
+        let (mandatory, advisory) =
+            (files.open_with(&mandatory).unwrap(), files.open_with(&advisory).unwrap());
+        for (kind, result) in Every::of(&mandatory).writes() {
+            assert_eq!(result, Err(Error::Locked(format!("__lock__{kind}__m"))));
+        }
+        for (kind, result) in Every::of(&advisory).writes() {
+            result.unwrap_or_else(|error| panic!("{kind}: {error}"));
+        }
+        // The holder's own verify, in both modes, that the lock is still held.
+        let fenced = |every: &Every| {
+            for (kind, result) in every.writes() {
+                assert_eq!(result, Err(Error::LockLost(format!("__lock__{kind}__m"))));
+            }
+        };
+        for manager in ["dict", "list", "queue", "collection", "blob"] {
+            holder.lock(&format!("__lock__{manager}__m")).unwrap().clear().unwrap();
+        }
+        fenced(&every);
+        let every = Every::of(&advisory);
+        advisory.acquire_all(&every.all(), &wait_for(1)).unwrap();
+        for (kind, result) in every.writes() {
+            result.unwrap_or_else(|error| panic!("{kind}: {error}"));
+            advisory.lock(&format!("__lock__{kind}__m")).unwrap().clear().unwrap();
+        }
+        fenced(&every);
     }
 
     fn advisory_mode_writes_regardless_but_is_still_fenced(files: &Files) {
@@ -326,9 +410,8 @@ both! {
     // Point 1: a foreign inserter that is late, with an early time.
     fn a_late_inserter_with_an_early_time_does_not_get_ahead_of_a_holder(files: &Files) {
         drop(files.open());
-        let table = Table::of(files);
-        let store = files.open();
-        let (holder, waiter) = (store.lock("l").unwrap(), store.lock("l").unwrap());
+        let table = Table::of(PROGRAM, files);
+        let (holder, waiter) = (files.open().lock("l").unwrap(), files.open().lock("l").unwrap());
         holder.acquire(&wait_for(1)).unwrap();
         table.change("INSERT INTO beaver_lock_waiters VALUES ('l', 'late', 1.0, 9e9)");
         holder.renew(None).unwrap();
@@ -343,7 +426,7 @@ both! {
     // Point 10: a clock far ahead or behind doesn't change the order.
     fn a_request_from_the_future_does_not_block_those_behind_it(files: &Files) {
         drop(files.open());
-        let table = Table::of(files);
+        let table = Table::of(PROGRAM, files);
         let store = files.open();
         drop(store.lock("l").unwrap());
         table.change("INSERT INTO beaver_lock_waiters VALUES ('l', 'future', 9e15, 9e9)");
@@ -362,7 +445,7 @@ both! {
 
     fn an_expired_holder_of_any_kind_is_overtaken(files: &Files) {
         drop(files.open());
-        let table = Table::of(files);
+        let table = Table::of(PROGRAM, files);
         let store = files.open();
         drop(store.lock("l").unwrap());
         table.change("INSERT INTO beaver_lock_waiters VALUES ('l', 'dead', 1.0, 2.0)");
@@ -373,7 +456,7 @@ both! {
 
     fn clear_tells_the_holder_and_the_waiters(files: &Files) {
         drop(files.open());
-        let table = Table::of(files);
+        let table = Table::of(PROGRAM, files);
         let store = files.open();
         let holder = store.lock("l").unwrap();
         assert_eq!(holder.clear().unwrap(), 0);
@@ -392,7 +475,7 @@ both! {
     // threads and instances, and a queue's batches under the lock are contiguous.
     fn contended_increments_lose_nothing(files: &Files) {
         drop(files.open());
-        let table = Table::of(files);
+        let table = Table::of(PROGRAM, files);
         drop(files.open());
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -462,7 +545,7 @@ fn a_grant_stands_before_any_clock() {
     let files = Files::new(System::Native);
     let lock = files.open().lock("l").unwrap();
     lock.acquire(&wait_for(1)).unwrap();
-    let table = Table::of(&files);
+    let table = Table::of(PROGRAM, &files);
     assert_eq!(table.rows("l"), 1);
     assert_eq!(
         table.query("SELECT requested_at < 0 FROM beaver_lock_waiters"),

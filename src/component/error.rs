@@ -15,6 +15,7 @@ impl From<Error> for types::Error {
             Error::OutOfRange => Self::OutOfRange,
             Error::Timeout => Self::Timeout,
             Error::Locked(name) => Self::Locked(name),
+            Error::Deadlock(locks) => Self::Deadlock(locks),
             Error::LockLost(name) => Self::LockLost(name),
             Error::NotHeld => Self::NotHeld,
             Error::AlreadyHeld => Self::AlreadyHeld,

@@ -3,8 +3,9 @@
 use crate::Component;
 use crate::bindings::exports::beaver::db::database::DatabaseBorrow;
 use crate::bindings::exports::beaver::db::lock as wit;
-use crate::bindings::exports::beaver::db::types::Error;
-use beaver_core::{Database, Lock};
+use crate::bindings::exports::beaver::db::types::{Error, LockOptions};
+use crate::convert::lock_options;
+use beaver_core::{Blob, Collection, Database, Dict, List, Lock, Lockable, Queue};
 
 /// The methods with which `dict`, `queue` and `lock` resources take and give
 /// back their locks: the same in three generated traits. Core's methods of the
@@ -39,6 +40,28 @@ pub(crate) use lock_methods;
 
 impl wit::Guest for Component {
     type Lock = Lock;
+
+    fn acquire_all(
+        db: DatabaseBorrow<'_>,
+        handles: Vec<wit::Lockable<'_>>,
+        options: LockOptions,
+    ) -> Result<(), Error> {
+        let handles: Vec<&dyn Lockable> = handles
+            .iter()
+            .map(|handle| -> &dyn Lockable {
+                match handle {
+                    wit::Lockable::Dict(dict) => dict.get::<Dict>(),
+                    wit::Lockable::List(list) => list.get::<List>(),
+                    wit::Lockable::Queue(queue) => queue.get::<Queue>(),
+                    wit::Lockable::Collection(collection) => collection.get::<Collection>(),
+                    wit::Lockable::Blob(blob) => blob.get::<Blob>(),
+                    wit::Lockable::Lock(lock) => lock.get::<Lock>(),
+                }
+            })
+            .collect();
+        let db = db.get::<Database>();
+        Ok(db.acquire_all(&handles, &lock_options(options))?)
+    }
 }
 
 impl wit::GuestLock for Lock {

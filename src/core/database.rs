@@ -31,6 +31,8 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     journal: Journal,
     pub(crate) waiter_ids: WaiterIds,
+    /// How many of this connection's handles hold their locks, as far as they know.
+    pub(crate) held: Cell<usize>,
     /// Whether a [`Transaction`] is open on this connection.
     pub(crate) in_transaction: Cell<bool>,
     /// What could not be put away when its owner was dropped; the next write
@@ -153,6 +155,7 @@ impl Database {
                 options: options.clone(),
                 journal,
                 waiter_ids,
+                held: Cell::new(0),
                 in_transaction: Cell::new(false),
                 orphans: RefCell::default(),
                 dropped_uploads: RefCell::default(),

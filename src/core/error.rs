@@ -34,9 +34,20 @@ pub enum Error {
     /// The time given for waiting has passed; nothing is left behind.
     #[error("timed out")]
     Timeout,
-    /// Somebody else holds the lock (named here) and kept it.
+    /// Somebody else holds the lock (named here) and kept it for as long as the
+    /// operation may wait ([`Options::lock_wait`](crate::Options::lock_wait)).
     #[error("locked by another owner: {0}")]
     Locked(String),
+    /// Waiting for a lock could not help: its holder waits for this database
+    /// handle in turn. The locks of the circle: first the one waited for; whoever
+    /// is at the head of each waits for the next; the last is this database
+    /// handle's own. Where waiting may help, this comes when the time is up, in
+    /// place of [`Error::Timeout`] and [`Error::Locked`].
+    ///
+    /// One lock alone is held by another handle of the same database handle. Nobody
+    /// could release it while the call waits, so this comes at once.
+    #[error("{}", describe_circle(.0))]
+    Deadlock(Vec<String>),
     /// This handle held the lock (named here) and lost it.
     #[error("lock lost: {0}")]
     LockLost(String),
@@ -105,6 +116,23 @@ pub enum Error {
         /// Whether the operation took effect.
         outcome: Outcome,
     },
+}
+
+fn describe_circle(locks: &[String]) -> String {
+    match locks {
+        [own] => format!(
+            "deadlock: {own} is held by another handle of the same database handle, \
+             which can't release it while this call waits"
+        ),
+        [wanted, between @ .., own] => {
+            let mut text = format!("deadlock: {wanted} is kept by somebody who waits for ");
+            for lock in between {
+                text += &format!("{lock}, which is kept by somebody who waits for ");
+            }
+            text + own + ", which this database handle keeps"
+        }
+        [] => "deadlock".to_owned(),
+    }
 }
 
 impl Error {

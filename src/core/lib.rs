@@ -29,6 +29,14 @@
 //! in each thread. Every handle ([`Dict`], [`List`], [`Queue`], [`Lock`]) is a lock owner
 //! of its own, so a second thread never walks in on the first one's lock.
 //!
+//! # Several locks
+//!
+//! [`Database::with_all`] takes several locks at once, without a deadlock. Guards
+//! of one handle nest. A second handle of the same manager is another owner, also
+//! from the same [`Database`]: what would wait there for the first, for ever,
+//! ends at once with [`Error::Deadlock`]. Pass the handle on instead of opening
+//! it again.
+//!
 //! # Errors
 //!
 //! Every failure is an [`Error`] whose [`outcome`](Error::outcome) says whether
@@ -41,6 +49,7 @@ mod checkpoint;
 mod collection;
 mod cursor;
 mod database;
+mod deadlock;
 mod dict;
 mod dump;
 mod error;
@@ -51,6 +60,7 @@ mod json;
 mod lease;
 mod list;
 mod lock;
+mod lock_set;
 mod log;
 mod manager;
 mod managers;
@@ -83,7 +93,7 @@ pub use dict::{Dict, Entry, Items, Keys, Values};
 pub use dump::{Dump, Loader, MAX_DUMP_CHUNK_BYTES};
 pub use error::{Error, Outcome, Result};
 pub use events::Listener;
-pub use guard::{Guard, Lockable};
+pub use guard::{Guard, GuardAll, Lockable};
 pub use json::{MAX_DEPTH, python_text};
 pub use list::{List, ListItems};
 pub use lock::Lock;

@@ -17,7 +17,10 @@ pub enum OpenMode {
 /// What a manager's lock means for writers that don't hold it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GuardMode {
-    /// They wait up to [`Options::lock_wait`], then fail with [`Error::Locked`](crate::Error::Locked).
+    /// They wait up to [`Options::lock_wait`], then fail with
+    /// [`Error::Locked`](crate::Error::Locked). Two handles of one [`Database`](crate::Database)
+    /// are two writers too; there waiting can't help, so that is
+    /// [`Error::Deadlock`](crate::Error::Deadlock) at once.
     #[default]
     Mandatory,
     /// They write regardless, as the Python package does.

@@ -1,14 +1,17 @@
 //! A handle as the owner of its manager's lock: the state behind
 //! `acquire`, `try_acquire`, `release`, `renew` and `fencing_token`.
 //!
-//! What must stay true: one handle is one owner, and not reentrant. A handle
-//! that learns that its lock is lost keeps saying so until `release`.
+//! What must stay true: one handle is one owner, and another handle of the same
+//! database handle is another. `acquire` isn't reentrant; guards are: those that
+//! are open on one handle share its lock, which ends with the last of them if
+//! the first one took it. A handle that learns that its lock is lost keeps
+//! saying so until `release`.
 
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::lease::{Fencing, Lease};
 use crate::options::LockOptions;
-use std::cell::{Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,6 +20,10 @@ pub(crate) struct Owner {
     database: Database,
     lock_name: Rc<str>,
     lease: Rc<RefCell<Option<Lease>>>,
+    /// How many guards of the lock held are open.
+    guards: Cell<usize>,
+    /// Whether a guard took the lock held: then the last one gives it back.
+    is_guards: Cell<bool>,
     /// Whether it is its handle's own, with which the lock ends.
     is_handles: bool,
 }
@@ -27,6 +34,8 @@ impl Owner {
             database: database.clone(),
             lock_name: lock_name.into(),
             lease: Rc::default(),
+            guards: Cell::new(0),
+            is_guards: Cell::new(false),
             is_handles: true,
         }
     }
@@ -38,6 +47,8 @@ impl Owner {
             database: self.database.clone(),
             lock_name: Rc::clone(&self.lock_name),
             lease: Rc::clone(&self.lease),
+            guards: Cell::new(0),
+            is_guards: Cell::new(false),
             is_handles: false,
         }
     }
@@ -45,7 +56,7 @@ impl Owner {
     /// Takes over a lock that a test acquired step by step.
     #[cfg(test)]
     pub(crate) fn adopt(&self, lease: Lease) {
-        *self.lease.borrow_mut() = Some(lease);
+        self.hold(lease);
     }
 
     /// The lock held, for the writes that verify it.
@@ -54,12 +65,12 @@ impl Owner {
     }
 
     pub(crate) fn acquire(&self, options: &LockOptions) -> Result<()> {
-        let ttl = check_ttl(options.ttl)?.unwrap_or(LockOptions::DEFAULT_TTL);
+        let ttl = ttl_of(options)?;
         self.check_free()?;
         let lease =
             self.database
                 .acquire_lease(&self.lock_name, options.timeout, ttl, Fencing::With)?;
-        *self.lease.borrow_mut() = Some(lease);
+        self.hold(lease);
         Ok(())
     }
 
@@ -69,9 +80,7 @@ impl Owner {
         let lease = self
             .database
             .try_lease(&self.lock_name, ttl, Fencing::With)?;
-        let taken = lease.is_some();
-        *self.lease.borrow_mut() = lease;
-        Ok(taken)
+        Ok(lease.map(|lease| self.hold(lease)).is_some())
     }
 
     pub(crate) fn release(&self) -> Result<()> {
@@ -81,12 +90,8 @@ impl Owner {
             let lease = lease.as_ref().ok_or(Error::NotHeld)?;
             self.database.release_lease(lease)?
         };
-        *self.lease.borrow_mut() = None;
-        if held {
-            Ok(())
-        } else {
-            Err(Error::LockLost(self.lock_name.to_string()))
-        }
+        self.let_go();
+        if held { Ok(()) } else { Err(self.lost()) }
     }
 
     pub(crate) fn renew(&self, ttl: Option<Duration>) -> Result<()> {
@@ -97,22 +102,117 @@ impl Owner {
         if self.database.renew_lease(lease, ttl.unwrap_or(lease.ttl))? {
             Ok(())
         } else {
-            Err(Error::LockLost(self.lock_name.to_string()))
+            Err(self.lost())
+        }
+    }
+
+    /// Opens a guard: takes the lock, or joins the hold on it. Returns which grant
+    /// the guard belongs to.
+    pub(crate) fn enter(&self, options: &LockOptions) -> Result<u64> {
+        if self.lease.borrow().is_none() {
+            self.acquire(options)?;
+            return self.entered();
+        }
+        let ttl = ttl_of(options)?;
+        self.check_no_transaction()?;
+        {
+            // Whoever takes a guard relies on its time, however much the outer
+            // one has used up.
+            let lease = self.lease.borrow();
+            let lease = lease.as_ref().ok_or(Error::NotHeld)?;
+            let transaction = self.database.begin_write(None)?;
+            let now = self.database.inner.runtime.unix_seconds();
+            if !lease.extend_to_at_least(&self.database.inner.connection, now, ttl)? {
+                return Err(self.lost());
+            }
+            transaction.commit()?;
+        }
+        self.guards.set(self.guards.get() + 1);
+        self.fencing_token().ok_or(Error::NotHeld)
+    }
+
+    /// Makes a lock that was just taken the first guard's. Returns which grant it is.
+    pub(crate) fn entered(&self) -> Result<u64> {
+        self.guards.set(1);
+        self.is_guards.set(true);
+        self.fencing_token().ok_or(Error::NotHeld)
+    }
+
+    /// Whether the lock ends with this guard, if the guard's grant is still the one held.
+    pub(crate) fn is_last(&self, grant: u64) -> Result<bool> {
+        if self.fencing_token() == Some(grant) {
+            Ok(self.guards.get() == 1 && self.is_guards.get())
+        } else {
+            Err(Error::NotHeld)
+        }
+    }
+
+    /// What a guard reports at its end. Call [`Owner::leave`] in any case.
+    pub(crate) fn end(&self, grant: u64) -> Result<()> {
+        if self.is_last(grant)? {
+            return self.release();
+        }
+        let lease = self.lease.borrow();
+        let lease = lease.as_ref().ok_or(Error::NotHeld)?;
+        if self.database.read(|connection| lease.is_held(connection))? {
+            Ok(())
+        } else {
+            Err(self.lost())
+        }
+    }
+
+    /// Closes a guard, on a path that can't report.
+    pub(crate) fn leave(&self, grant: u64) {
+        match self.is_last(grant) {
+            Ok(true) => self.give_up(),
+            Ok(false) => self.guards.set(self.guards.get().saturating_sub(1)),
+            // The lock was given back before; the guards of the next aren't ours to count.
+            Err(_) => {}
         }
     }
 
     /// Gives the lock back on a path that can't report.
     pub(crate) fn give_up(&self) {
-        if let Some(lease) = self.lease.borrow_mut().take() {
+        if let Some(lease) = self.let_go() {
             self.database.abandon(&lease.lock_name, &lease.waiter_id);
         }
+    }
+
+    /// Becomes the holder.
+    pub(crate) fn hold(&self, lease: Lease) {
+        self.let_go();
+        *self.lease.borrow_mut() = Some(lease);
+        let held = &self.database.inner.held;
+        held.set(held.get() + 1);
+    }
+
+    /// Is the holder no longer, as far as the handle goes.
+    pub(crate) fn let_go(&self) -> Option<Lease> {
+        let lease = self.lease.borrow_mut().take()?;
+        self.guards.set(0);
+        self.is_guards.set(false);
+        let held = &self.database.inner.held;
+        held.set(held.get().saturating_sub(1));
+        Some(lease)
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub(crate) fn lock_name(&self) -> &str {
+        &self.lock_name
+    }
+
+    pub(crate) fn lost(&self) -> Error {
+        Error::LockLost(self.lock_name.to_string())
     }
 
     pub(crate) fn fencing_token(&self) -> Option<u64> {
         self.lease.borrow().as_ref().map(|lease| lease.token)
     }
 
-    fn check_free(&self) -> Result<()> {
+    pub(crate) fn check_free(&self) -> Result<()> {
         self.check_no_transaction()?;
         match *self.lease.borrow() {
             Some(_) => Err(Error::AlreadyHeld),
@@ -139,6 +239,11 @@ impl Drop for Owner {
     }
 }
 
+/// How long a lock taken with `options` lives.
+pub(crate) fn ttl_of(options: &LockOptions) -> Result<Duration> {
+    Ok(check_ttl(options.ttl)?.unwrap_or(LockOptions::DEFAULT_TTL))
+}
+
 pub(crate) fn check_ttl(ttl: Option<Duration>) -> Result<Option<Duration>> {
     match ttl {
         Some(ttl) if ttl.is_zero() => Err(Error::InvalidArgument(
@@ -157,7 +262,11 @@ macro_rules! lock_methods {
             /// Blocks up to `options.timeout`. The time to live runs from the grant.
             ///
             /// # Errors
-            /// [`Error::Timeout`](crate::Error::Timeout) (nothing is left behind),
+            /// [`Error::Timeout`](crate::Error::Timeout) (nothing is left behind), or
+            /// [`Error::Deadlock`](crate::Error::Deadlock) when the time is up and the
+            /// holder waits for a lock that this database handle holds; that at once
+            /// when another handle of this database handle holds this lock, because
+            /// nobody could release it while this call waits.
             /// [`Error::AlreadyHeld`](crate::Error::AlreadyHeld),
             /// [`Error::WaitCleared`](crate::Error::WaitCleared),
             /// [`Error::InTransaction`](crate::Error::InTransaction).
@@ -199,8 +308,13 @@ macro_rules! lock_methods {
 
             /// Takes the lock and returns a guard that gives it back when dropped.
             ///
+            /// When this handle holds the lock already, the guard is nested: it waits for
+            /// nothing but SQLite's write lock, sees to it that the lock lives at least
+            /// `options.ttl` from now, and leaves it to the outer one at its end.
+            ///
             /// # Errors
-            /// As [`Self::acquire`].
+            /// As [`Self::acquire`], except that holding the lock already is none.
+            /// [`Error::LockLost`](crate::Error::LockLost) when it was held and is lost.
             pub fn guard(
                 &self,
                 options: &crate::LockOptions,
@@ -209,10 +323,11 @@ macro_rules! lock_methods {
             }
 
             /// The proposal's `with`: runs `body` while holding the lock, and gives
-            /// it back whether `body` returns, fails or panics.
+            /// it back whether `body` returns, fails or panics. May be nested, as
+            /// [`Self::guard`].
             ///
             /// # Errors
-            /// Those of `body` and of [`Self::acquire`]; [`Error::LockLost`](crate::Error::LockLost)
+            /// Those of `body` and of [`Self::guard`]; [`Error::LockLost`](crate::Error::LockLost)
             /// when the lock was lost by the end.
             pub fn with<T>(
                 &self,

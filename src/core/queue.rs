@@ -327,12 +327,19 @@ impl Queue {
                     // The lock's holder may put or take, the writer will end: what
                     // counts is our own time. No commit tells of a lock that expires.
                     Err(Error::Locked(_)) if !in_transaction => longest = LOCKED_LOOK,
+                    // Others in a circle may give up; a lock of our own stays.
+                    Err(Error::Deadlock(circle)) if circle.len() > 1 => longest = LOCKED_LOOK,
                     Err(Error::Busy) if remaining().is_zero() => return Err(Error::Timeout),
                     Err(error) => return Err(error),
                 }
             }
             if remaining().is_zero() {
-                return Err(Error::Timeout);
+                let is_locked = longest == LOCKED_LOOK;
+                return Err(if is_locked {
+                    self.database.timed_out(&[&self.manager.lock_name])
+                } else {
+                    Error::Timeout
+                });
             }
             if inner.in_transaction.get() {
                 return Err(Error::InTransaction);

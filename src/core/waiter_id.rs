@@ -49,6 +49,18 @@ impl WaiterIds {
         self.claim.map(|_| self.next())
     }
 
+    /// What `waiter_id` has in common with all others of its connection; none
+    /// for those of Python, which don't tell a thread from its process.
+    pub(crate) fn connection_of(waiter_id: &str) -> Option<&str> {
+        let (connection, _) = waiter_id.rsplit_once(':')?;
+        (connection.starts_with("live:") || connection.starts_with("wasm:")).then_some(connection)
+    }
+
+    /// What all ids of this connection have in common.
+    pub(crate) fn connection(&self) -> &str {
+        &self.prefix
+    }
+
     /// The claim that stands behind somebody else's `waiter_id`. Our own
     /// claim says nothing to ourselves: the kernel tells only of others'.
     pub(crate) fn claim_of_other(&self, waiter_id: &str) -> Option<u64> {

@@ -181,10 +181,19 @@ impl Database {
             if self.inner.in_transaction.get() {
                 return read(connection);
             }
-            connection.prepare_cached("BEGIN")?.execute([])?;
-            let _end = Snapshot(connection);
-            read(connection)
+            in_snapshot(connection, read)
         })
+    }
+
+    /// The same for what is not worth more than `limit` of waiting. Not inside
+    /// a transaction.
+    pub(crate) fn read_snapshot_within<T>(
+        &self,
+        limit: Duration,
+        read: impl FnOnce(&Connection) -> Result<T>,
+    ) -> Result<T> {
+        self.set_busy_timeout(limit.min(self.inner.options.busy_timeout))?;
+        in_snapshot(&self.inner.connection, read)
     }
 
     fn check_transaction(&self) -> Result<()> {
@@ -375,6 +384,15 @@ impl Database {
             _ => Ok(()),
         }
     }
+}
+
+fn in_snapshot<T>(
+    connection: &Connection,
+    read: impl FnOnce(&Connection) -> Result<T>,
+) -> Result<T> {
+    connection.prepare_cached("BEGIN")?.execute([])?;
+    let _end = Snapshot(connection);
+    read(connection)
 }
 
 /// An open read transaction.

@@ -103,6 +103,13 @@ impl<H> Remote<H> {
             .map_err(to_core)
     }
 
+    /// What the host's client takes for it.
+    pub(crate) fn handle(&self) -> Result<&H> {
+        self.handle
+            .as_ref()
+            .ok_or_else(|| fatal(&"the handle is gone"))
+    }
+
     /// Calls into the component for another resource of the same instance.
     pub(crate) fn open<T>(
         &self,
@@ -208,6 +215,7 @@ fn to_core(error: beaver_host::Error) -> Error {
         DbError::OutOfRange => Error::OutOfRange,
         DbError::Timeout => Error::Timeout,
         DbError::Locked(name) => Error::Locked(name),
+        DbError::Deadlock(locks) => Error::Deadlock(locks),
         DbError::LockLost(name) => Error::LockLost(name),
         DbError::NotHeld => Error::NotHeld,
         DbError::AlreadyHeld => Error::AlreadyHeld,

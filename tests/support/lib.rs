@@ -9,12 +9,13 @@
 mod component;
 mod process;
 mod store;
+mod table;
 
 pub use component::{Host, component_host};
 pub use process::{Process, python};
 pub use store::{
     Blob, BlobReader, BlobWriter, Channel, Collection, Dict, Dump, List, ListItems, Listener, Live,
-    Loader, Lock, Log, Queue, Store, Subscription, Tail, Transaction,
+    Loader, Lock, Lockable, Log, Queue, Store, Subscription, Tail, Transaction,
 };
 
 pub use beaver_core::{
@@ -23,6 +24,8 @@ pub use beaver_core::{
     LockOptions, LogEntry, ManagerEntry, ManagerKind, MatchOptions, Message, Metric, OpenMode,
     Options, Outcome, Ranking, Result, Stats, Step, WalkOptions, Window,
 };
+
+pub use table::Table;
 
 use std::time::Duration;
 

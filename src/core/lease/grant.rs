@@ -50,7 +50,7 @@ pub(super) fn delete<L: LockTable>(table: &L, lock_name: &str, waiter_id: &str) 
 }
 
 /// Grants the lock to a newcomer, unless somebody holds or awaits it.
-pub(super) fn grant_if_free<L: LockTable>(
+pub(crate) fn grant_if_free<L: LockTable>(
     table: &L,
     transaction: &L::Transaction<'_>,
     wanted: &Wanted<'_>,
@@ -68,7 +68,7 @@ pub(super) fn grant_if_free<L: LockTable>(
 
 /// Joins the line at its end. Returns by how much the last in line's clock
 /// is ahead of `now`.
-pub(super) fn enqueue(
+pub(crate) fn enqueue(
     transaction: &impl LockTransaction,
     lock_name: &str,
     waiter_id: &str,
@@ -99,19 +99,27 @@ pub(super) fn promote<L: LockTable>(
 ) -> Result<Option<Lease>> {
     let now = table.unix_seconds();
     let head = living_head(table, transaction, wanted.lock_name, waiter_id, now)?;
-    let is_head = head.as_deref() == Some(waiter_id);
-    let (requested_at, lives_s) = if is_head {
-        (Some(GRANTED_AT), wanted.ttl.as_secs_f64())
-    } else {
-        (None, place_s)
-    };
-    if !transaction.update(wanted.lock_name, waiter_id, requested_at, now + lives_s)? {
-        return Err(Error::WaitCleared);
-    }
-    if is_head {
-        granted(transaction, wanted, waiter_id).map(Some)
-    } else {
+    if head.as_deref() == Some(waiter_id) {
+        grant_head(transaction, wanted, waiter_id, now).map(Some)
+    } else if transaction.update(wanted.lock_name, waiter_id, None, now + place_s)? {
         Ok(None)
+    } else {
+        Err(Error::WaitCleared)
+    }
+}
+
+/// Grants the lock to who is the head.
+pub(crate) fn grant_head(
+    transaction: &impl LockTransaction,
+    wanted: &Wanted<'_>,
+    waiter_id: &str,
+    now: f64,
+) -> Result<Lease> {
+    let expires_at = now + wanted.ttl.as_secs_f64();
+    if transaction.update(wanted.lock_name, waiter_id, Some(GRANTED_AT), expires_at)? {
+        granted(transaction, wanted, waiter_id)
+    } else {
+        Err(Error::WaitCleared)
     }
 }
 
@@ -134,7 +142,7 @@ fn granted(
 
 /// The head once the rows of the dead are deleted: those that have expired,
 /// and those at the head whose owners are known to be gone. `me` stays.
-fn living_head<L: LockTable>(
+pub(crate) fn living_head<L: LockTable>(
     table: &L,
     transaction: &L::Transaction<'_>,
     lock_name: &str,

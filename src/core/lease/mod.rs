@@ -17,7 +17,7 @@
 //! SQLite ([`sqlite`]) and, step by step, on a table in memory.
 
 pub(crate) mod gate;
-mod grant;
+pub(crate) mod grant;
 pub(crate) mod guarded;
 #[cfg(loom)]
 #[cfg(test)]
@@ -25,13 +25,13 @@ mod loom_models;
 #[cfg(test)]
 mod model_tests;
 mod sqlite;
-mod table;
-mod wait;
+pub(crate) mod table;
+pub(crate) mod wait;
 
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::write::Orphan;
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 use std::time::Duration;
 use table::LockTransaction as _;
 
@@ -76,6 +76,44 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Lease {
+    /// Deletes this grant's row. False: it was gone, so the lock was lost.
+    pub(crate) fn delete(&self, connection: &Connection) -> Result<bool> {
+        sqlite::delete_row(connection, &self.lock_name, &self.waiter_id)
+    }
+
+    /// Lets the grant live `ttl` from `now` unless it lives longer. False: it was lost.
+    pub(crate) fn extend_to_at_least(
+        &self,
+        connection: &Connection,
+        now: f64,
+        ttl: Duration,
+    ) -> Result<bool> {
+        let updated = connection
+            .prepare_cached(
+                "UPDATE beaver_lock_waiters SET expires_at = max(expires_at, ?4)
+                 WHERE lock_name = ?1 AND requested_at = ?2 AND waiter_id = ?3",
+            )?
+            .execute(params![
+                self.lock_name,
+                GRANTED_AT,
+                self.waiter_id,
+                now + ttl.as_secs_f64()
+            ])?;
+        Ok(updated > 0)
+    }
+
+    /// Whether the grant is still there.
+    pub(crate) fn is_held(&self, connection: &Connection) -> Result<bool> {
+        Ok(connection
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM beaver_lock_waiters
+                 WHERE lock_name = ?1 AND requested_at = ?2 AND waiter_id = ?3)",
+            )?
+            .query_row(params![self.lock_name, GRANTED_AT, self.waiter_id], |row| {
+                row.get(0)
+            })?)
+    }
+
     /// Deletes a grant or a place in line. False: there was none.
     pub(crate) fn delete_row(
         connection: &Connection,
@@ -134,6 +172,10 @@ impl Database {
         let removed = transaction.clear(lock_name)?;
         transaction.commit()?;
         Ok(removed)
+    }
+
+    pub(crate) fn is_gone(&self, claim: u64) -> bool {
+        self.inner.runtime.is_gone(&self.inner.connection, claim)
     }
 
     /// Gives up a lock row on a path that can't report: now if SQLite's write

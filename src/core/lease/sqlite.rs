@@ -3,7 +3,7 @@
 use super::GRANTED_AT;
 use super::table::{Expired, Life, Line, LockTable, LockTransaction};
 use crate::database::Database;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::write::WriteTransaction;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::time::Duration;
@@ -169,9 +169,17 @@ impl LockTable for Database {
     fn life(&self, waiter_id: &str) -> Life {
         match self.inner.waiter_ids.claim_of_other(waiter_id) {
             None => Life::Unknown,
-            Some(claim) if self.inner.runtime.is_gone(&self.inner.connection, claim) => Life::Gone,
+            Some(claim) if self.is_gone(claim) => Life::Gone,
             Some(_) => Life::Lives,
         }
+    }
+
+    fn check_may_wait(&self, lock_name: &str) -> Result<()> {
+        self.check_not_own(lock_name)
+    }
+
+    fn timed_out(&self, lock_name: &str) -> Error {
+        Database::timed_out(self, &[lock_name])
     }
 
     fn unix_seconds(&self) -> f64 {

@@ -4,7 +4,7 @@
 //! What must stay true: a transaction is alone from its begin to its end, and one
 //! that is dropped without a commit has changed nothing.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::time::Duration;
 
 /// What is known of another owner's life.
@@ -86,7 +86,7 @@ pub(crate) trait LockTable: 'static {
     /// (none: as long as the connection is set to).
     ///
     /// # Errors
-    /// [`Error::Busy`](crate::Error::Busy).
+    /// [`Error::Busy`].
     fn begin(&self, limit: Option<Duration>) -> Result<Self::Transaction<'_>>;
 
     /// Lets `judge` see the line without a write transaction. None: `waiter_id`
@@ -103,6 +103,16 @@ pub(crate) trait LockTable: 'static {
 
     /// Whether the owner of somebody else's row lives.
     fn life(&self, waiter_id: &str) -> Life;
+
+    /// Refuses a wait that can't help. Call in the transaction that found the lock taken.
+    fn check_may_wait(&self, _lock_name: &str) -> Result<()> {
+        Ok(())
+    }
+
+    /// What to report when the time for a lock is up.
+    fn timed_out(&self, _lock_name: &str) -> Error {
+        Error::Timeout
+    }
 
     /// The wall clock.
     fn unix_seconds(&self) -> f64;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// How often a waiter renews its row: early enough that a clock 20 s ahead of
 /// its own doesn't take it for dead.
-pub(super) const RENEW_EVERY: Duration = Duration::from_secs(10);
+pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(10);
 
 /// Who is no further than this from the head looks at every commit.
 const NEAR: u32 = 2;
@@ -20,7 +20,7 @@ const HAND_OVER_MIN: Duration = Duration::from_micros(500);
 
 /// How soon the nearest waiter notices that a holder's instance or process is
 /// gone, which no commit tells it.
-const GONE_LOOK: Duration = Duration::from_millis(20);
+pub(crate) const GONE_LOOK: Duration = Duration::from_millis(20);
 
 /// How late a waiter far behind may notice that all before it have left, or
 /// that it was removed.
@@ -47,7 +47,7 @@ pub(super) fn acquire<L: LockTable>(
 }
 
 /// The one place that decides what wakes a waiter.
-fn wait_for_turn(table: &impl LockTable, wait: &Wait) {
+pub(crate) fn wait_for_turn(table: &impl LockTable, wait: &Wait) {
     if wait.ahead <= NEAR {
         table.wait_change(wait.seen, wait.longest);
     } else {
@@ -98,6 +98,7 @@ pub(super) fn enter<'a, L: LockTable>(
     if timeout.is_some_and(|timeout| timeout.is_zero()) {
         return Err(Error::Timeout);
     }
+    table.check_may_wait(wanted.lock_name)?;
     waiter.skew_s = enqueue(
         &transaction,
         wanted.lock_name,
@@ -137,12 +138,12 @@ pub(super) enum Poll {
 }
 
 /// Until when, and for what, a waiter waits before it looks again.
-pub(super) struct Wait {
+pub(crate) struct Wait {
     /// The change token from before the look.
-    pub(super) seen: Option<u64>,
+    pub(crate) seen: Option<u64>,
     /// How many stand before this waiter, the holder included.
-    pub(super) ahead: u32,
-    pub(super) longest: Duration,
+    pub(crate) ahead: u32,
+    pub(crate) longest: Duration,
 }
 
 impl<L: LockTable> Waiter<'_, L> {
@@ -155,9 +156,9 @@ impl<L: LockTable> Waiter<'_, L> {
         // Taken before the look, so that a commit after the look ends the wait.
         let seen = self.table.change_token();
         let expired = self.is_expired();
-        let head = self.look();
+        let head = look(self.table, self.wanted.lock_name, &self.waiter_id);
         let turn = match &head {
-            Ok(head) => head.ahead == 0 || head.expires_in.is_zero() || head.is_gone,
+            Ok(head) => head.is_over(),
             Err(Error::Busy) => false,
             Err(Error::WaitCleared) if expired => return Err(Error::Timeout),
             Err(error) => return Err(error.clone()),
@@ -170,7 +171,7 @@ impl<L: LockTable> Waiter<'_, L> {
                 }
                 Ok(None) if expired => {
                     self.in_line = false;
-                    return Err(Error::Timeout);
+                    return Err(self.table.timed_out(self.wanted.lock_name));
                 }
                 Ok(None) => self.renew_at = self.table.monotonic() + RENEW_EVERY,
                 Err(Error::Busy | Error::WaitCleared) if expired => return Err(Error::Timeout),
@@ -219,34 +220,6 @@ impl<L: LockTable> Waiter<'_, L> {
         Ok(lease)
     }
 
-    /// Who is at the head and how far that is, without writing.
-    fn look(&self) -> Result<Head> {
-        let now = self.table.unix_seconds();
-        let judge = |line: &Line<'_>| {
-            let mut expires_in = (line.head_expires_at - now).max(0.0);
-            // For those far behind, the nearest look after the head.
-            let life = match line.head {
-                Some(head) if line.ahead > 0 && (line.ahead <= NEAR || expires_in == 0.0) => {
-                    self.table.life(head)
-                }
-                _ => Life::Unknown,
-            };
-            if life == Life::Lives && !line.head_granted {
-                // A waiter that lives, however late it is with its renewal.
-                expires_in = f64::INFINITY;
-            }
-            Head {
-                ahead: line.ahead,
-                can_be_gone: life != Life::Unknown,
-                is_gone: life == Life::Gone,
-                expires_in: Duration::try_from_secs_f64(expires_in).unwrap_or(Duration::MAX),
-            }
-        };
-        self.table
-            .look(self.wanted.lock_name, &self.waiter_id, judge)?
-            .ok_or(Error::WaitCleared)
-    }
-
     fn remaining(&self) -> Option<Duration> {
         let deadline = self.deadline?;
         Some(deadline.saturating_sub(self.table.monotonic()))
@@ -280,11 +253,46 @@ impl<L: LockTable> Drop for Waiter<'_, L> {
     }
 }
 
-struct Head {
+/// Who is at the head and how far that is, without writing.
+pub(crate) fn look<L: LockTable>(table: &L, lock_name: &str, waiter_id: &str) -> Result<Head> {
+    let now = table.unix_seconds();
+    let judge = |line: &Line<'_>| {
+        let mut expires_in = (line.head_expires_at - now).max(0.0);
+        // For those far behind, the nearest look after the head.
+        let life = match line.head {
+            Some(head) if line.ahead > 0 && (line.ahead <= NEAR || expires_in == 0.0) => {
+                table.life(head)
+            }
+            _ => Life::Unknown,
+        };
+        if life == Life::Lives && !line.head_granted {
+            // A waiter that lives, however late it is with its renewal.
+            expires_in = f64::INFINITY;
+        }
+        Head {
+            ahead: line.ahead,
+            can_be_gone: life != Life::Unknown,
+            is_gone: life == Life::Gone,
+            expires_in: Duration::try_from_secs_f64(expires_in).unwrap_or(Duration::MAX),
+        }
+    };
+    table
+        .look(lock_name, waiter_id, judge)?
+        .ok_or(Error::WaitCleared)
+}
+
+pub(crate) struct Head {
     /// Whether the head would be known to be gone, and is.
-    can_be_gone: bool,
+    pub(crate) can_be_gone: bool,
     is_gone: bool,
     /// How many stand before this waiter, the holder included.
-    ahead: u32,
-    expires_in: Duration,
+    pub(crate) ahead: u32,
+    pub(crate) expires_in: Duration,
+}
+
+impl Head {
+    /// Whether it may be this waiter's turn.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ahead == 0 || self.expires_in.is_zero() || self.is_gone
+    }
 }

@@ -28,7 +28,7 @@ pub use dict::{Dict, EntryCursor, KeyCursor, ValueCursor};
 pub use dump::{DumpCursor, Loader};
 pub use events::Listener;
 pub use list::{List, ListCursor};
-pub use lock::Lock;
+pub use lock::{Lock, Lockable};
 pub use log::{Live, Log, LogCursor, Tail};
 pub use options::{LockOptions, OpenOptions};
 pub use queue::{ItemCursor, Queue};
@@ -56,6 +56,12 @@ pub(crate) fn describe(error: &DbError) -> String {
         DbError::OutOfRange => "the index is out of range".into(),
         DbError::Timeout => "the time given for waiting has passed".into(),
         DbError::Locked(name) => format!("somebody else holds the lock {name}"),
+        DbError::Deadlock(locks) => match locks.as_slice() {
+            [own] => {
+                format!("the lock {own} is held by another handle of the same database handle")
+            }
+            circle => format!("deadlock: a circle of the locks {}", circle.join(", ")),
+        },
         DbError::LockLost(name) => format!("the lock {name} was lost"),
         DbError::NotHeld => "this handle does not hold the lock".into(),
         DbError::AlreadyHeld => "this handle holds the lock already".into(),

@@ -232,6 +232,35 @@ async fn a_handle_works_only_on_its_own_instance() {
 }
 
 #[tokio::test]
+async fn locks_are_taken_together_only_by_handles_of_one_database_handle() {
+    let (files, host) = (Fixture::new(), host());
+    let (mut first, mut second) = (files.instance(&host).await, files.instance(&host).await);
+    let one = first.open("a.db", &OpenOptions::default()).await.unwrap();
+    let two = first.open("a.db", &OpenOptions::default()).await.unwrap();
+    let stock = first.dict(&one, "stock").await.unwrap();
+    let orders = first.queue(&two, "orders").await.unwrap();
+    let both = [(&stock).into(), (&orders).into()];
+    let at_once = LockOptions {
+        timeout: Some(Duration::ZERO),
+        ttl: None,
+    };
+    match one.acquire_all(&mut first, &both, at_once).await {
+        Err(Error::Db(DbError::InvalidArgument(reason))) => {
+            assert!(reason.contains("__lock__queue__orders"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let db = second.open("a.db", &OpenOptions::default()).await.unwrap();
+    let error = db.acquire_all(&mut second, &both, at_once).await;
+    assert!(matches!(error, Err(Error::ForeignHandle)), "{error:?}");
+    // Nothing was taken.
+    let stock = second.dict(&db, "stock").await.unwrap();
+    let orders = second.queue(&db, "orders").await.unwrap();
+    let both = [(&stock).into(), (&orders).into()];
+    db.acquire_all(&mut second, &both, at_once).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_handle_out_of_scope_gives_its_lock_back_before_the_next_call() {
     let (files, host) = (Fixture::new(), host());
     let mut first = files.instance(&host).await;

@@ -23,7 +23,7 @@ pub use dict::Dict;
 pub use dump::{Dump, Loader};
 pub use events::Listener;
 pub use list::{List, ListItems};
-pub use lock::Lock;
+pub use lock::{Lock, Lockable};
 pub use log::{Live, Log, Tail};
 pub use queue::Queue;
 pub use transaction::Transaction;
