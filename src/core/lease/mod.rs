@@ -19,6 +19,9 @@
 pub(crate) mod gate;
 mod grant;
 pub(crate) mod guarded;
+#[cfg(loom)]
+#[cfg(test)]
+mod loom_models;
 #[cfg(test)]
 mod model_tests;
 mod sqlite;
