@@ -3,19 +3,21 @@
 //! One property each. That a model can fail is proved by a fault planted in the
 //! store under the algorithm, which it must catch.
 
+mod state;
 mod store;
 
 use super::table::{LockTable as _, LockTransaction as _};
 use super::{Fencing, Wanted, grant};
 use crate::error::Error;
 use loom::thread;
+use state::Event;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use store::{Connection, Event, Fault, LOCK, Store};
+use store::{Connection, Fault, LOCK, Store};
 
 /// Tries all interleavings, or with a bound those in which threads are interrupted
 /// no more often than that where they could go on. Returns how many there were.
