@@ -341,3 +341,24 @@ fn a_dead_waiter_holds_up_the_queue_no_longer_than_its_place_lives() {
     next.acquire(&LockOptions::timeout(s(60))).unwrap();
     assert!((s(9)..s(12)).contains(&(time.monotonic() - start)));
 }
+
+// Found by a loom model: an overflow while the clock for waiting stood below a second.
+#[test]
+fn a_write_may_wait_for_a_lock_for_ever() {
+    let files = Files::new(System::Native);
+    let time = Virtual::new();
+    time.now.set(s(0));
+    let holder = Rc::new(open(&files, &time).dict("d").unwrap());
+    holder.acquire(&LockOptions::default()).unwrap();
+    let releasing = Rc::clone(&holder);
+    time.at(s(30), move || releasing.release().unwrap());
+    let options = Options {
+        lock_wait: Duration::MAX,
+        ..Options::default()
+    };
+    let (path, runtime) = (files.database(), Rc::<Virtual>::clone(&time));
+    let patient = Database::open_with(path.to_str().unwrap(), &options, runtime).unwrap();
+    patient.dict("d").unwrap().set("x", "1", None).unwrap();
+    assert!(time.monotonic() >= s(30));
+    assert!(rows(&files, ALL).is_empty());
+}

@@ -50,14 +50,6 @@ impl Lock {
         if self.database.inner.in_transaction.get() {
             return Err(Error::InTransaction);
         }
-        let transaction = self.database.begin_write(None)?;
-        let removed = self
-            .database
-            .inner
-            .connection
-            .prepare_cached("DELETE FROM beaver_lock_waiters WHERE lock_name = ?1")?
-            .execute([&self.name])?;
-        transaction.commit()?;
-        Ok(removed as u64)
+        self.database.clear_lock(&self.name)
     }
 }

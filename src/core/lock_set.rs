@@ -12,14 +12,13 @@
 
 use crate::database::Database;
 use crate::error::{Error, Result};
-use crate::lease::{
-    FAR_LOOK_MAX, Fencing, GONE_LOOK, HAND_OVER_MIN, Lease, NEAR, RENEW_EVERY, WAITER_TTL,
-    WRITE_GRACE,
-};
+use crate::lease::table::LockTransaction as _;
+use crate::lease::wait::{self, GONE_LOOK, RENEW_EVERY, Wait};
+use crate::lease::{Fencing, Lease, WAITER_TTL, WRITE_GRACE, Wanted, grant};
 use crate::options::LockOptions;
 use crate::owner::{Owner, ttl_of};
 use crate::runtime::POLL_INTERVAL;
-use rusqlite::OptionalExtension as _;
+use crate::write::WriteTransaction;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -161,7 +160,7 @@ impl<'a> LockSet<'a> {
         };
 
         let transaction = begin()?;
-        if let Some(leases) = self.grant_if_free()? {
+        if let Some(leases) = self.grant_if_free(&transaction)? {
             // The rows may be there whatever the commit reports.
             self.in_line = true;
             transaction.commit()?;
@@ -177,7 +176,7 @@ impl<'a> LockSet<'a> {
         for place in &self.places {
             database.check_not_own(place.lock_name)?;
         }
-        self.enqueue()?;
+        self.enqueue(&transaction)?;
         self.in_line = true;
         transaction.commit()?;
 
@@ -197,9 +196,9 @@ impl<'a> LockSet<'a> {
                 // Looked up before the places are given up: they are a part of it.
                 let timed_out = expired.then(|| database.timed_out(&self.lock_names()));
                 let step = database.begin_write(write_limit()).and_then(|transaction| {
-                    let leases = self.promote()?;
+                    let leases = self.promote(&transaction)?;
                     if leases.is_none() && expired {
-                        self.delete()?;
+                        self.delete(&transaction)?;
                     }
                     transaction.commit()?;
                     Ok(leases)
@@ -232,13 +231,15 @@ impl<'a> LockSet<'a> {
             };
             let until_renewal = renew_at.saturating_sub(runtime.monotonic());
             let wait = remaining().map_or(until_renewal, |left| left.min(until_renewal));
-            let wait = wait.min(view.look_in);
             // As for one lock: only who is near everywhere looks at each commit.
-            if view.ahead <= NEAR {
-                runtime.wait_change(connection, seen, wait);
-            } else {
-                runtime.sleep(wait.min(HAND_OVER_MIN * view.ahead).min(FAR_LOOK_MAX));
-            }
+            wait::wait_for_turn(
+                database,
+                &Wait {
+                    seen,
+                    ahead: view.ahead,
+                    longest: wait.min(view.look_in),
+                },
+            );
         }
     }
 
@@ -247,15 +248,13 @@ impl<'a> LockSet<'a> {
     }
 
     /// Takes the locks if nobody holds or awaits any of them.
-    fn grant_if_free(&self) -> Result<Option<Vec<Lease>>> {
+    fn grant_if_free(&self, transaction: &WriteTransaction<'_>) -> Result<Option<Vec<Lease>>> {
+        let now = self.database.inner.runtime.unix_seconds();
         let mut leases = Vec::with_capacity(self.places.len());
         for place in &self.places {
-            let granted = self.database.grant_if_free(
-                place.lock_name,
-                &place.waiter_id,
-                self.ttl,
-                Fencing::With,
-            )?;
+            let wanted = self.wanted(place);
+            let id = &place.waiter_id;
+            let granted = grant::grant_if_free(self.database, transaction, &wanted, id, now)?;
             match granted {
                 Some(lease) => leases.push(lease),
                 None => return Ok(None),
@@ -265,64 +264,46 @@ impl<'a> LockSet<'a> {
     }
 
     /// Joins all lines at their ends.
-    fn enqueue(&mut self) -> Result<()> {
+    fn enqueue(&mut self, transaction: &WriteTransaction<'_>) -> Result<()> {
+        let now = self.database.inner.runtime.unix_seconds();
         for place in &mut self.places {
-            place.skew_s = self
-                .database
-                .enqueue(place.lock_name, &place.waiter_id, WAITER_TTL)?;
+            let id = &place.waiter_id;
+            place.skew_s = grant::enqueue(transaction, place.lock_name, id, WAITER_TTL, now)?;
         }
         Ok(())
     }
 
     /// Takes the locks if this set is at the head of all; renews its places otherwise.
-    fn promote(&self) -> Result<Option<Vec<Lease>>> {
+    fn promote(&self, transaction: &WriteTransaction<'_>) -> Result<Option<Vec<Lease>>> {
         let database = self.database;
-        let connection = &database.inner.connection;
         let now = database.inner.runtime.unix_seconds();
         let mut at_head = true;
         for place in &self.places {
-            database.delete_dead(place.lock_name, now, &place.waiter_id)?;
-            let head: Option<bool> = connection
-                .prepare_cached(
-                    "SELECT waiter_id = ?2 FROM beaver_lock_waiters
-                     WHERE lock_name = ?1 ORDER BY requested_at LIMIT 1",
-                )?
-                .query_row([place.lock_name, &place.waiter_id], |row| row.get(0))
-                .optional()?;
-            at_head &= head == Some(true);
+            let (name, id) = (place.lock_name, place.waiter_id.as_str());
+            let head = grant::living_head(database, transaction, name, id, now)?;
+            at_head &= head.as_deref() == Some(id);
         }
         if at_head {
             let leases = self.places.iter().map(|place| {
-                let place_s = place.skew_s + WAITER_TTL.as_secs_f64();
-                database
-                    .promote(
-                        place.lock_name,
-                        &place.waiter_id,
-                        self.ttl,
-                        Fencing::With,
-                        place_s,
-                    )?
-                    // It was at the head a moment ago, in this transaction.
-                    .ok_or(Error::WaitCleared)
+                grant::grant_head(transaction, &self.wanted(place), &place.waiter_id, now)
             });
             return leases.collect::<Result<_>>().map(Some);
         }
         for place in &self.places {
-            let renewed = connection
-                .prepare_cached(
-                    "UPDATE beaver_lock_waiters SET expires_at = ?3
-                     WHERE lock_name = ?1 AND waiter_id = ?2",
-                )?
-                .execute(rusqlite::params![
-                    place.lock_name,
-                    place.waiter_id,
-                    now + place.skew_s + WAITER_TTL.as_secs_f64()
-                ])?;
-            if renewed == 0 {
+            let expires_at = now + place.skew_s + WAITER_TTL.as_secs_f64();
+            if !transaction.update(place.lock_name, &place.waiter_id, None, expires_at)? {
                 return Err(Error::WaitCleared);
             }
         }
         Ok(None)
+    }
+
+    fn wanted(&self, place: &Place<'a>) -> Wanted<'a> {
+        Wanted {
+            lock_name: place.lock_name,
+            ttl: self.ttl,
+            fencing: Fencing::With,
+        }
     }
 
     /// What stands before the set, without writing.
@@ -333,7 +314,7 @@ impl<'a> LockSet<'a> {
             look_in: Duration::MAX,
         };
         for place in &self.places {
-            let head = self.database.look(place.lock_name, &place.waiter_id)?;
+            let head = wait::look(self.database, place.lock_name, &place.waiter_id)?;
             if head.is_over() {
                 continue;
             }
@@ -348,13 +329,9 @@ impl<'a> LockSet<'a> {
     }
 
     /// Deletes all places.
-    fn delete(&self) -> Result<()> {
+    fn delete(&self, transaction: &WriteTransaction<'_>) -> Result<()> {
         for place in &self.places {
-            Lease::delete_row(
-                &self.database.inner.connection,
-                place.lock_name,
-                &place.waiter_id,
-            )?;
+            transaction.delete(place.lock_name, &place.waiter_id)?;
         }
         Ok(())
     }

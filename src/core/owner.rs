@@ -53,6 +53,12 @@ impl Owner {
         }
     }
 
+    /// Takes over a lock that a test acquired step by step.
+    #[cfg(test)]
+    pub(crate) fn adopt(&self, lease: Lease) {
+        self.hold(lease);
+    }
+
     /// The lock held, for the writes that verify it.
     pub(crate) fn lease(&self) -> Ref<'_, Option<Lease>> {
         self.lease.borrow()
@@ -82,10 +88,7 @@ impl Owner {
         let held = {
             let lease = self.lease.borrow();
             let lease = lease.as_ref().ok_or(Error::NotHeld)?;
-            let transaction = self.database.begin_write(None)?;
-            let held = lease.delete(&self.database.inner.connection)?;
-            transaction.commit()?;
-            held
+            self.database.release_lease(lease)?
         };
         self.let_go();
         if held { Ok(()) } else { Err(self.lost()) }
@@ -96,13 +99,11 @@ impl Owner {
         self.check_no_transaction()?;
         let lease = self.lease.borrow();
         let lease = lease.as_ref().ok_or(Error::NotHeld)?;
-        let transaction = self.database.begin_write(None)?;
-        let now = self.database.inner.runtime.unix_seconds();
-        let connection = &self.database.inner.connection;
-        if !lease.extend(connection, now, ttl.unwrap_or(lease.ttl))? {
-            return Err(self.lost());
+        if self.database.renew_lease(lease, ttl.unwrap_or(lease.ttl))? {
+            Ok(())
+        } else {
+            Err(self.lost())
         }
-        transaction.commit()
     }
 
     /// Opens a guard: takes the lock, or joins the hold on it. Returns which grant

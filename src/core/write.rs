@@ -15,16 +15,15 @@
 use crate::database::Database;
 use crate::error::{Error, Outcome, Result};
 use crate::events::{self, Event, Registration};
-use crate::lease::{Fencing, GRANTED_AT, Lease};
+use crate::lease::gate::{Pass, Seen, Verdict};
+use crate::lease::guarded::{self, Guarded};
+use crate::lease::{GRANTED_AT, Lease};
 use crate::manager::Manager;
 use crate::options::GuardMode;
 use crate::schema;
 use rusqlite::{Connection, params};
+use std::cell::Cell;
 use std::time::Duration;
-
-/// How long the lock of a single write lives: it only has to outlive that
-/// write's own transaction. The same as the reference's internal locks.
-const TEMPORARY_TTL: Duration = Duration::from_secs(5);
 
 /// How long a path that can't report waits for SQLite's write lock.
 const REAP_WAIT: Duration = Duration::from_millis(100);
@@ -73,6 +72,10 @@ pub(crate) struct WriteTransaction<'a> {
 }
 
 impl WriteTransaction<'_> {
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.database.inner.connection
+    }
+
     pub(crate) fn commit(self) -> Result<()> {
         self.database.commit_write(self.reaped)
     }
@@ -242,71 +245,30 @@ impl Database {
         if self.inner.in_transaction.get() {
             return self.write_in_transaction(guard_mode, request, write);
         }
-        let connection = &self.inner.connection;
-        let mut public = Temporary {
-            database: self,
-            lease: None,
+        let guarded = Guarded {
+            lock_name: &request.manager.lock_name,
+            internal_lock_name: &request.manager.internal_lock_name,
+            lease: request.lease,
+            wait: request.wait,
+            write_limit: request.write_limit,
         };
-        let mut internal = Temporary {
-            database: self,
-            lease: None,
-        };
-        let deadline = self.inner.runtime.monotonic().saturating_add(request.wait);
-        loop {
-            let transaction = self.begin_write(request.write_limit)?;
-            let lease = request.lease.or(public.lease.as_ref());
-            let blocked_by = match self.gate(guard_mode, request, lease, internal.lease.as_ref()) {
-                Err(Error::LockLost(_)) if request.lease.is_none() => {
-                    // The lock of this one write outlived its time: start over.
-                    drop(transaction);
-                    public.lease = None;
-                    &request.manager.lock_name
+        let heard = Cell::new(None);
+        guarded::write(
+            self,
+            &guarded,
+            |_, lease, internal| {
+                let (verdict, heard_at) = self.gate(guard_mode, request, lease, internal)?;
+                heard.set(heard_at);
+                Ok(verdict)
+            },
+            |_| {
+                let effect = write(&self.inner.connection)?;
+                if let Effect::Changed(_) = effect {
+                    self.tell(request, heard.get())?;
                 }
-                Err(error) => return Err(error),
-                Ok(Gate::Open { heard_at }) => {
-                    let (value, changed) = match write(connection)? {
-                        Effect::Changed(value) => (value, true),
-                        Effect::Unchanged(value) => (value, false),
-                    };
-                    if changed {
-                        self.tell(request, heard_at)?;
-                    }
-                    let held = public.delete_row(connection)? | internal.delete_row(connection)?;
-                    if changed || held {
-                        transaction.commit()?;
-                    }
-                    public.lease = None;
-                    internal.lease = None;
-                    return Ok(value);
-                }
-                Ok(Gate::Public) => {
-                    // Whoever holds the manager's lock takes the internal one
-                    // next: keeping it while waiting would block them both.
-                    drop(transaction);
-                    if let Some(lease) = internal.lease.take() {
-                        self.abandon(&lease.lock_name, &lease.waiter_id);
-                    }
-                    &request.manager.lock_name
-                }
-                Ok(Gate::Internal) => {
-                    drop(transaction);
-                    internal.lease = None;
-                    &request.manager.internal_lock_name
-                }
-            };
-            let remaining = deadline.saturating_sub(self.inner.runtime.monotonic());
-            let lease = self
-                .acquire_lease(blocked_by, Some(remaining), TEMPORARY_TTL, Fencing::Without)
-                .map_err(|error| match error {
-                    Error::Timeout => Error::Locked(blocked_by.clone()),
-                    other => other,
-                })?;
-            if *blocked_by == request.manager.lock_name {
-                public.lease = Some(lease);
-            } else {
-                internal.lease = Some(lease);
-            }
-        }
+                Ok(effect)
+            },
+        )
     }
 
     fn write_in_transaction<T>(
@@ -315,14 +277,16 @@ impl Database {
         request: &Request<'_>,
         mut write: impl FnMut(&Connection) -> Result<Effect<T>>,
     ) -> Result<T> {
-        let heard_at = match self.gate(guard_mode, request, request.lease, None)? {
-            Gate::Open { heard_at } => heard_at,
+        let (verdict, heard_at) = self.gate(guard_mode, request, request.lease, None)?;
+        match verdict {
+            Verdict::Open | Verdict::FenceOff => {}
+            Verdict::Lost => return Err(Error::LockLost(request.manager.lock_name.clone())),
             // Waiting here would keep SQLite's write lock from whoever has to release.
-            Gate::Public => return Err(Error::Locked(request.manager.lock_name.clone())),
-            Gate::Internal => {
+            Verdict::Public => return Err(Error::Locked(request.manager.lock_name.clone())),
+            Verdict::Internal => {
                 return Err(Error::Locked(request.manager.internal_lock_name.clone()));
             }
-        };
+        }
         self.in_savepoint(|| match write(&self.inner.connection)? {
             Effect::Changed(value) => self.tell(request, heard_at).map(|()| value),
             Effect::Unchanged(value) => Ok(value),
@@ -349,14 +313,15 @@ impl Database {
         result
     }
 
-    /// Whether the locks allow the write. Call inside its transaction.
+    /// Whether the locks allow the write, and when to say that the event happened, if
+    /// somebody listens for it. Call inside its transaction.
     fn gate(
         &self,
         guard_mode: GuardMode,
         request: &Request<'_>,
         lease: Option<&Lease>,
         internal: Option<&Lease>,
-    ) -> Result<Gate> {
+    ) -> Result<(Verdict, Option<f64>)> {
         let now = self.inner.runtime.unix_seconds();
         let manager = request.manager;
         let own = lease.map_or("", |lease| lease.waiter_id.as_str());
@@ -386,25 +351,21 @@ impl Database {
         let Some(row) = rows.next()? else {
             return Err(Error::Corrupt("the lock table gave no answer".into()));
         };
-        let (taken, owned): (bool, bool) = (row.get(0)?, row.get(2)?);
-        let under_way = row.get_ref(1)?.as_str_or_null().unwrap_or(Some("?"));
-        if lease.is_some() {
-            if !owned {
-                return Err(Error::LockLost(manager.lock_name.clone()));
-            }
-        } else if taken && guard_mode == GuardMode::Mandatory {
-            return Ok(Gate::Public);
-        }
-        let (stale, heard): (bool, bool) = (row.get(3)?, row.get(4)?);
-        if request.interference == Interference::Possible
-            && under_way.is_some()
-            && under_way != internal.map(|lease| lease.waiter_id.as_str())
-        {
-            return Ok(Gate::Internal);
-        }
-        if lease.is_none() && stale && guard_mode == GuardMode::Mandatory {
-            // A holder past its time: this write goes before whatever it still
-            // means to write, so it is fenced off as by the next holder.
+        let seen = Seen {
+            taken: row.get(0)?,
+            owned: row.get(2)?,
+            granted: row.get(3)?,
+            under_way: row.get_ref(1)?.as_str_or_null().unwrap_or(Some("?")),
+        };
+        let heard: bool = row.get(4)?;
+        let pass = Pass {
+            guard_mode,
+            has_lease: lease.is_some(),
+            internal: internal.map(|lease| lease.waiter_id.as_str()),
+            minds_methods: request.interference == Interference::Possible,
+        };
+        let verdict = pass.judge(&seen);
+        if verdict == Verdict::FenceOff {
             self.inner
                 .connection
                 .prepare_cached(
@@ -412,9 +373,7 @@ impl Database {
                 )?
                 .execute(params![manager.lock_name, GRANTED_AT])?;
         }
-        Ok(Gate::Open {
-            heard_at: heard.then_some(now),
-        })
+        Ok((verdict, heard.then_some(now)))
     }
 
     /// Tells whoever wants to know that the manager changed.
@@ -447,41 +406,6 @@ impl Drop for Snapshot<'_> {
             && let Ok(mut end) = self.0.prepare_cached("ROLLBACK")
         {
             let _ = end.execute([]);
-        }
-    }
-}
-
-enum Gate {
-    Open {
-        /// When to say that the event happened, if somebody listens for it.
-        heard_at: Option<f64>,
-    },
-    /// Somebody holds or awaits the manager's lock.
-    Public,
-    /// A Python method is under way.
-    Internal,
-}
-
-/// The lock of a single write. Deleted in the write's own transaction; on
-/// every other path, when this is dropped.
-struct Temporary<'a> {
-    database: &'a Database,
-    lease: Option<Lease>,
-}
-
-impl Temporary<'_> {
-    fn delete_row(&self, connection: &Connection) -> Result<bool> {
-        match &self.lease {
-            Some(lease) => lease.delete(connection),
-            None => Ok(false),
-        }
-    }
-}
-
-impl Drop for Temporary<'_> {
-    fn drop(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            self.database.abandon(&lease.lock_name, &lease.waiter_id);
         }
     }
 }

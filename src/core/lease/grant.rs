@@ -1,0 +1,167 @@
+//! What is decided within one write transaction: who is granted the lock, who
+//! joins the line, who is taken for dead.
+
+use super::table::{Life, LockTable, LockTransaction};
+use super::{Fencing, GRANTED_AT, Lease, WRITE_GRACE, Wanted};
+use crate::error::{Error, Result};
+use std::time::Duration;
+
+/// How far a waiter whose clock is behind moves its row's expiry towards the
+/// clock of the last in line. Bounded, because a row with an absurd time must
+/// not make those behind it immortal.
+pub(super) const ADOPTED_SKEW_MAX_S: f64 = 120.0;
+
+/// Takes the lock if nobody holds or awaits it.
+pub(super) fn try_acquire<L: LockTable>(table: &L, wanted: &Wanted<'_>) -> Result<Option<Lease>> {
+    let transaction = table.begin(None)?;
+    let now = table.unix_seconds();
+    let waiter_id = table.new_waiter_id();
+    let lease = grant_if_free(table, &transaction, wanted, &waiter_id, now)?;
+    if lease.is_some() {
+        transaction.commit()?;
+    }
+    Ok(lease)
+}
+
+/// Gives the lock back. False: it was lost before.
+pub(super) fn release<L: LockTable>(table: &L, lease: &Lease) -> Result<bool> {
+    let transaction = table.begin(None)?;
+    let held = transaction.delete(&lease.lock_name, &lease.waiter_id)?;
+    transaction.commit()?;
+    Ok(held)
+}
+
+/// Lets the grant live `ttl` from now. False: it was lost before.
+pub(super) fn renew<L: LockTable>(table: &L, lease: &Lease, ttl: Duration) -> Result<bool> {
+    let transaction = table.begin(None)?;
+    let expires_at = table.unix_seconds() + ttl.as_secs_f64();
+    let held = transaction.extend_grant(&lease.lock_name, &lease.waiter_id, expires_at)?;
+    if held {
+        transaction.commit()?;
+    }
+    Ok(held)
+}
+
+/// Deletes a row, if SQLite's write lock is to be had soon.
+pub(super) fn delete<L: LockTable>(table: &L, lock_name: &str, waiter_id: &str) -> Result<()> {
+    let transaction = table.begin(Some(WRITE_GRACE))?;
+    transaction.delete(lock_name, waiter_id)?;
+    transaction.commit()
+}
+
+/// Grants the lock to a newcomer, unless somebody holds or awaits it.
+pub(crate) fn grant_if_free<L: LockTable>(
+    table: &L,
+    transaction: &L::Transaction<'_>,
+    wanted: &Wanted<'_>,
+    waiter_id: &str,
+    now: f64,
+) -> Result<Option<Lease>> {
+    let head = living_head(table, transaction, wanted.lock_name, waiter_id, now)?;
+    if head.is_some() {
+        return Ok(None);
+    }
+    let expires_at = now + wanted.ttl.as_secs_f64();
+    transaction.insert(wanted.lock_name, waiter_id, GRANTED_AT, expires_at)?;
+    granted(transaction, wanted, waiter_id).map(Some)
+}
+
+/// Joins the line at its end. Returns by how much the last in line's clock
+/// is ahead of `now`.
+pub(crate) fn enqueue(
+    transaction: &impl LockTransaction,
+    lock_name: &str,
+    waiter_id: &str,
+    place_ttl: Duration,
+    now: f64,
+) -> Result<f64> {
+    let last = transaction.last_request(lock_name)?;
+    let requested_at = last.map_or(now, |last| now.max(last.next_up()));
+    if !requested_at.is_finite() {
+        return Err(Error::Corrupt(format!(
+            "the last request for {lock_name} has no finite time; clear the lock"
+        )));
+    }
+    let skew_s = (requested_at - now).min(ADOPTED_SKEW_MAX_S);
+    let expires_at = now + skew_s + place_ttl.as_secs_f64();
+    transaction.insert(lock_name, waiter_id, requested_at, expires_at)?;
+    Ok(skew_s)
+}
+
+/// Grants the lock to this waiter if it is the head; lets its place live for
+/// `place_s` otherwise.
+pub(super) fn promote<L: LockTable>(
+    table: &L,
+    transaction: &L::Transaction<'_>,
+    wanted: &Wanted<'_>,
+    waiter_id: &str,
+    place_s: f64,
+) -> Result<Option<Lease>> {
+    let now = table.unix_seconds();
+    let head = living_head(table, transaction, wanted.lock_name, waiter_id, now)?;
+    if head.as_deref() == Some(waiter_id) {
+        grant_head(transaction, wanted, waiter_id, now).map(Some)
+    } else if transaction.update(wanted.lock_name, waiter_id, None, now + place_s)? {
+        Ok(None)
+    } else {
+        Err(Error::WaitCleared)
+    }
+}
+
+/// Grants the lock to who is the head.
+pub(crate) fn grant_head(
+    transaction: &impl LockTransaction,
+    wanted: &Wanted<'_>,
+    waiter_id: &str,
+    now: f64,
+) -> Result<Lease> {
+    let expires_at = now + wanted.ttl.as_secs_f64();
+    if transaction.update(wanted.lock_name, waiter_id, Some(GRANTED_AT), expires_at)? {
+        granted(transaction, wanted, waiter_id)
+    } else {
+        Err(Error::WaitCleared)
+    }
+}
+
+fn granted(
+    transaction: &impl LockTransaction,
+    wanted: &Wanted<'_>,
+    waiter_id: &str,
+) -> Result<Lease> {
+    let token = match wanted.fencing {
+        Fencing::Without => 0,
+        Fencing::With => transaction.next_token(wanted.lock_name)?,
+    };
+    Ok(Lease {
+        lock_name: wanted.lock_name.to_owned(),
+        waiter_id: waiter_id.to_owned(),
+        token,
+        ttl: wanted.ttl,
+    })
+}
+
+/// The head once the rows of the dead are deleted: those that have expired,
+/// and those at the head whose owners are known to be gone. `me` stays.
+pub(crate) fn living_head<L: LockTable>(
+    table: &L,
+    transaction: &L::Transaction<'_>,
+    lock_name: &str,
+    me: &str,
+    now: f64,
+) -> Result<Option<String>> {
+    for row in transaction.expired(lock_name, now)? {
+        // A waiter that is known to live could not renew while somebody wrote for long.
+        let lives = || !row.granted && table.life(&row.waiter_id) == Life::Lives;
+        if row.waiter_id != me && !lives() {
+            transaction.delete(lock_name, &row.waiter_id)?;
+        }
+    }
+    loop {
+        match transaction.head(lock_name)? {
+            Some(head) if table.life(&head) == Life::Gone => {
+                transaction.delete(lock_name, &head)?;
+            }
+            head => return Ok(head),
+        }
+    }
+}

@@ -1,0 +1,546 @@
+//! A lock table in memory, each of whose steps loom may interleave with those of others.
+//!
+//! A write transaction is holding the mutex; what it did is undone when it is
+//! dropped. The clock moves only by [`Store::advance`], which is a step too; a wait
+//! whose time doesn't come is a deadlock, which loom reports. The faults are what a
+//! store, or a change to the algorithm, could get wrong: models must catch them.
+
+use super::state::{Event, Look, Row, State};
+use super::wanted;
+use crate::error::Result;
+use crate::lease::gate::{Pass, Seen, Verdict};
+use crate::lease::guarded::{self, Guarded};
+use crate::lease::table::{Expired, Life, Line, LockTable, LockTransaction};
+use crate::lease::{GRANTED_AT, Lease, wait};
+use crate::options::GuardMode;
+use crate::write::Effect;
+use loom::sync::{Condvar, Mutex, MutexGuard};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+pub(super) const LOCK: &str = "lock";
+const INTERNAL_LOCK: &str = "internal lock";
+const EPOCH_S: f64 = 1.7e9;
+
+/// What goes wrong on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    None,
+    /// Transactions work on copies, as without `BEGIN IMMEDIATE`.
+    NotAlone,
+    /// Rows are taken for expired before their time.
+    ExpiredEarly,
+    /// The end of the line is read before the transaction.
+    StampedBefore,
+    /// A grant leaves the row where it is in line.
+    GrantStaysPut,
+    /// A grant's time to live counts from the request.
+    TtlFromRequest,
+    /// A wait that ends leaves its row.
+    WaitLeavesRow,
+    /// A write under the lock doesn't look whether the grant is there.
+    NotFenced,
+    /// Renewing brings back a grant that was lost.
+    RenewRevives,
+    /// The fencing token is read before the transaction.
+    TokenBefore,
+    /// A write without the lock doesn't look whether it is taken.
+    LockIgnored,
+    /// A write without the lock looks before its transaction.
+    GateBefore,
+    /// A write without the lock leaves the grant of a holder past its time.
+    StaleGrantStays,
+    /// A waiter doesn't see that its row is gone.
+    ClearingUnseen,
+    /// The change token is taken after the look.
+    ChangeTokenAfterLook,
+    /// A holder that doesn't answer is taken for dead.
+    GoneByGuess,
+}
+
+pub(super) struct Store {
+    fault: Fault,
+    state: Mutex<State>,
+    changed: Condvar,
+    clock: Cell<Duration>,
+    /// Whether connections claim their numbers.
+    claiming: Cell<bool>,
+    gone: RefCell<Vec<u32>>,
+}
+
+impl Store {
+    pub(super) fn new(fault: Fault) -> Rc<Self> {
+        Rc::new(Self {
+            fault,
+            state: Mutex::new(State::default()),
+            changed: Condvar::new(),
+            clock: Cell::new(Duration::ZERO),
+            claiming: Cell::new(false),
+            gone: RefCell::default(),
+        })
+    }
+
+    pub(super) fn connect(self: &Rc<Self>, number: u32) -> Connection {
+        Connection {
+            store: Rc::clone(self),
+            number,
+            offset_s: 0.0,
+            next_id: Cell::new(0),
+        }
+    }
+
+    pub(super) fn claiming(&self) {
+        self.claiming.set(true);
+    }
+
+    /// One state of everything.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
+        read(&self.lock())
+    }
+
+    /// A change that no rule binds, by a foreign process.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let value = change(&mut state);
+        self.committed(state);
+        value
+    }
+
+    pub(super) fn advance(&self, by: Duration) {
+        let state = self.lock();
+        self.clock.set(self.clock.get() + by);
+        self.wake(state);
+    }
+
+    /// Ends a connection's process.
+    pub(super) fn kill(&self, number: u32) {
+        let _step = self.lock();
+        self.gone.borrow_mut().push(number);
+    }
+
+    pub(super) fn clock(&self) -> Duration {
+        self.clock.get()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("loom's mutexes aren't poisoned")
+    }
+
+    fn committed(&self, mut state: MutexGuard<'_, State>) {
+        state.commits += 1;
+        self.wake(state);
+    }
+
+    fn wake(&self, state: MutexGuard<'_, State>) {
+        let sleepers = state.sleepers;
+        drop(state);
+        if sleepers > 0 {
+            self.changed.notify_all();
+        }
+    }
+}
+
+/// One process's connection.
+pub(super) struct Connection {
+    store: Rc<Store>,
+    number: u32,
+    offset_s: f64,
+    next_id: Cell<u32>,
+}
+
+impl Connection {
+    /// The same with another wall clock.
+    pub(super) fn ahead(self, offset_s: f64) -> Self {
+        Self { offset_s, ..self }
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(super) fn acquire(&self, timeout: Option<Duration>, ttl_s: u64) -> Result<Lease> {
+        wait::acquire(self, &wanted(ttl_s), timeout)
+    }
+
+    /// A manager's write, through a handle that holds the lock or not.
+    pub(super) fn write<T>(
+        &self,
+        lease: Option<&Lease>,
+        change: impl Fn(&mut State) -> T,
+    ) -> Result<T> {
+        let guarded = Guarded {
+            lock_name: LOCK,
+            internal_lock_name: INTERNAL_LOCK,
+            lease,
+            wait: Duration::MAX,
+            write_limit: None,
+        };
+        let gate = |transaction: &Transaction<'_>, held: Option<&Lease>, _: Option<&Lease>| {
+            let own = held.map(|lease| lease.waiter_id.as_str());
+            let mut look = transaction.state.borrow().see(self.unix_seconds(), own);
+            match self.store.fault {
+                Fault::GateBefore if held.is_none() => look = transaction.early.look,
+                Fault::NotFenced => look.owned = true,
+                Fault::LockIgnored => (look.taken, look.granted) = (false, false),
+                _ => {}
+            }
+            let pass = Pass {
+                guard_mode: GuardMode::Mandatory,
+                has_lease: held.is_some(),
+                internal: None,
+                minds_methods: false,
+            };
+            let verdict = pass.judge(&Seen {
+                taken: look.taken,
+                owned: look.owned,
+                granted: look.granted,
+                under_way: None,
+            });
+            if verdict == Verdict::FenceOff && self.store.fault != Fault::StaleGrantStays {
+                transaction.delete_where(|row| row.requested_at == GRANTED_AT);
+            }
+            Ok(verdict)
+        };
+        guarded::write(self, &guarded, gate, |transaction| {
+            let mut state = transaction.state.borrow_mut();
+            if let Some(lease) = lease {
+                state.writes.push(lease.token);
+            }
+            Ok(Effect::Changed(change(&mut state)))
+        })
+    }
+}
+
+/// The state as a transaction has it.
+enum Held<'a> {
+    Alone(MutexGuard<'a, State>),
+    Copy(State),
+}
+
+impl std::ops::Deref for Held<'_> {
+    type Target = State;
+    fn deref(&self) -> &State {
+        match self {
+            Self::Alone(state) => state,
+            Self::Copy(state) => state,
+        }
+    }
+}
+
+impl std::ops::DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        match self {
+            Self::Alone(state) => state,
+            Self::Copy(state) => state,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Early {
+    last_request: Option<f64>,
+    tokens: u64,
+    look: Look,
+}
+
+pub(super) struct Transaction<'a> {
+    store: &'a Store,
+    /// Its connection's.
+    number: u32,
+    state: RefCell<Held<'a>>,
+    /// What a rollback restores; none once committed.
+    before: Option<State>,
+    /// What was seen before it began, for the faults that rely on that.
+    early: Early,
+}
+
+impl Transaction<'_> {
+    fn delete_where(&self, which: impl Fn(&Row) -> bool) -> u64 {
+        let mut state = self.state.borrow_mut();
+        let (gone, stay): (Vec<Row>, Vec<Row>) = state.rows.drain(..).partition(which);
+        state.rows = stay;
+        let count = gone.len() as u64;
+        let (by, at) = (self.number, self.store.clock());
+        let deleted = |row: Row| Event::Deleted { id: row.id, by, at };
+        state.events.extend(gone.into_iter().map(deleted));
+        count
+    }
+
+    fn log(&self, id: &str, requested_at: f64) {
+        let id = id.to_owned();
+        let at = self.store.clock();
+        self.state
+            .borrow_mut()
+            .events
+            .push(if requested_at == GRANTED_AT {
+                Event::Granted { id, at }
+            } else {
+                Event::Enqueued { id }
+            });
+    }
+}
+
+impl LockTransaction for Transaction<'_> {
+    fn commit(mut self) -> Result<()> {
+        self.before = None;
+        let placeholder = RefCell::new(Held::Copy(State::default()));
+        match std::mem::replace(&mut self.state, placeholder).into_inner() {
+            Held::Alone(state) => self.store.committed(state),
+            Held::Copy(copy) => self.store.change(|state| {
+                let (commits, sleepers) = (state.commits, state.sleepers);
+                *state = State {
+                    commits,
+                    sleepers,
+                    ..copy
+                };
+            }),
+        }
+        Ok(())
+    }
+
+    fn expired(&self, _: &str, now: f64) -> Result<Vec<Expired>> {
+        let state = self.state.borrow();
+        let early = self.store.fault == Fault::ExpiredEarly;
+        let expired = state
+            .rows
+            .iter()
+            .filter(|row| row.expires_at <= now || early);
+        Ok(expired
+            .map(|row| Expired {
+                waiter_id: row.id.clone(),
+                granted: row.requested_at == GRANTED_AT,
+            })
+            .collect())
+    }
+
+    fn head(&self, _: &str) -> Result<Option<String>> {
+        Ok(self.state.borrow().head().map(|row| row.id.clone()))
+    }
+
+    fn last_request(&self, _: &str) -> Result<Option<f64>> {
+        Ok(match self.store.fault {
+            Fault::StampedBefore => self.early.last_request,
+            _ => self.state.borrow().last_request(),
+        })
+    }
+
+    fn insert(&self, _: &str, id: &str, requested_at: f64, expires_at: f64) -> Result<()> {
+        self.log(id, requested_at);
+        let entered_at = if requested_at == GRANTED_AT {
+            EPOCH_S + self.store.clock().as_secs_f64()
+        } else {
+            requested_at
+        };
+        let requested_at = match self.store.fault {
+            Fault::GrantStaysPut => entered_at,
+            _ => requested_at,
+        };
+        let mut state = self.state.borrow_mut();
+        state.check_free(requested_at)?;
+        state.rows.push(Row {
+            id: id.to_owned(),
+            requested_at,
+            expires_at,
+            entered_at,
+        });
+        Ok(())
+    }
+
+    fn update(
+        &self,
+        _: &str,
+        id: &str,
+        requested_at: Option<f64>,
+        expires_at: f64,
+    ) -> Result<bool> {
+        let mut state = self.state.borrow_mut();
+        let Some(place) = state.place(id) else {
+            return Ok(false);
+        };
+        state.rows[place].expires_at = expires_at;
+        if let Some(requested_at) = requested_at {
+            if self.store.fault == Fault::TtlFromRequest {
+                let waited =
+                    EPOCH_S + self.store.clock().as_secs_f64() - state.rows[place].entered_at;
+                state.rows[place].expires_at -= waited;
+            }
+            if self.store.fault != Fault::GrantStaysPut {
+                state.check_free(requested_at)?;
+                state.rows[place].requested_at = requested_at;
+            }
+            drop(state);
+            self.log(id, requested_at);
+        }
+        Ok(true)
+    }
+
+    fn extend_grant(&self, _: &str, id: &str, expires_at: f64) -> Result<bool> {
+        let mut state = self.state.borrow_mut();
+        let granted = |row: &Row| row.id == id && row.requested_at == GRANTED_AT;
+        let place = match state.rows.iter().position(granted) {
+            Some(place) => place,
+            None if self.store.fault == Fault::RenewRevives => {
+                state.rows.retain(|row| row.requested_at != GRANTED_AT);
+                state.rows.push(Row {
+                    id: id.to_owned(),
+                    requested_at: GRANTED_AT,
+                    expires_at,
+                    entered_at: GRANTED_AT,
+                });
+                state.rows.len() - 1
+            }
+            None => return Ok(false),
+        };
+        state.rows[place].expires_at = expires_at;
+        let (id, at) = (id.to_owned(), self.store.clock());
+        state.events.push(Event::Extended { id, at });
+        Ok(true)
+    }
+
+    fn delete(&self, _: &str, id: &str) -> Result<bool> {
+        let leaves = self.store.fault == Fault::WaitLeavesRow;
+        Ok(
+            self.delete_where(|row| row.id == id && !(leaves && row.requested_at != GRANTED_AT))
+                > 0,
+        )
+    }
+
+    fn clear(&self, _: &str) -> Result<u64> {
+        Ok(self.delete_where(|_| true))
+    }
+
+    fn next_token(&self, _: &str) -> Result<u64> {
+        let mut state = self.state.borrow_mut();
+        if self.store.fault == Fault::TokenBefore {
+            state.tokens = self.early.tokens;
+        }
+        state.tokens += 1;
+        Ok(state.tokens)
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if let Some(before) = self.before.take() {
+            **self.state.borrow_mut() = before;
+        }
+    }
+}
+
+impl LockTable for Connection {
+    type Transaction<'a> = Transaction<'a>;
+
+    fn begin(&self, _: Option<Duration>) -> Result<Transaction<'_>> {
+        let store = &*self.store;
+        let early = match store.fault {
+            Fault::StampedBefore | Fault::TokenBefore | Fault::GateBefore => {
+                store.read(|state| Early {
+                    last_request: state.last_request(),
+                    tokens: state.tokens,
+                    look: state.see(self.unix_seconds(), None),
+                })
+            }
+            _ => Early::default(),
+        };
+        let state = store.lock();
+        Ok(Transaction {
+            store,
+            number: self.number,
+            before: Some(state.clone()),
+            state: RefCell::new(match store.fault {
+                Fault::NotAlone => Held::Copy(state.clone()),
+                _ => Held::Alone(state),
+            }),
+            early,
+        })
+    }
+
+    fn look<T>(&self, _: &str, id: &str, judge: impl FnOnce(&Line<'_>) -> T) -> Result<Option<T>> {
+        let state = self.store.lock();
+        let me = match state.place(id) {
+            Some(place) => &state.rows[place],
+            None if self.store.fault == Fault::ClearingUnseen => {
+                return Ok(Some(judge(&Line {
+                    head: None,
+                    head_expires_at: f64::INFINITY,
+                    head_granted: true,
+                    ahead: 1,
+                })));
+            }
+            None => return Ok(None),
+        };
+        let Some(head) = state.head() else {
+            return Ok(None);
+        };
+        let before_me = |row: &&Row| row.requested_at < me.requested_at;
+        Ok(Some(judge(&Line {
+            head: Some(&head.id),
+            head_expires_at: head.expires_at,
+            head_granted: head.requested_at == GRANTED_AT,
+            ahead: u32::try_from(state.rows.iter().filter(before_me).count()).unwrap_or(u32::MAX),
+        })))
+    }
+
+    fn new_waiter_id(&self) -> String {
+        let count = self.next_id.get();
+        self.next_id.set(count + 1);
+        format!("{}:{count}", self.number)
+    }
+
+    fn life(&self, id: &str) -> Life {
+        let owner = id.split(':').next().and_then(|number| number.parse().ok());
+        match owner {
+            Some(owner) if self.store.claiming.get() && owner != self.number => {
+                let gone = self.store.gone.borrow().contains(&owner);
+                if gone || self.store.fault == Fault::GoneByGuess {
+                    Life::Gone
+                } else {
+                    Life::Lives
+                }
+            }
+            _ => Life::Unknown,
+        }
+    }
+
+    fn unix_seconds(&self) -> f64 {
+        EPOCH_S + self.store.clock().as_secs_f64() + self.offset_s
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.store.clock()
+    }
+
+    fn change_token(&self) -> Option<u64> {
+        match self.store.fault {
+            Fault::ChangeTokenAfterLook => None,
+            _ => Some(self.store.read(|state| state.commits)),
+        }
+    }
+
+    fn wait_change(&self, seen: Option<u64>, timeout: Duration) {
+        let until = self.store.clock().saturating_add(timeout);
+        let mut state = self.store.lock();
+        let seen = seen.unwrap_or(state.commits);
+        while state.commits == seen && self.store.clock() < until {
+            state.sleepers += 1;
+            let woken = self.store.changed.wait(state);
+            state = woken.expect("loom's mutexes aren't poisoned");
+            state.sleepers -= 1;
+        }
+    }
+
+    fn sleep(&self, _: Duration) {
+        unreachable!("nobody is far behind, and no writer is waited for");
+    }
+
+    fn abandon(&self, _: &str, id: &str) {
+        // A model that failed has no further steps.
+        if !std::thread::panicking()
+            && let Ok(transaction) = self.begin(None)
+            && transaction.delete(LOCK, id).is_ok()
+        {
+            let _ = transaction.commit();
+        }
+    }
+}

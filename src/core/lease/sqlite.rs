@@ -1,0 +1,209 @@
+//! The lock table in SQLite, and a connection's runtime as its world.
+
+use super::GRANTED_AT;
+use super::table::{Expired, Life, Line, LockTable, LockTransaction};
+use crate::database::Database;
+use crate::error::{Error, Result};
+use crate::write::WriteTransaction;
+use rusqlite::{Connection, OptionalExtension as _, params};
+use std::time::Duration;
+
+pub(super) fn delete_row(
+    connection: &Connection,
+    lock_name: &str,
+    waiter_id: &str,
+) -> Result<bool> {
+    let deleted = connection
+        .prepare_cached("DELETE FROM beaver_lock_waiters WHERE lock_name = ?1 AND waiter_id = ?2")?
+        .execute([lock_name, waiter_id])?;
+    Ok(deleted > 0)
+}
+
+impl LockTransaction for WriteTransaction<'_> {
+    fn commit(self) -> Result<()> {
+        WriteTransaction::commit(self)
+    }
+
+    fn expired(&self, lock_name: &str, now: f64) -> Result<Vec<Expired>> {
+        let mut statement = self.connection().prepare_cached(
+            "SELECT CAST(waiter_id AS TEXT), requested_at = ?3 FROM beaver_lock_waiters
+             WHERE lock_name = ?1 AND expires_at <= ?2",
+        )?;
+        let rows = statement.query_map(params![lock_name, now, GRANTED_AT], |row| {
+            Ok(Expired {
+                waiter_id: row.get(0)?,
+                granted: row.get(1)?,
+            })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn head(&self, lock_name: &str) -> Result<Option<String>> {
+        Ok(self
+            .connection()
+            .prepare_cached(
+                "SELECT CAST(waiter_id AS TEXT) FROM beaver_lock_waiters
+                 WHERE lock_name = ?1 ORDER BY requested_at LIMIT 1",
+            )?
+            .query_row([lock_name], |row| row.get(0))
+            .optional()?)
+    }
+
+    fn last_request(&self, lock_name: &str) -> Result<Option<f64>> {
+        Ok(self
+            .connection()
+            .prepare_cached(
+                "SELECT max(requested_at) FROM beaver_lock_waiters WHERE lock_name = ?1",
+            )?
+            .query_row([lock_name], |row| row.get(0))?)
+    }
+
+    fn insert(
+        &self,
+        lock_name: &str,
+        waiter_id: &str,
+        requested_at: f64,
+        expires_at: f64,
+    ) -> Result<()> {
+        self.connection()
+            .prepare_cached(
+                "INSERT INTO beaver_lock_waiters (lock_name, waiter_id, requested_at, expires_at)
+                 VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![lock_name, waiter_id, requested_at, expires_at])?;
+        Ok(())
+    }
+
+    fn update(
+        &self,
+        lock_name: &str,
+        waiter_id: &str,
+        requested_at: Option<f64>,
+        expires_at: f64,
+    ) -> Result<bool> {
+        let updated = self
+            .connection()
+            .prepare_cached(
+                "UPDATE beaver_lock_waiters
+                 SET requested_at = coalesce(?3, requested_at), expires_at = ?4
+                 WHERE lock_name = ?1 AND waiter_id = ?2",
+            )?
+            .execute(params![lock_name, waiter_id, requested_at, expires_at])?;
+        Ok(updated > 0)
+    }
+
+    fn extend_grant(&self, lock_name: &str, waiter_id: &str, expires_at: f64) -> Result<bool> {
+        let updated = self
+            .connection()
+            .prepare_cached(
+                "UPDATE beaver_lock_waiters SET expires_at = ?4
+                 WHERE lock_name = ?1 AND requested_at = ?2 AND waiter_id = ?3",
+            )?
+            .execute(params![lock_name, GRANTED_AT, waiter_id, expires_at])?;
+        Ok(updated > 0)
+    }
+
+    fn delete(&self, lock_name: &str, waiter_id: &str) -> Result<bool> {
+        delete_row(self.connection(), lock_name, waiter_id)
+    }
+
+    fn clear(&self, lock_name: &str) -> Result<u64> {
+        let deleted = self
+            .connection()
+            .prepare_cached("DELETE FROM beaver_lock_waiters WHERE lock_name = ?1")?
+            .execute([lock_name])?;
+        Ok(deleted as u64)
+    }
+
+    fn next_token(&self, lock_name: &str) -> Result<u64> {
+        Ok(self
+            .connection()
+            .prepare_cached(
+                "INSERT INTO beaver_lock_fencing (lock_name, token) VALUES (?1, 1)
+                 ON CONFLICT (lock_name) DO UPDATE SET token = token + 1 RETURNING token",
+            )?
+            .query_row([lock_name], |row| row.get::<_, i64>(0))?
+            .cast_unsigned())
+    }
+}
+
+impl LockTable for Database {
+    type Transaction<'a> = WriteTransaction<'a>;
+
+    fn begin(&self, limit: Option<Duration>) -> Result<WriteTransaction<'_>> {
+        self.begin_write(limit)
+    }
+
+    fn look<T>(
+        &self,
+        lock_name: &str,
+        waiter_id: &str,
+        judge: impl FnOnce(&Line<'_>) -> T,
+    ) -> Result<Option<T>> {
+        let mut statement = self.inner.connection.prepare_cached(
+            "SELECT head.expires_at,
+                    (SELECT count(*) FROM beaver_lock_waiters
+                      WHERE lock_name = ?1 AND requested_at < me.requested_at),
+                    head.waiter_id, head.requested_at = ?3
+             FROM beaver_lock_waiters AS me,
+                  (SELECT waiter_id, expires_at, requested_at FROM beaver_lock_waiters
+                    WHERE lock_name = ?1 ORDER BY requested_at LIMIT 1) AS head
+             WHERE me.lock_name = ?1 AND me.waiter_id = ?2",
+        )?;
+        let mut rows = statement.query(params![lock_name, waiter_id, GRANTED_AT])?;
+        let Some(row) = rows.next()? else {
+            return Ok(None);
+        };
+        Ok(Some(judge(&Line {
+            head: row.get_ref(2)?.as_str().ok(),
+            head_expires_at: row.get(0)?,
+            head_granted: row.get(3)?,
+            ahead: row.get(1)?,
+        })))
+    }
+
+    fn new_waiter_id(&self) -> String {
+        self.inner.waiter_ids.next()
+    }
+
+    fn life(&self, waiter_id: &str) -> Life {
+        match self.inner.waiter_ids.claim_of_other(waiter_id) {
+            None => Life::Unknown,
+            Some(claim) if self.is_gone(claim) => Life::Gone,
+            Some(_) => Life::Lives,
+        }
+    }
+
+    fn check_may_wait(&self, lock_name: &str) -> Result<()> {
+        self.check_not_own(lock_name)
+    }
+
+    fn timed_out(&self, lock_name: &str) -> Error {
+        Database::timed_out(self, &[lock_name])
+    }
+
+    fn unix_seconds(&self) -> f64 {
+        self.inner.runtime.unix_seconds()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.inner.runtime.monotonic()
+    }
+
+    fn change_token(&self) -> Option<u64> {
+        self.inner.runtime.change_token(&self.inner.connection)
+    }
+
+    fn wait_change(&self, seen: Option<u64>, timeout: Duration) {
+        let inner = &*self.inner;
+        inner.runtime.wait_change(&inner.connection, seen, timeout);
+    }
+
+    fn sleep(&self, duration: Duration) {
+        self.inner.runtime.sleep(duration);
+    }
+
+    fn abandon(&self, lock_name: &str, waiter_id: &str) {
+        Database::abandon(self, lock_name, waiter_id);
+    }
+}

@@ -1,0 +1,298 @@
+//! How one waits in line: looking without writing until it may be one's turn,
+//! renewing the place, and leaving nothing when the time is up.
+
+use super::grant::{enqueue, grant_if_free, promote};
+use super::table::{Life, Line, LockTable, LockTransaction as _};
+use super::{Fencing, Lease, WAITER_TTL, WRITE_GRACE, Wanted};
+use crate::error::{Error, Result};
+use crate::runtime::POLL_INTERVAL;
+use std::time::Duration;
+
+/// How often a waiter renews its row: early enough that a clock 20 s ahead of
+/// its own doesn't take it for dead.
+pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(10);
+
+/// Who is no further than this from the head looks at every commit.
+const NEAR: u32 = 2;
+
+/// A hand-over takes no less than this: a few commits.
+const HAND_OVER_MIN: Duration = Duration::from_micros(500);
+
+/// How soon the nearest waiter notices that a holder's instance or process is
+/// gone, which no commit tells it.
+pub(crate) const GONE_LOOK: Duration = Duration::from_millis(20);
+
+/// How late a waiter far behind may notice that all before it have left, or
+/// that it was removed.
+const FAR_LOOK_MAX: Duration = Duration::from_millis(250);
+
+/// Waits for the lock in FIFO order, up to `timeout` (none: for ever).
+pub(super) fn acquire<L: LockTable>(
+    table: &L,
+    wanted: &Wanted<'_>,
+    timeout: Option<Duration>,
+) -> Result<Lease> {
+    let mut waiter = match enter(table, wanted, timeout)? {
+        Entry::Granted(lease) => return Ok(lease),
+        Entry::InLine(waiter) => waiter,
+    };
+    loop {
+        match waiter.poll()? {
+            Poll::Granted(lease) => return Ok(lease),
+            Poll::Again => {}
+            Poll::Busy => table.sleep(POLL_INTERVAL),
+            Poll::Wait(wait) => wait_for_turn(table, &wait),
+        }
+    }
+}
+
+/// The one place that decides what wakes a waiter.
+pub(crate) fn wait_for_turn(table: &impl LockTable, wait: &Wait) {
+    if wait.ahead <= NEAR {
+        table.wait_change(wait.seen, wait.longest);
+    } else {
+        // Were all to look at each commit, a hand-over would cost as
+        // much as there are waiters. Those far behind look a few times
+        // until they are near.
+        let until_near = HAND_OVER_MIN * wait.ahead;
+        table.sleep(wait.longest.min(until_near).min(FAR_LOOK_MAX));
+    }
+}
+
+pub(super) enum Entry<'a, L: LockTable> {
+    Granted(Lease),
+    InLine(Waiter<'a, L>),
+}
+
+/// Takes the lock if nobody holds or awaits it, a place in line otherwise.
+///
+/// # Errors
+/// [`Error::Timeout`] when the lock isn't free and `timeout` is zero.
+pub(super) fn enter<'a, L: LockTable>(
+    table: &'a L,
+    wanted: &Wanted<'a>,
+    timeout: Option<Duration>,
+) -> Result<Entry<'a, L>> {
+    // A sum past the clock's range is a wait for ever.
+    let deadline = timeout.and_then(|timeout| table.monotonic().checked_add(timeout));
+    let mut waiter = Waiter {
+        table,
+        wanted: *wanted,
+        waiter_id: table.new_waiter_id(),
+        deadline,
+        skew_s: 0.0,
+        renew_at: Duration::ZERO,
+        in_line: false,
+    };
+    let transaction = table
+        .begin(waiter.write_limit())
+        .map_err(|error| match error {
+            Error::Busy if waiter.is_expired() => Error::Timeout,
+            other => other,
+        })?;
+    let now = table.unix_seconds();
+    if let Some(lease) = grant_if_free(table, &transaction, wanted, &waiter.waiter_id, now)? {
+        transaction.commit()?;
+        return Ok(Entry::Granted(lease));
+    }
+    if timeout.is_some_and(|timeout| timeout.is_zero()) {
+        return Err(Error::Timeout);
+    }
+    table.check_may_wait(wanted.lock_name)?;
+    waiter.skew_s = enqueue(
+        &transaction,
+        wanted.lock_name,
+        &waiter.waiter_id,
+        waiter.place_ttl(),
+        now,
+    )?;
+    // From here on the row may be there, whatever the commit reports.
+    waiter.in_line = true;
+    transaction.commit()?;
+    waiter.renew_at = table.monotonic() + RENEW_EVERY;
+    Ok(Entry::InLine(waiter))
+}
+
+/// A place in line. Its row is deleted when the wait ends on a path that did
+/// not see to it.
+pub(super) struct Waiter<'a, L: LockTable> {
+    table: &'a L,
+    wanted: Wanted<'a>,
+    waiter_id: String,
+    deadline: Option<Duration>,
+    /// By how much the clock of whoever was last in line is ahead of ours.
+    skew_s: f64,
+    renew_at: Duration,
+    in_line: bool,
+}
+
+/// What a look at the line came to.
+pub(super) enum Poll {
+    Granted(Lease),
+    /// Something changed: look again at once.
+    Again,
+    /// A writer is in the way; the place in line is kept.
+    Busy,
+    /// It is somebody else's turn.
+    Wait(Wait),
+}
+
+/// Until when, and for what, a waiter waits before it looks again.
+pub(crate) struct Wait {
+    /// The change token from before the look.
+    pub(crate) seen: Option<u64>,
+    /// How many stand before this waiter, the holder included.
+    pub(crate) ahead: u32,
+    pub(crate) longest: Duration,
+}
+
+impl<L: LockTable> Waiter<'_, L> {
+    /// Looks at the line, and takes the lock if it is this waiter's turn.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`], [`Error::WaitCleared`], and what reading and writing
+    /// may report; drop the waiter then.
+    pub(super) fn poll(&mut self) -> Result<Poll> {
+        // Taken before the look, so that a commit after the look ends the wait.
+        let seen = self.table.change_token();
+        let expired = self.is_expired();
+        let head = look(self.table, self.wanted.lock_name, &self.waiter_id);
+        let turn = match &head {
+            Ok(head) => head.is_over(),
+            Err(Error::Busy) => false,
+            Err(Error::WaitCleared) if expired => return Err(Error::Timeout),
+            Err(error) => return Err(error.clone()),
+        };
+        if turn || expired || self.table.monotonic() >= self.renew_at {
+            match self.write(expired) {
+                Ok(Some(lease)) => {
+                    self.in_line = false;
+                    return Ok(Poll::Granted(lease));
+                }
+                Ok(None) if expired => {
+                    self.in_line = false;
+                    return Err(self.table.timed_out(self.wanted.lock_name));
+                }
+                Ok(None) => self.renew_at = self.table.monotonic() + RENEW_EVERY,
+                Err(Error::Busy | Error::WaitCleared) if expired => return Err(Error::Timeout),
+                // A long writer is in the way; the place in line is kept.
+                Err(Error::Busy) => return Ok(Poll::Busy),
+                Err(error) => return Err(error),
+            }
+            if turn {
+                return Ok(Poll::Again);
+            }
+        }
+        let Ok(head) = head else {
+            return Ok(Poll::Busy);
+        };
+        let until_renewal = self.renew_at.saturating_sub(self.table.monotonic());
+        let longest = self
+            .remaining()
+            .map_or(until_renewal, |left| left.min(until_renewal))
+            .min(head.expires_in);
+        Ok(Poll::Wait(Wait {
+            seen,
+            ahead: head.ahead,
+            longest: if head.can_be_gone {
+                longest.min(GONE_LOOK)
+            } else {
+                longest
+            },
+        }))
+    }
+
+    /// Takes the lock, renews the place, or leaves it if the time is up.
+    fn write(&self, expired: bool) -> Result<Option<Lease>> {
+        let place_s = self.skew_s + self.place_ttl().as_secs_f64();
+        let transaction = self.table.begin(self.write_limit())?;
+        let lease = promote(
+            self.table,
+            &transaction,
+            &self.wanted,
+            &self.waiter_id,
+            place_s,
+        )?;
+        if lease.is_none() && expired {
+            transaction.delete(self.wanted.lock_name, &self.waiter_id)?;
+        }
+        transaction.commit()?;
+        Ok(lease)
+    }
+
+    fn remaining(&self) -> Option<Duration> {
+        let deadline = self.deadline?;
+        Some(deadline.saturating_sub(self.table.monotonic()))
+    }
+
+    fn is_expired(&self) -> bool {
+        self.remaining().is_some_and(|left| left.is_zero())
+    }
+
+    fn write_limit(&self) -> Option<Duration> {
+        self.remaining().map(|left| left.max(WRITE_GRACE))
+    }
+
+    /// The place of a single write matters to Python's methods, which wait
+    /// no longer than a second for it: it isn't to outlive its purpose.
+    fn place_ttl(&self) -> Duration {
+        match (self.wanted.fencing, self.remaining()) {
+            (Fencing::Without, Some(left)) => {
+                WAITER_TTL.min(left.saturating_add(Duration::from_secs(1)))
+            }
+            _ => WAITER_TTL,
+        }
+    }
+}
+
+impl<L: LockTable> Drop for Waiter<'_, L> {
+    fn drop(&mut self) {
+        if self.in_line {
+            self.table.abandon(self.wanted.lock_name, &self.waiter_id);
+        }
+    }
+}
+
+/// Who is at the head and how far that is, without writing.
+pub(crate) fn look<L: LockTable>(table: &L, lock_name: &str, waiter_id: &str) -> Result<Head> {
+    let now = table.unix_seconds();
+    let judge = |line: &Line<'_>| {
+        let mut expires_in = (line.head_expires_at - now).max(0.0);
+        // For those far behind, the nearest look after the head.
+        let life = match line.head {
+            Some(head) if line.ahead > 0 && (line.ahead <= NEAR || expires_in == 0.0) => {
+                table.life(head)
+            }
+            _ => Life::Unknown,
+        };
+        if life == Life::Lives && !line.head_granted {
+            // A waiter that lives, however late it is with its renewal.
+            expires_in = f64::INFINITY;
+        }
+        Head {
+            ahead: line.ahead,
+            can_be_gone: life != Life::Unknown,
+            is_gone: life == Life::Gone,
+            expires_in: Duration::try_from_secs_f64(expires_in).unwrap_or(Duration::MAX),
+        }
+    };
+    table
+        .look(lock_name, waiter_id, judge)?
+        .ok_or(Error::WaitCleared)
+}
+
+pub(crate) struct Head {
+    /// Whether the head would be known to be gone, and is.
+    pub(crate) can_be_gone: bool,
+    is_gone: bool,
+    /// How many stand before this waiter, the holder included.
+    pub(crate) ahead: u32,
+    pub(crate) expires_in: Duration,
+}
+
+impl Head {
+    /// Whether it may be this waiter's turn.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ahead == 0 || self.expires_in.is_zero() || self.is_gone
+    }
+}
