@@ -102,10 +102,11 @@ impl Channel {
             )));
         }
         let payload = python_text(payload)?;
-        self.database.write_unguarded(|connection| {
-            let now = self.database.inner.runtime.unix_seconds();
-            publish(connection, &self.manager.name, &payload, now).map(Effect::Changed)
-        })
+        self.database
+            .write_unguarded(&self.manager.cache_namespace, |connection| {
+                let now = self.database.inner.runtime.unix_seconds();
+                publish(connection, &self.manager.name, &payload, now).map(Effect::Changed)
+            })
     }
 
     /// Listens from now on, or from after the stamp `after`: then the messages
@@ -189,12 +190,13 @@ impl Channel {
     }
 
     fn write(&self, remove: impl Fn(&Connection) -> Result<u64>) -> Result<u64> {
-        self.database.write_unguarded(|connection| {
-            Ok(match remove(connection)? {
-                0 => Effect::Unchanged(0),
-                removed => Effect::Changed(removed),
+        self.database
+            .write_unguarded(&self.manager.cache_namespace, |connection| {
+                Ok(match remove(connection)? {
+                    0 => Effect::Unchanged(0),
+                    removed => Effect::Changed(removed),
+                })
             })
-        })
     }
 }
 

@@ -4,7 +4,7 @@ use crate::checkpoint::Checkpoints;
 use crate::error::{Error, Result};
 use crate::manager::Kind;
 use crate::options::{Durability, Journal, JournalChoice, OpenMode, Options};
-use crate::runtime::{POLL_INTERVAL, Runtime, SystemRuntime};
+use crate::runtime::{Interest, POLL_INTERVAL, Runtime, SystemRuntime};
 use crate::schema::{self, Found, Groups};
 use crate::transaction::Transaction;
 use crate::waiter_id::WaiterIds;
@@ -38,6 +38,10 @@ pub(crate) struct Inner {
     /// What could not be put away when its owner was dropped; the next write
     /// does it.
     pub(crate) orphans: RefCell<Vec<Orphan>>,
+    /// What the open write transaction concerns, or the last one did.
+    pub(crate) topics: RefCell<Vec<u64>>,
+    /// What the host was told that this connection waits for.
+    pub(crate) watched: Cell<Option<Interest>>,
     /// Blobs whose writers were dropped and whose pieces may still be there;
     /// the next writer removes them.
     pub(crate) dropped_uploads: RefCell<Vec<String>>,
@@ -158,6 +162,8 @@ impl Database {
                 held: Cell::new(0),
                 in_transaction: Cell::new(false),
                 orphans: RefCell::default(),
+                topics: RefCell::default(),
+                watched: Cell::new(None),
                 dropped_uploads: RefCell::default(),
                 busy_timeout: Cell::new(options.busy_timeout),
                 checkpoints,

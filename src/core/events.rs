@@ -22,6 +22,7 @@ use crate::json::{compact_object, compact_string, python_text};
 use crate::lease::WRITE_GRACE;
 use crate::manager::{Kind, Manager, check_key};
 use crate::options::GuardMode;
+use crate::topic;
 use crate::write::{Effect, Interference, Orphan, Request, touch};
 use rusqlite::Connection;
 use std::rc::Rc;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 /// Where all events are published.
 pub(crate) const EVENTS_CHANNEL: &str = "__beaver_events__";
+const EVENTS_NAMESPACE: &str = "channel:__beaver_events__";
 
 /// The dictionary of the counts.
 const REGISTRY: &str = "__events__";
@@ -158,6 +160,7 @@ fn publish_text(
     let mut text = head(topic, event);
     text.push_str(payload);
     text.push('}');
+    database.concerns(topic::contents(EVENTS_NAMESPACE));
     channel::publish(&database.inner.connection, EVENTS_CHANNEL, &text, now)?;
     Ok(())
 }
@@ -321,7 +324,7 @@ impl Database {
         if !self.read(|connection| is_heard(connection, &key))? {
             return Ok(false);
         }
-        self.write_unguarded(|_| {
+        self.write_unguarded(EVENTS_NAMESPACE, |_| {
             let now = self.inner.runtime.unix_seconds();
             publish_text(self, topic, event, &payload, now)?;
             Ok(Effect::Changed(true))

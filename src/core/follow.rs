@@ -15,6 +15,7 @@ use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::manager::Manager;
 use crate::stream::{Record, Table};
+use crate::topic;
 use rusqlite::{Connection, params};
 use std::rc::Rc;
 use std::time::Duration;
@@ -112,6 +113,7 @@ impl Follower {
         };
         // The first look needs no token: mostly there is something.
         let mut seen = None;
+        let watching = database.watching();
         loop {
             match self.look(max, i64::MAX, |_| true) {
                 Ok(records) if !records.is_empty() => return Ok(records),
@@ -125,6 +127,7 @@ impl Follower {
                 return Err(Error::Timeout);
             }
             if let Some(seen) = seen {
+                watching.topic(topic::contents(&self.manager.cache_namespace), false);
                 runtime.wait_change(&inner.connection, seen, left);
             }
             // Taken before the next look, so that a commit after that ends the wait.

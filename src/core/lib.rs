@@ -72,9 +72,11 @@ mod schema;
 mod secret;
 mod stats;
 mod stream;
+mod topic;
 mod transaction;
 mod vacuum;
 mod waiter_id;
+mod watch;
 mod write;
 
 pub use backup::IfExists;

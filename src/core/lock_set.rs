@@ -13,7 +13,8 @@
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::lease::table::LockTransaction as _;
-use crate::lease::wait::{self, GONE_LOOK, RENEW_EVERY, Wait};
+use crate::lease::table::Wait;
+use crate::lease::wait::{self, GONE_LOOK, RENEW_EVERY};
 use crate::lease::{Fencing, Lease, WAITER_TTL, WRITE_GRACE, Wanted, grant};
 use crate::options::LockOptions;
 use crate::owner::{Owner, ttl_of};
@@ -82,7 +83,7 @@ pub(crate) fn end_all(database: &Database, guards: &[(&Owner, u64)]) -> Result<(
         let mut lost = Ok(());
         for owner in &last {
             if let Some(lease) = &*owner.lease()
-                && !lease.delete(&database.inner.connection)?
+                && !lease.give_back(&transaction)?
             {
                 lost = lost.and(Err(owner.lost()));
             }
@@ -118,13 +119,16 @@ struct LockSet<'a> {
 }
 
 /// What stands before a set.
-struct View {
+struct View<'a> {
     /// Whether it may be the set's turn.
     is_over: bool,
     /// How many stand before it where most do.
     ahead: u32,
     /// When to look again though nobody commits.
     look_in: Duration,
+    /// One of the locks that it waits for, and the claim of that one's head.
+    behind: Option<&'a str>,
+    claim: Option<u64>,
 }
 
 impl<'a> LockSet<'a> {
@@ -235,8 +239,12 @@ impl<'a> LockSet<'a> {
             wait::wait_for_turn(
                 database,
                 &Wait {
+                    lock_name: view.behind.unwrap_or_default(),
                     seen,
                     ahead: view.ahead,
+                    // Its turn is elsewhere too.
+                    place: None,
+                    claim: view.claim,
                     longest: wait.min(view.look_in),
                 },
             );
@@ -268,7 +276,8 @@ impl<'a> LockSet<'a> {
         let now = self.database.inner.runtime.unix_seconds();
         for place in &mut self.places {
             let id = &place.waiter_id;
-            place.skew_s = grant::enqueue(transaction, place.lock_name, id, WAITER_TTL, now)?;
+            let entered = grant::enqueue(transaction, place.lock_name, id, WAITER_TTL, now)?;
+            place.skew_s = entered.skew_s;
         }
         Ok(())
     }
@@ -307,11 +316,13 @@ impl<'a> LockSet<'a> {
     }
 
     /// What stands before the set, without writing.
-    fn look(&self) -> Result<View> {
+    fn look(&self) -> Result<View<'a>> {
         let mut view = View {
             is_over: true,
             ahead: 0,
             look_in: Duration::MAX,
+            behind: None,
+            claim: None,
         };
         for place in &self.places {
             let head = wait::look(self.database, place.lock_name, &place.waiter_id)?;
@@ -319,6 +330,7 @@ impl<'a> LockSet<'a> {
                 continue;
             }
             view.is_over = false;
+            (view.behind, view.claim) = (Some(place.lock_name), head.claim);
             view.ahead = view.ahead.max(head.ahead);
             view.look_in = view.look_in.min(head.expires_in);
             if head.can_be_gone {
@@ -339,6 +351,7 @@ impl<'a> LockSet<'a> {
 
 impl Drop for LockSet<'_> {
     fn drop(&mut self) {
+        self.database.watch(None);
         if self.in_line {
             for place in &self.places {
                 self.database.abandon(place.lock_name, &place.waiter_id);

@@ -12,6 +12,7 @@ use crate::json::python_text;
 use crate::lease::WRITE_GRACE;
 use crate::manager::{Kind, Manager};
 use crate::owner::{Owner, lock_methods};
+use crate::topic;
 use crate::write::{Effect, Interference, Request};
 use rusqlite::{Connection, Row, params};
 use std::rc::Rc;
@@ -311,6 +312,7 @@ impl Queue {
             })
         };
         let mut first = true;
+        let watching = self.database.watching();
         loop {
             // The first try needs no token: mostly it takes something. After it
             // a token is taken before each look, so that a commit after the
@@ -346,6 +348,13 @@ impl Queue {
             }
             if let Some(seen) = seen {
                 let wait = remaining().min(longest);
+                if longest == LOCKED_LOOK {
+                    watching.topic(topic::lock(&self.manager.lock_name), false);
+                } else {
+                    // A batch may want more than the one whose turn it is.
+                    let contents = topic::contents(&self.manager.cache_namespace);
+                    watching.topic(contents, count == 1);
+                }
                 inner.runtime.wait_change(&inner.connection, seen, wait);
             }
         }

@@ -21,6 +21,7 @@ use crate::lease::{GRANTED_AT, Lease};
 use crate::manager::Manager;
 use crate::options::GuardMode;
 use crate::schema;
+use crate::topic;
 use rusqlite::{Connection, params};
 use std::cell::Cell;
 use std::time::Duration;
@@ -71,7 +72,11 @@ pub(crate) struct WriteTransaction<'a> {
     reaped: usize,
 }
 
-impl WriteTransaction<'_> {
+impl<'a> WriteTransaction<'a> {
+    pub(crate) fn database(&self) -> &'a Database {
+        self.database
+    }
+
     pub(crate) fn connection(&self) -> &Connection {
         &self.database.inner.connection
     }
@@ -111,6 +116,7 @@ impl Database {
             .connection
             .prepare_cached("BEGIN IMMEDIATE")?
             .execute([])?;
+        self.forget_topics();
         let mut transaction = WriteTransaction {
             database: self,
             reaped: 0,
@@ -121,7 +127,7 @@ impl Database {
                     lock_name,
                     waiter_id,
                 } => {
-                    Lease::delete_row(&inner.connection, lock_name, waiter_id)?;
+                    Lease::give_back_row(&transaction, lock_name, waiter_id)?;
                 }
                 Orphan::Listener(registration) => registration.withdraw(&inner.connection)?,
             }
@@ -151,6 +157,7 @@ impl Database {
         }
         self.inner.orphans.borrow_mut().drain(..reaped);
         self.inner.unmade.borrow_mut().clear();
+        self.announce();
         self.checkpoint_if_due();
         Ok(())
     }
@@ -207,20 +214,29 @@ impl Database {
 
     /// Runs a write that no lock binds and no cache of Python's watches: to a
     /// log or a channel, where each of the reference's methods is one statement.
+    /// `namespace`: whose contents a change concerns.
     pub(crate) fn write_unguarded<T>(
         &self,
+        namespace: &str,
         write: impl FnOnce(&Connection) -> Result<Effect<T>>,
     ) -> Result<T> {
         self.check_transaction()?;
         let connection = &self.inner.connection;
         if self.inner.in_transaction.get() {
             return self.in_savepoint(|| match write(connection)? {
-                Effect::Changed(value) | Effect::Unchanged(value) => Ok(value),
+                Effect::Changed(value) => {
+                    self.concerns(topic::contents(namespace));
+                    Ok(value)
+                }
+                Effect::Unchanged(value) => Ok(value),
             });
         }
         let transaction = self.begin_write(None)?;
         match write(connection)? {
-            Effect::Changed(value) => transaction.commit().map(|()| value),
+            Effect::Changed(value) => {
+                self.concerns(topic::contents(namespace));
+                transaction.commit().map(|()| value)
+            }
             Effect::Unchanged(value) => Ok(value),
         }
     }
@@ -366,6 +382,7 @@ impl Database {
         };
         let verdict = pass.judge(&seen);
         if verdict == Verdict::FenceOff {
+            self.concerns(topic::lock(&manager.lock_name));
             self.inner
                 .connection
                 .prepare_cached(
@@ -378,6 +395,7 @@ impl Database {
 
     /// Tells whoever wants to know that the manager changed.
     fn tell(&self, request: &Request<'_>, heard_at: Option<f64>) -> Result<()> {
+        self.concerns(topic::contents(&request.manager.cache_namespace));
         touch(&self.inner.connection, &request.manager.cache_namespace)?;
         match (request.event, heard_at) {
             (Some(event), Some(now)) => events::publish(self, request.manager, event, now),

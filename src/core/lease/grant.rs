@@ -2,6 +2,7 @@
 //! joins the line, who is taken for dead.
 
 use super::table::{Life, LockTable, LockTransaction};
+use super::terms::Terms;
 use super::{Fencing, GRANTED_AT, Lease, WRITE_GRACE, Wanted};
 use crate::error::{Error, Result};
 use std::time::Duration;
@@ -26,9 +27,54 @@ pub(super) fn try_acquire<L: LockTable>(table: &L, wanted: &Wanted<'_>) -> Resul
 /// Gives the lock back. False: it was lost before.
 pub(super) fn release<L: LockTable>(table: &L, lease: &Lease) -> Result<bool> {
     let transaction = table.begin(None)?;
-    let held = transaction.delete(&lease.lock_name, &lease.waiter_id)?;
+    let held = give_back(table, &transaction, &lease.lock_name, &lease.waiter_id)?;
     transaction.commit()?;
     Ok(held)
+}
+
+/// Deletes a grant, or a place in line, and grants the lock to the next if nobody
+/// holds it now. False: there was no such row.
+pub(super) fn give_back<L: LockTable>(
+    table: &L,
+    transaction: &L::Transaction<'_>,
+    lock_name: &str,
+    waiter_id: &str,
+) -> Result<bool> {
+    let held = transaction.delete(lock_name, waiter_id)?;
+    if held {
+        hand_over(table, transaction, lock_name)?;
+    }
+    Ok(held)
+}
+
+/// Grants the lock to the head on its behalf, if it is one that may be: its id says for
+/// how long, and it is known to live. Everybody else grants itself.
+fn hand_over<L: LockTable>(
+    table: &L,
+    transaction: &L::Transaction<'_>,
+    lock_name: &str,
+) -> Result<()> {
+    loop {
+        let Some(head) = transaction.head(lock_name)? else {
+            return Ok(());
+        };
+        let Some(terms) = Terms::of(&head.waiter_id).filter(|_| !head.granted) else {
+            return Ok(());
+        };
+        match table.life(&head.waiter_id) {
+            Life::Gone => transaction.delete(lock_name, &head.waiter_id)?,
+            Life::Unknown => return Ok(()),
+            Life::Lives => {
+                let wanted = Wanted {
+                    lock_name,
+                    ttl: terms.ttl,
+                    fencing: terms.fencing,
+                };
+                grant_head(transaction, &wanted, &head.waiter_id, table.unix_seconds())?;
+                return Ok(());
+            }
+        };
+    }
 }
 
 /// Lets the grant live `ttl` from now. False: it was lost before.
@@ -45,7 +91,7 @@ pub(super) fn renew<L: LockTable>(table: &L, lease: &Lease, ttl: Duration) -> Re
 /// Deletes a row, if SQLite's write lock is to be had soon.
 pub(super) fn delete<L: LockTable>(table: &L, lock_name: &str, waiter_id: &str) -> Result<()> {
     let transaction = table.begin(Some(WRITE_GRACE))?;
-    transaction.delete(lock_name, waiter_id)?;
+    give_back(table, &transaction, lock_name, waiter_id)?;
     transaction.commit()
 }
 
@@ -66,15 +112,21 @@ pub(crate) fn grant_if_free<L: LockTable>(
     granted(transaction, wanted, waiter_id).map(Some)
 }
 
-/// Joins the line at its end. Returns by how much the last in line's clock
-/// is ahead of `now`.
+/// Where somebody stands in line.
+pub(crate) struct Place {
+    pub(crate) requested_at: f64,
+    /// By how much the clock of whoever was last in line is ahead of ours.
+    pub(crate) skew_s: f64,
+}
+
+/// Joins the line at its end.
 pub(crate) fn enqueue(
     transaction: &impl LockTransaction,
     lock_name: &str,
     waiter_id: &str,
     place_ttl: Duration,
     now: f64,
-) -> Result<f64> {
+) -> Result<Place> {
     let last = transaction.last_request(lock_name)?;
     let requested_at = last.map_or(now, |last| now.max(last.next_up()));
     if !requested_at.is_finite() {
@@ -85,7 +137,10 @@ pub(crate) fn enqueue(
     let skew_s = (requested_at - now).min(ADOPTED_SKEW_MAX_S);
     let expires_at = now + skew_s + place_ttl.as_secs_f64();
     transaction.insert(lock_name, waiter_id, requested_at, expires_at)?;
-    Ok(skew_s)
+    Ok(Place {
+        requested_at,
+        skew_s,
+    })
 }
 
 /// Grants the lock to this waiter if it is the head; lets its place live for
@@ -100,6 +155,8 @@ pub(super) fn promote<L: LockTable>(
     let now = table.unix_seconds();
     let head = living_head(table, transaction, wanted.lock_name, waiter_id, now)?;
     if head.as_deref() == Some(waiter_id) {
+        // It may have been granted already, since the look: then once more, with
+        // a token of its own, which does no harm.
         grant_head(transaction, wanted, waiter_id, now).map(Some)
     } else if transaction.update(wanted.lock_name, waiter_id, None, now + place_s)? {
         Ok(None)
@@ -158,10 +215,10 @@ pub(crate) fn living_head<L: LockTable>(
     }
     loop {
         match transaction.head(lock_name)? {
-            Some(head) if table.life(&head) == Life::Gone => {
-                transaction.delete(lock_name, &head)?;
+            Some(head) if table.life(&head.waiter_id) == Life::Gone => {
+                transaction.delete(lock_name, &head.waiter_id)?;
             }
-            head => return Ok(head),
+            head => return Ok(head.map(|head| head.waiter_id)),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! a single write ends in that write's own transaction, or when this returns.
 
 use super::gate::Verdict;
+use super::grant::give_back;
 use super::table::{LockTable, LockTransaction as _};
 use super::{Fencing, Lease, Wanted, wait};
 use crate::error::{Error, Result};
@@ -106,7 +107,7 @@ struct Temporary<'a, L: LockTable> {
 impl<L: LockTable> Temporary<'_, L> {
     fn delete(&self, transaction: &L::Transaction<'_>) -> Result<bool> {
         match &self.lease {
-            Some(lease) => transaction.delete(&lease.lock_name, &lease.waiter_id),
+            Some(lease) => give_back(self.table, transaction, &lease.lock_name, &lease.waiter_id),
             None => Ok(false),
         }
     }

@@ -9,6 +9,9 @@
 //!   inserts it after can't get ahead; the time to live starts then; the fencing token grows.
 //! - **At most one grant.** Only the head is granted, only in a write
 //!   transaction, after the rows that have expired are deleted there.
+//! - **Whoever gives the lock back grants it** to the next in line, in the same
+//!   transaction, if that one is known to live and its id says its terms. It then
+//!   finds itself granted and writes nothing. All others grant themselves.
 //! - **Nothing is left behind.** A wait that ends without the lock deletes its
 //!   row; a waiter that dies is forgotten after [`WAITER_TTL`].
 //!
@@ -26,11 +29,12 @@ mod loom_models;
 mod model_tests;
 mod sqlite;
 pub(crate) mod table;
+mod terms;
 pub(crate) mod wait;
 
 use crate::database::Database;
 use crate::error::{Error, Result};
-use crate::write::Orphan;
+use crate::write::{Orphan, WriteTransaction};
 use rusqlite::{Connection, params};
 use std::time::Duration;
 use table::LockTransaction as _;
@@ -59,7 +63,7 @@ pub(crate) struct Lease {
 }
 
 /// Whether a grant takes a fencing token.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fencing {
     With,
     /// For the lock of a single write, which ends in the write's own transaction.
@@ -76,9 +80,9 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Lease {
-    /// Deletes this grant's row. False: it was gone, so the lock was lost.
-    pub(crate) fn delete(&self, connection: &Connection) -> Result<bool> {
-        sqlite::delete_row(connection, &self.lock_name, &self.waiter_id)
+    /// Gives the lock back in an open transaction. False: it was lost before.
+    pub(crate) fn give_back(&self, transaction: &WriteTransaction<'_>) -> Result<bool> {
+        Self::give_back_row(transaction, &self.lock_name, &self.waiter_id)
     }
 
     /// Lets the grant live `ttl` from `now` unless it lives longer. False: it was lost.
@@ -114,13 +118,13 @@ impl Lease {
             })?)
     }
 
-    /// Deletes a grant or a place in line. False: there was none.
-    pub(crate) fn delete_row(
-        connection: &Connection,
+    /// Gives a grant or a place in line back. False: there was none.
+    pub(crate) fn give_back_row(
+        transaction: &WriteTransaction<'_>,
         lock_name: &str,
         waiter_id: &str,
     ) -> Result<bool> {
-        sqlite::delete_row(connection, lock_name, waiter_id)
+        grant::give_back(transaction.database(), transaction, lock_name, waiter_id)
     }
 }
 

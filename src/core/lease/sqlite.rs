@@ -1,23 +1,14 @@
 //! The lock table in SQLite, and a connection's runtime as its world.
 
 use super::GRANTED_AT;
-use super::table::{Expired, Life, Line, LockTable, LockTransaction};
+use super::table::{Expired, HeadRow, Life, Line, LockTable, LockTransaction, Wait};
 use crate::database::Database;
 use crate::error::{Error, Result};
+use crate::runtime::Interest;
 use crate::write::WriteTransaction;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use crate::{topic, watch};
+use rusqlite::{OptionalExtension as _, params};
 use std::time::Duration;
-
-pub(super) fn delete_row(
-    connection: &Connection,
-    lock_name: &str,
-    waiter_id: &str,
-) -> Result<bool> {
-    let deleted = connection
-        .prepare_cached("DELETE FROM beaver_lock_waiters WHERE lock_name = ?1 AND waiter_id = ?2")?
-        .execute([lock_name, waiter_id])?;
-    Ok(deleted > 0)
-}
 
 impl LockTransaction for WriteTransaction<'_> {
     fn commit(self) -> Result<()> {
@@ -38,14 +29,19 @@ impl LockTransaction for WriteTransaction<'_> {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    fn head(&self, lock_name: &str) -> Result<Option<String>> {
+    fn head(&self, lock_name: &str) -> Result<Option<HeadRow>> {
         Ok(self
             .connection()
             .prepare_cached(
-                "SELECT CAST(waiter_id AS TEXT) FROM beaver_lock_waiters
+                "SELECT CAST(waiter_id AS TEXT), requested_at = ?2 FROM beaver_lock_waiters
                  WHERE lock_name = ?1 ORDER BY requested_at LIMIT 1",
             )?
-            .query_row([lock_name], |row| row.get(0))
+            .query_row(params![lock_name, GRANTED_AT], |row| {
+                Ok(HeadRow {
+                    waiter_id: row.get(0)?,
+                    granted: row.get(1)?,
+                })
+            })
             .optional()?)
     }
 
@@ -65,6 +61,8 @@ impl LockTransaction for WriteTransaction<'_> {
         requested_at: f64,
         expires_at: f64,
     ) -> Result<()> {
+        // At the end of the line, or where there was none.
+        self.database().concerns(topic::NOBODY);
         self.connection()
             .prepare_cached(
                 "INSERT INTO beaver_lock_waiters (lock_name, waiter_id, requested_at, expires_at)
@@ -81,6 +79,11 @@ impl LockTransaction for WriteTransaction<'_> {
         requested_at: Option<f64>,
         expires_at: f64,
     ) -> Result<bool> {
+        // Who is granted the lock on its behalf waits for that.
+        self.database().concerns(match requested_at {
+            Some(_) => topic::lock(lock_name),
+            None => topic::NOBODY,
+        });
         let updated = self
             .connection()
             .prepare_cached(
@@ -93,6 +96,7 @@ impl LockTransaction for WriteTransaction<'_> {
     }
 
     fn extend_grant(&self, lock_name: &str, waiter_id: &str, expires_at: f64) -> Result<bool> {
+        self.database().concerns(topic::NOBODY);
         let updated = self
             .connection()
             .prepare_cached(
@@ -104,10 +108,18 @@ impl LockTransaction for WriteTransaction<'_> {
     }
 
     fn delete(&self, lock_name: &str, waiter_id: &str) -> Result<bool> {
-        delete_row(self.connection(), lock_name, waiter_id)
+        self.database().concerns(topic::lock(lock_name));
+        let deleted = self
+            .connection()
+            .prepare_cached(
+                "DELETE FROM beaver_lock_waiters WHERE lock_name = ?1 AND waiter_id = ?2",
+            )?
+            .execute([lock_name, waiter_id])?;
+        Ok(deleted > 0)
     }
 
     fn clear(&self, lock_name: &str) -> Result<u64> {
+        self.database().concerns(topic::lock(lock_name));
         let deleted = self
             .connection()
             .prepare_cached("DELETE FROM beaver_lock_waiters WHERE lock_name = ?1")?
@@ -144,7 +156,9 @@ impl LockTable for Database {
             "SELECT head.expires_at,
                     (SELECT count(*) FROM beaver_lock_waiters
                       WHERE lock_name = ?1 AND requested_at < me.requested_at),
-                    head.waiter_id, head.requested_at = ?3
+                    head.waiter_id, head.requested_at = ?3,
+                    CASE WHEN head.requested_at = ?3 AND head.waiter_id = ?2 THEN
+                      (SELECT token FROM beaver_lock_fencing WHERE lock_name = ?1) END
              FROM beaver_lock_waiters AS me,
                   (SELECT waiter_id, expires_at, requested_at FROM beaver_lock_waiters
                     WHERE lock_name = ?1 ORDER BY requested_at LIMIT 1) AS head
@@ -159,11 +173,16 @@ impl LockTable for Database {
             head_expires_at: row.get(0)?,
             head_granted: row.get(3)?,
             ahead: row.get(1)?,
+            token: row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned),
         })))
     }
 
     fn new_waiter_id(&self) -> String {
         self.inner.waiter_ids.next()
+    }
+
+    fn claim(&self, waiter_id: &str) -> Option<u64> {
+        self.inner.waiter_ids.claim_of_other(waiter_id)
     }
 
     fn life(&self, waiter_id: &str) -> Life {
@@ -194,9 +213,19 @@ impl LockTable for Database {
         self.inner.runtime.change_token(&self.inner.connection)
     }
 
-    fn wait_change(&self, seen: Option<u64>, timeout: Duration) {
+    fn wait(&self, wait: &Wait<'_>) {
         let inner = &*self.inner;
-        inner.runtime.wait_change(&inner.connection, seen, timeout);
+        self.watch(Some(Interest {
+            topic: topic::lock(wait.lock_name),
+            turn: wait.place.map(watch::turn),
+            claim: wait.claim,
+        }));
+        let (seen, longest) = (wait.seen, wait.longest);
+        inner.runtime.wait_change(&inner.connection, seen, longest);
+    }
+
+    fn stop_waiting(&self) {
+        self.watch(None);
     }
 
     fn sleep(&self, duration: Duration) {

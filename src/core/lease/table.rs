@@ -32,6 +32,29 @@ pub(crate) struct Line<'a> {
     pub(crate) head_granted: bool,
     /// How many stand before this waiter, the holder included.
     pub(crate) ahead: u32,
+    /// The lock's fencing token, if this waiter is the holder.
+    pub(crate) token: Option<u64>,
+}
+
+/// Who owns a lock.
+pub(crate) struct HeadRow {
+    pub(crate) waiter_id: String,
+    /// Whether it holds the lock by a grant.
+    pub(crate) granted: bool,
+}
+
+/// What a waiter waits for, and until when.
+pub(crate) struct Wait<'a> {
+    pub(crate) lock_name: &'a str,
+    /// The change token from before the look.
+    pub(crate) seen: Option<u64>,
+    /// How many stand before this waiter, the holder included.
+    pub(crate) ahead: u32,
+    pub(crate) longest: Duration,
+    /// Its place in line; none: it looks at every change of the line.
+    pub(crate) place: Option<f64>,
+    /// The claim of the head, which no change of the line tells about.
+    pub(crate) claim: Option<u64>,
 }
 
 /// An open write transaction on the lock table.
@@ -43,7 +66,7 @@ pub(crate) trait LockTransaction {
     fn expired(&self, lock_name: &str, now: f64) -> Result<Vec<Expired>>;
 
     /// Who owns the lock: the row with the least `requested_at`.
-    fn head(&self, lock_name: &str) -> Result<Option<String>>;
+    fn head(&self, lock_name: &str) -> Result<Option<HeadRow>>;
 
     /// The greatest `requested_at`.
     fn last_request(&self, lock_name: &str) -> Result<Option<f64>>;
@@ -101,6 +124,11 @@ pub(crate) trait LockTable: 'static {
     /// A name for a row that nobody used before.
     fn new_waiter_id(&self) -> String;
 
+    /// The claim behind somebody else's row, if its id tells of one.
+    fn claim(&self, _waiter_id: &str) -> Option<u64> {
+        None
+    }
+
     /// Whether the owner of somebody else's row lives.
     fn life(&self, waiter_id: &str) -> Life;
 
@@ -123,8 +151,12 @@ pub(crate) trait LockTable: 'static {
     /// A number that changes whenever anybody commits, if that can be told.
     fn change_token(&self) -> Option<u64>;
 
-    /// Blocks until the token is no longer `seen`, at most `timeout`; may return early.
-    fn wait_change(&self, seen: Option<u64>, timeout: Duration);
+    /// Blocks until something has changed that concerns whoever waits like this; may
+    /// return early.
+    fn wait(&self, wait: &Wait<'_>);
+
+    /// The waiting has ended. Called in any case.
+    fn stop_waiting(&self) {}
 
     fn sleep(&self, duration: Duration);
 

@@ -1,8 +1,9 @@
 //! How one waits in line: looking without writing until it may be one's turn,
 //! renewing the place, and leaving nothing when the time is up.
 
-use super::grant::{enqueue, grant_if_free, promote};
-use super::table::{Life, Line, LockTable, LockTransaction as _};
+use super::grant::{Place, enqueue, give_back, grant_if_free, promote};
+use super::table::{Life, Line, LockTable, LockTransaction as _, Wait};
+use super::terms::Terms;
 use super::{Fencing, Lease, WAITER_TTL, WRITE_GRACE, Wanted};
 use crate::error::{Error, Result};
 use crate::runtime::POLL_INTERVAL;
@@ -12,19 +13,22 @@ use std::time::Duration;
 /// its own doesn't take it for dead.
 pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(10);
 
-/// Who is no further than this from the head looks at every commit.
+/// Who is no further than this from the head looks when the head expires, and where
+/// nobody is woken at every interval.
 const NEAR: u32 = 2;
 
 /// A hand-over takes no less than this: a few commits.
 const HAND_OVER_MIN: Duration = Duration::from_micros(500);
 
-/// How soon the nearest waiter notices that a holder's instance or process is
-/// gone, which no commit tells it.
-pub(crate) const GONE_LOOK: Duration = Duration::from_millis(20);
+/// Claims are watched by the host; how soon a waiter looks itself, should one not be.
+pub(crate) const GONE_LOOK: Duration = Duration::from_secs(1);
 
-/// How late a waiter far behind may notice that all before it have left, or
-/// that it was removed.
+/// How late a waiter far behind may notice, where nobody wakes it, that all before
+/// it have left, or that it was removed.
 const FAR_LOOK_MAX: Duration = Duration::from_millis(250);
+
+/// By how much less than its time to live a grant may live that somebody else made.
+const SHORT_MAX: Duration = Duration::from_secs(1);
 
 /// Waits for the lock in FIFO order, up to `timeout` (none: for ever).
 pub(super) fn acquire<L: LockTable>(
@@ -47,11 +51,12 @@ pub(super) fn acquire<L: LockTable>(
 }
 
 /// The one place that decides what wakes a waiter.
-pub(crate) fn wait_for_turn(table: &impl LockTable, wait: &Wait) {
-    if wait.ahead <= NEAR {
-        table.wait_change(wait.seen, wait.longest);
+pub(crate) fn wait_for_turn(table: &impl LockTable, wait: &Wait<'_>) {
+    // Where commits can be told, so can whom they concern.
+    if wait.seen.is_some() || wait.ahead <= NEAR {
+        table.wait(wait);
     } else {
-        // Were all to look at each commit, a hand-over would cost as
+        // Were all to look at each interval, waiting would cost as
         // much as there are waiters. Those far behind look a few times
         // until they are near.
         let until_near = HAND_OVER_MIN * wait.ahead;
@@ -80,7 +85,10 @@ pub(super) fn enter<'a, L: LockTable>(
         wanted: *wanted,
         waiter_id: table.new_waiter_id(),
         deadline,
-        skew_s: 0.0,
+        place: Place {
+            requested_at: 0.0,
+            skew_s: 0.0,
+        },
         renew_at: Duration::ZERO,
         in_line: false,
     };
@@ -99,7 +107,12 @@ pub(super) fn enter<'a, L: LockTable>(
         return Err(Error::Timeout);
     }
     table.check_may_wait(wanted.lock_name)?;
-    waiter.skew_s = enqueue(
+    let terms = Terms {
+        ttl: wanted.ttl,
+        fencing: wanted.fencing,
+    };
+    waiter.waiter_id = terms.add_to(&waiter.waiter_id);
+    waiter.place = enqueue(
         &transaction,
         wanted.lock_name,
         &waiter.waiter_id,
@@ -120,44 +133,43 @@ pub(super) struct Waiter<'a, L: LockTable> {
     wanted: Wanted<'a>,
     waiter_id: String,
     deadline: Option<Duration>,
-    /// By how much the clock of whoever was last in line is ahead of ours.
-    skew_s: f64,
+    place: Place,
     renew_at: Duration,
     in_line: bool,
 }
 
 /// What a look at the line came to.
-pub(super) enum Poll {
+pub(super) enum Poll<'a> {
     Granted(Lease),
     /// Something changed: look again at once.
     Again,
     /// A writer is in the way; the place in line is kept.
     Busy,
     /// It is somebody else's turn.
-    Wait(Wait),
+    Wait(Wait<'a>),
 }
 
-/// Until when, and for what, a waiter waits before it looks again.
-pub(crate) struct Wait {
-    /// The change token from before the look.
-    pub(crate) seen: Option<u64>,
-    /// How many stand before this waiter, the holder included.
-    pub(crate) ahead: u32,
-    pub(crate) longest: Duration,
-}
-
-impl<L: LockTable> Waiter<'_, L> {
+impl<'a, L: LockTable> Waiter<'a, L> {
     /// Looks at the line, and takes the lock if it is this waiter's turn.
     ///
     /// # Errors
     /// [`Error::Timeout`], [`Error::WaitCleared`], and what reading and writing
     /// may report; drop the waiter then.
-    pub(super) fn poll(&mut self) -> Result<Poll> {
+    pub(super) fn poll(&mut self) -> Result<Poll<'a>> {
         // Taken before the look, so that a commit after the look ends the wait.
         let seen = self.table.change_token();
         let expired = self.is_expired();
         let head = look(self.table, self.wanted.lock_name, &self.waiter_id);
         let turn = match &head {
+            Ok(head) if head.is_mine && !self.is_short(head) => {
+                self.in_line = false;
+                return Ok(Poll::Granted(Lease {
+                    lock_name: self.wanted.lock_name.to_owned(),
+                    waiter_id: self.waiter_id.clone(),
+                    token: head.token.unwrap_or_default(),
+                    ttl: self.wanted.ttl,
+                }));
+            }
             Ok(head) => head.is_over(),
             Err(Error::Busy) => false,
             Err(Error::WaitCleared) if expired => return Err(Error::Timeout),
@@ -192,8 +204,11 @@ impl<L: LockTable> Waiter<'_, L> {
             .map_or(until_renewal, |left| left.min(until_renewal))
             .min(head.expires_in);
         Ok(Poll::Wait(Wait {
+            lock_name: self.wanted.lock_name,
             seen,
             ahead: head.ahead,
+            place: Some(self.place.requested_at),
+            claim: head.claim,
             longest: if head.can_be_gone {
                 longest.min(GONE_LOOK)
             } else {
@@ -204,7 +219,7 @@ impl<L: LockTable> Waiter<'_, L> {
 
     /// Takes the lock, renews the place, or leaves it if the time is up.
     fn write(&self, expired: bool) -> Result<Option<Lease>> {
-        let place_s = self.skew_s + self.place_ttl().as_secs_f64();
+        let place_s = self.place.skew_s + self.place_ttl().as_secs_f64();
         let transaction = self.table.begin(self.write_limit())?;
         let lease = promote(
             self.table,
@@ -214,10 +229,22 @@ impl<L: LockTable> Waiter<'_, L> {
             place_s,
         )?;
         if lease.is_none() && expired {
-            transaction.delete(self.wanted.lock_name, &self.waiter_id)?;
+            give_back(
+                self.table,
+                &transaction,
+                self.wanted.lock_name,
+                &self.waiter_id,
+            )?;
         }
         transaction.commit()?;
         Ok(lease)
+    }
+
+    /// Whether a grant made on this waiter's behalf has less time than it should: it
+    /// was found late, or the clock of whoever made it is behind. It is made anew.
+    fn is_short(&self, granted: &Head) -> bool {
+        let ttl = self.wanted.ttl;
+        granted.expires_in.saturating_add(SHORT_MAX.min(ttl / 4)) < ttl
     }
 
     fn remaining(&self) -> Option<Duration> {
@@ -247,6 +274,7 @@ impl<L: LockTable> Waiter<'_, L> {
 
 impl<L: LockTable> Drop for Waiter<'_, L> {
     fn drop(&mut self) {
+        self.table.stop_waiting();
         if self.in_line {
             self.table.abandon(self.wanted.lock_name, &self.waiter_id);
         }
@@ -257,8 +285,13 @@ impl<L: LockTable> Drop for Waiter<'_, L> {
 pub(crate) fn look<L: LockTable>(table: &L, lock_name: &str, waiter_id: &str) -> Result<Head> {
     let now = table.unix_seconds();
     let judge = |line: &Line<'_>| {
-        let mut expires_in = (line.head_expires_at - now).max(0.0);
-        // For those far behind, the nearest look after the head.
+        // Those far behind one after the other, should nobody nearer look.
+        let after_s = if line.ahead > NEAR {
+            HAND_OVER_MIN.as_secs_f64() * f64::from(line.ahead)
+        } else {
+            0.0
+        };
+        let mut expires_in = (line.head_expires_at + after_s - now).max(0.0);
         let life = match line.head {
             Some(head) if line.ahead > 0 && (line.ahead <= NEAR || expires_in == 0.0) => {
                 table.life(head)
@@ -271,6 +304,9 @@ pub(crate) fn look<L: LockTable>(table: &L, lock_name: &str, waiter_id: &str) ->
         }
         Head {
             ahead: line.ahead,
+            is_mine: line.ahead == 0 && line.head_granted,
+            token: line.token,
+            claim: line.head.and_then(|head| table.claim(head)),
             can_be_gone: life != Life::Unknown,
             is_gone: life == Life::Gone,
             expires_in: Duration::try_from_secs_f64(expires_in).unwrap_or(Duration::MAX),
@@ -282,6 +318,10 @@ pub(crate) fn look<L: LockTable>(table: &L, lock_name: &str, waiter_id: &str) ->
 }
 
 pub(crate) struct Head {
+    /// Whether this waiter holds the lock: somebody has granted it.
+    pub(crate) is_mine: bool,
+    token: Option<u64>,
+    pub(crate) claim: Option<u64>,
     /// Whether the head would be known to be gone, and is.
     pub(crate) can_be_gone: bool,
     is_gone: bool,

@@ -113,23 +113,25 @@ impl Log {
     pub fn append(&self, data: &str, timestamp: Option<f64>) -> Result<f64> {
         timestamp.map_or(Ok(()), check_timestamp)?;
         let data = python_text(data)?;
-        self.database.write_unguarded(|connection| {
-            let wanted = match timestamp {
-                Some(timestamp) => timestamp,
-                None => self.next_stamp(connection)?,
-            };
-            Ok(Effect::Changed(self.insert(connection, wanted, &data)?))
-        })
+        self.database
+            .write_unguarded(&self.manager.cache_namespace, |connection| {
+                let wanted = match timestamp {
+                    Some(timestamp) => timestamp,
+                    None => self.next_stamp(connection)?,
+                };
+                Ok(Effect::Changed(self.insert(connection, wanted, &data)?))
+            })
     }
 
     /// Adds all of `entries`, whose data are Python's JSON texts, in one transaction.
     pub(crate) fn append_all(&self, entries: &[LogEntry]) -> Result<()> {
-        self.database.write_unguarded(|connection| {
-            for entry in entries {
-                self.insert(connection, entry.timestamp, &entry.data)?;
-            }
-            Ok(Effect::Changed(()))
-        })
+        self.database
+            .write_unguarded(&self.manager.cache_namespace, |connection| {
+                for entry in entries {
+                    self.insert(connection, entry.timestamp, &entry.data)?;
+                }
+                Ok(Effect::Changed(()))
+            })
     }
 
     /// Adds an entry with the stamp that is wanted, or the next free one.
@@ -249,12 +251,13 @@ impl Log {
     /// # Errors
     /// What writing may report.
     pub fn clear(&self) -> Result<u64> {
-        self.database.write_unguarded(|connection| {
-            Ok(match TABLE.clear(connection, &self.manager.name)? {
-                0 => Effect::Unchanged(0),
-                removed => Effect::Changed(removed),
+        self.database
+            .write_unguarded(&self.manager.cache_namespace, |connection| {
+                Ok(match TABLE.clear(connection, &self.manager.name)? {
+                    0 => Effect::Unchanged(0),
+                    removed => Effect::Changed(removed),
+                })
             })
-        })
     }
 }
 

@@ -10,8 +10,8 @@ use super::wanted;
 use crate::error::Result;
 use crate::lease::gate::{Pass, Seen, Verdict};
 use crate::lease::guarded::{self, Guarded};
-use crate::lease::table::{Expired, Life, Line, LockTable, LockTransaction};
-use crate::lease::{GRANTED_AT, Lease, wait};
+use crate::lease::table::{Expired, HeadRow, Life, Line, LockTable, LockTransaction, Wait};
+use crate::lease::{GRANTED_AT, Lease, grant, wait};
 use crate::options::GuardMode;
 use crate::write::Effect;
 use loom::sync::{Condvar, Mutex, MutexGuard};
@@ -57,6 +57,10 @@ pub(super) enum Fault {
     ChangeTokenAfterLook,
     /// A holder that doesn't answer is taken for dead.
     GoneByGuess,
+    /// Nobody is known to be dead.
+    GoneUnseen,
+    /// A holder's row is taken for one that waits.
+    GrantUnseen,
 }
 
 pub(super) struct Store {
@@ -314,8 +318,11 @@ impl LockTransaction for Transaction<'_> {
             .collect())
     }
 
-    fn head(&self, _: &str) -> Result<Option<String>> {
-        Ok(self.state.borrow().head().map(|row| row.id.clone()))
+    fn head(&self, _: &str) -> Result<Option<HeadRow>> {
+        Ok(self.state.borrow().head().map(|row| HeadRow {
+            waiter_id: row.id.clone(),
+            granted: row.requested_at == GRANTED_AT && self.store.fault != Fault::GrantUnseen,
+        }))
     }
 
     fn last_request(&self, _: &str) -> Result<Option<f64>> {
@@ -366,7 +373,9 @@ impl LockTransaction for Transaction<'_> {
                 state.rows[place].expires_at -= waited;
             }
             if self.store.fault != Fault::GrantStaysPut {
-                state.check_free(requested_at)?;
+                if state.rows[place].requested_at != requested_at {
+                    state.check_free(requested_at)?;
+                }
                 state.rows[place].requested_at = requested_at;
             }
             drop(state);
@@ -466,6 +475,7 @@ impl LockTable for Connection {
                     head_expires_at: f64::INFINITY,
                     head_granted: true,
                     ahead: 1,
+                    token: None,
                 })));
             }
             None => return Ok(None),
@@ -479,6 +489,7 @@ impl LockTable for Connection {
             head_expires_at: head.expires_at,
             head_granted: head.requested_at == GRANTED_AT,
             ahead: u32::try_from(state.rows.iter().filter(before_me).count()).unwrap_or(u32::MAX),
+            token: Some(state.tokens),
         })))
     }
 
@@ -493,7 +504,9 @@ impl LockTable for Connection {
         match owner {
             Some(owner) if self.store.claiming.get() && owner != self.number => {
                 let gone = self.store.gone.borrow().contains(&owner);
-                if gone || self.store.fault == Fault::GoneByGuess {
+                if self.store.fault == Fault::GoneUnseen {
+                    Life::Lives
+                } else if gone || self.store.fault == Fault::GoneByGuess {
                     Life::Gone
                 } else {
                     Life::Lives
@@ -518,10 +531,10 @@ impl LockTable for Connection {
         }
     }
 
-    fn wait_change(&self, seen: Option<u64>, timeout: Duration) {
-        let until = self.store.clock().saturating_add(timeout);
+    fn wait(&self, wait: &Wait<'_>) {
+        let until = self.store.clock().saturating_add(wait.longest);
         let mut state = self.store.lock();
-        let seen = seen.unwrap_or(state.commits);
+        let seen = wait.seen.unwrap_or(state.commits);
         while state.commits == seen && self.store.clock() < until {
             state.sleepers += 1;
             let woken = self.store.changed.wait(state);
@@ -538,7 +551,7 @@ impl LockTable for Connection {
         // A model that failed has no further steps.
         if !std::thread::panicking()
             && let Ok(transaction) = self.begin(None)
-            && transaction.delete(LOCK, id).is_ok()
+            && grant::give_back(self, &transaction, LOCK, id).is_ok()
         {
             let _ = transaction.commit();
         }

@@ -174,7 +174,21 @@ impl Model {
                 });
             };
             let (head, now) = (self.line[0], self.wall(owner));
-            let late = head.expires_at <= now;
+            if ahead == 0 && head.granted() {
+                // On its behalf. With too little time left it is made anew below.
+                let left_s = (head.expires_at - now).max(0.0);
+                if left_s + (ttl_s / 4.0).min(1.0) >= ttl_s {
+                    let token = self.token;
+                    self.states[owner] = State::Holding { token, ttl_s };
+                    return Answer::Granted { token };
+                }
+            }
+            let after_s = if ahead > 2 {
+                0.0005 * ahead as f64
+            } else {
+                0.0
+            };
+            let late = head.expires_at + after_s <= now;
             let turn = ahead == 0
                 || late && (head.granted() || !self.knows_alive(owner, &head))
                 || self.knows_gone(&head) && (late || ahead <= 2);
@@ -185,7 +199,7 @@ impl Model {
                 }
                 self.line = line;
                 if expired {
-                    self.remove(owner);
+                    self.give_back(owner);
                     self.states[owner] = State::Free;
                     return Answer::Fails(Error::Timeout);
                 }
@@ -243,6 +257,25 @@ impl Model {
         self.line.retain(|row| row.who != Who::Owner(owner));
     }
 
+    /// Removes the owner's row, and grants the lock to the next in line if that one
+    /// is known to live.
+    fn give_back(&mut self, owner: usize) {
+        let was_there = self.place(owner).is_some();
+        self.remove(owner);
+        let Some(next) = self.line.first().copied().filter(|row| !row.granted()) else {
+            return;
+        };
+        if was_there
+            && self.knows_alive(owner, &next)
+            && let Who::Owner(other) = next.who
+            && let State::Waiting { ttl_s, .. } = self.states[other]
+        {
+            self.line[0].requested_at = GRANTED_AT;
+            self.line[0].expires_at = self.wall(owner) + ttl_s;
+            self.token += 1;
+        }
+    }
+
     pub(super) fn apply(&mut self, owner: usize, op: &Op) -> Answer {
         let held = match self.states[owner] {
             State::Holding { ttl_s, .. } => Some(ttl_s),
@@ -266,7 +299,7 @@ impl Model {
             }
             (Op::Release, Some(_)) => {
                 let owned = self.owns(owner);
-                self.remove(owner);
+                self.give_back(owner);
                 self.states[owner] = State::Free;
                 if owned { Answer::Done } else { lost() }
             }
@@ -281,7 +314,7 @@ impl Model {
             (Op::Write { in_transaction }, _) => self.write(owner, *in_transaction),
             (Op::Poll, _) => self.poll(owner),
             (Op::Leave | Op::Drop { .. }, _) => {
-                self.remove(owner);
+                self.give_back(owner);
                 self.states[owner] = State::Free;
                 Answer::Done
             }
