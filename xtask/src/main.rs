@@ -33,8 +33,7 @@ usage: cargo xtask <command>
   demo [args…]        run the demo
   test [args…]        lint, then run all tests; args go to `cargo test`
                       --no-lint skips formatting and clippy
-  loom                run the concurrency models to the end (`test` only runs those
-                      interleavings with two preemptions)
+  loom                run the concurrency models deeper than `test` does
   bench [args…]       run the benchmarks
 
 environment:

@@ -22,7 +22,6 @@
 pub(crate) mod gate;
 pub(crate) mod grant;
 pub(crate) mod guarded;
-#[cfg(loom)]
 #[cfg(test)]
 mod loom_models;
 #[cfg(test)]

@@ -149,7 +149,7 @@ impl Hub {
         if first && begin != Begin::News {
             state.changed_at = Some(Instant::now());
             if let Err(error) = Hub::set_alarm(hub, POLL_BUSY) {
-                state.watchers.end(id);
+                state.watchers.end(id, false);
                 result = Err(error);
             }
         }
@@ -284,11 +284,14 @@ pub struct ChangeWait {
 }
 
 impl ChangeWait {
-    fn end(&mut self) {
+    /// `looks`: whoever waited is told to look.
+    fn end(&mut self, looks: bool) {
         self.alarm.clear();
         if self.begun.take().is_some() {
             let id = self.watch.id;
-            self.watch.hub.change(|state, _| state.watchers.end(id));
+            self.watch
+                .hub
+                .change(|state, _| state.watchers.end(id, looks));
         }
     }
 
@@ -339,14 +342,14 @@ impl Future for ChangeWait {
             Ok(Poll::Ready(changed)) => Ok(changed),
             Err(error) => Err(error),
         };
-        self.end();
+        self.end(answer == Ok(true));
         Poll::Ready(answer)
     }
 }
 
 impl Drop for ChangeWait {
     fn drop(&mut self) {
-        self.end();
+        self.end(false);
     }
 }
 

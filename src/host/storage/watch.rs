@@ -225,11 +225,14 @@ impl<S: Clone> Watchers<S> {
         }
     }
 
-    /// Stops to wait, told or not.
-    pub(crate) fn end(&mut self, id: WatcherId) {
+    /// Stops to wait, told or not. `looks`: whoever waited will look now.
+    pub(crate) fn end(&mut self, id: WatcherId, looks: bool) {
         self.waiting.remove(&id);
         if let Some(watcher) = self.watchers.get_mut(&id) {
-            watcher.wait = None;
+            let was_told = watcher.wait.take().is_none();
+            // Perhaps of something that no token shows: it was dropped, or its
+            // deadline came, just when it was woken.
+            watcher.news |= was_told && !looks;
         }
     }
 

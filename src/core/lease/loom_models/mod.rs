@@ -24,6 +24,9 @@ use store::{Connection, Fault, LOCK, Store};
 /// no more often than that where they could go on. Returns how many there were.
 fn explore(fault: Fault, preemptions: Option<usize>, model: fn(Fault)) -> usize {
     let mut builder = loom::model::Builder::new();
+    // Set by `cargo xtask loom`. To the end, the largest would take hours.
+    let deeper = usize::from(std::env::var_os("BEAVER_LOOM_EXHAUSTIVE").is_some());
+    let preemptions = preemptions.map(|bound| bound + deeper);
     builder.preemption_bound = builder.preemption_bound.or(preemptions);
     let runs = std::sync::Arc::new(AtomicUsize::new(0));
     let counter = std::sync::Arc::clone(&runs);
@@ -74,7 +77,11 @@ macro_rules! models {
                 fn holds() {
                     let start = std::time::Instant::now();
                     let runs = explore(Fault::None, PREEMPTIONS.first().copied(), model);
-                    println!("{runs} interleavings in {:?}", start.elapsed());
+                    println!(
+                        "loom  {:<60} {runs} interleavings in {:.2} s",
+                        stringify!($name),
+                        start.elapsed().as_secs_f64()
+                    );
                 }
 
                 #[test]

@@ -262,6 +262,17 @@ pub(crate) const FAULTS: &[Fault] = &[
         )],
     },
     Fault {
+        name: "forgets_news_at_the_deadline",
+        model: "hub_models::a_deadline_keeps_the_news",
+        says: "the news is lost",
+        tree: WAITING,
+        file: "watch.rs",
+        change: &[(
+            "watcher.news |= was_told && !looks;",
+            "let _ = (was_told, looks);",
+        )],
+    },
+    Fault {
         name: "who_leaves_stops_the_alarm",
         model: "hub_models::who_leaves_takes_nobodys_alarm",
         says: "not woken",

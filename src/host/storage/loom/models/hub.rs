@@ -228,6 +228,34 @@ pub fn a_claims_end_meets_a_wait() {
     assert_nothing_left();
 }
 
+/// A claim ends when the deadline comes: what one wait doesn't say, the next
+/// one does.
+pub fn a_deadline_keeps_the_news() {
+    let database = Database::new();
+    let waits_for_end = Interest {
+        topic: TOPIC,
+        turn: Some(1),
+        claim: Some(CLAIM),
+    };
+    let mut waiter = database.waiting(Some(waits_for_end), SOON);
+    let ((mut answer, ()), ()) =
+        together(|| together(|| waiter.wait.poll_if_woken(), timer::pass), {
+            let database = database.clone();
+            move || database.hub.claims_ended(&[CLAIM])
+        });
+    if answer.is_pending() {
+        timer::pass();
+        answer = waiter.wait.poll_if_woken();
+    }
+    if answer == Poll::Ready(Ok(false)) {
+        let next = Watch::wait(&waiter.watch, database.source(), 0, NEVER);
+        answer = Polled::new(next).poll();
+    }
+    assert_eq!(answer, Poll::Ready(Ok(true)), "the news is lost");
+    drop(waiter);
+    assert_nothing_left();
+}
+
 /// Somebody gives up waiting while the timer looks for other processes'
 /// commits; it goes on looking for the others.
 pub fn who_leaves_takes_nobodys_alarm() {

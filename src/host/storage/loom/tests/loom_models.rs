@@ -38,6 +38,7 @@ mod loom_models {
             the_foremost_leaves_its_turn
             who_comes_as_the_foremost_leaves_is_told
             a_claims_end_meets_a_wait
+            a_deadline_keeps_the_news
             who_leaves_takes_nobodys_alarm
             an_announcement_hides_no_other_commit
             nobody_waits_nothing_ticks;
