@@ -13,8 +13,8 @@ mod store;
 pub use component::{Host, component_host};
 pub use process::{Process, python};
 pub use store::{
-    Blob, BlobReader, BlobWriter, Channel, Collection, Dict, Dump, List, ListItems, Listener, Live,
-    Loader, Lock, Log, Queue, Store, Subscription, Tail, Transaction,
+    Blob, BlobReader, BlobWriter, Channel, Collection, Cursor, Dict, Dump, List, ListItems,
+    Listener, Live, Loader, Lock, Log, Queue, Store, Subscription, Tail, Transaction,
 };
 
 pub use beaver_core::{

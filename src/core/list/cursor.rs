@@ -10,7 +10,14 @@ use crate::database::Database;
 use crate::error::Result;
 use crate::manager::Manager;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use std::collections::VecDeque;
 use std::rc::Rc;
+
+/// How many of the last items returned are remembered, to find the place by.
+const RECENT: usize = 64;
+
+/// How much of an item's text tells it from another with its row's number.
+const MARK_CHARS: usize = 64;
 
 /// The items of a [`List`], or of a slice of it, in order. Reads page by page,
 /// each as the database is then.
@@ -22,23 +29,52 @@ pub struct ListItems {
     position: Position,
     /// The place was found inside a transaction: how many had been rolled back before.
     rollbacks: Option<u64>,
+    /// The last items returned, the last one at the back.
+    recent: VecDeque<Mark>,
     /// How many more items there may be.
     remaining: u64,
     buffer: std::vec::IntoIter<String>,
 }
 
+/// An item's row. SQLite gives a row's number again when the table's newest row was
+/// deleted, or its insertion rolled back; then the text is another one.
+#[derive(Clone, Debug)]
+struct Mark {
+    rowid: i64,
+    /// The beginning of the item.
+    text: String,
+}
+
+impl Mark {
+    fn new(rowid: i64, value: &str) -> Self {
+        Self {
+            rowid,
+            text: value.chars().take(MARK_CHARS).collect(),
+        }
+    }
+
+    /// The item's key, if it is still there.
+    fn key(&self, connection: &Connection, list: &str) -> Result<Option<f64>> {
+        Ok(connection
+            .prepare_cached(
+                "SELECT item_order FROM beaver_lists
+                 WHERE rowid = ?2 AND list_name = ?1 AND substr(item_value, 1, ?4) = ?3",
+            )?
+            .query_row(
+                params![list, self.rowid, self.text, MARK_CHARS as i64],
+                |row| row.get(0),
+            )
+            .optional()?)
+    }
+}
+
 /// A place between two items.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Position {
-    /// The row of the last item returned.
-    previous: Option<i64>,
-    /// The row of the item after it.
-    next: Option<i64>,
+    /// The item after it, where it is known.
+    next: Option<Mark>,
     /// What comes next has this key or a larger one, as long as `spreads` is
-    /// what it was. After that it is a row's number, which stays the same, that
-    /// tells where the place is: the previous one's, or the next one's where
-    /// the previous one was deleted. (A number is given again when the table's
-    /// newest row is deleted. All of that between two pages isn't guarded against.)
+    /// what it was. After that the items around it tell where the place is.
     key: f64,
     spreads: i64,
 }
@@ -48,17 +84,16 @@ const NEVER: i64 = -1;
 
 impl Position {
     const START: Self = Self {
-        previous: None,
         next: None,
         key: f64::NEG_INFINITY,
         spreads: 0,
     };
 
-    /// Just before the item of a row with its number, its key, and the spreads.
+    /// Just before the item of a row with its number, its key, the spreads, and
+    /// its text.
     fn before(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
-            previous: None,
-            next: Some(row.get(0)?),
+            next: Some(Mark::new(row.get(0)?, row.get_ref(3)?.as_str()?)),
             key: row.get(1)?,
             spreads: row.get(2)?,
         })
@@ -92,6 +127,7 @@ impl ListItems {
                 .in_transaction
                 .get()
                 .then(|| list.database.inner.rollbacks.get()),
+            recent: VecDeque::new(),
             remaining,
             buffer: Vec::new().into_iter(),
         }
@@ -108,7 +144,8 @@ impl ListItems {
         if max == 0 {
             return Ok(Vec::new());
         }
-        let inner = &*self.database.inner;
+        let database = self.database.clone();
+        let inner = &*database.inner;
         if self
             .rollbacks
             .is_some_and(|seen| seen != inner.rollbacks.get())
@@ -116,10 +153,15 @@ impl ListItems {
             // The keys seen inside never were, and their count is given out again.
             self.position.spreads = NEVER;
         }
-        let (page, position) = self
-            .database
-            .read(|connection| self.read_page(connection, max))?;
-        self.position = position;
+        let page = match database.read(|connection| self.read_page(connection, max))? {
+            Some(page) => page,
+            None => database.read_snapshot(|connection| {
+                self.position.key = self.find_again(connection)?;
+                self.position.spreads = self.spreads(connection)?;
+                self.read_page(connection, max)
+                    .map(Option::unwrap_or_default)
+            })?,
+        };
         self.rollbacks = inner.in_transaction.get().then(|| inner.rollbacks.get());
         self.remaining = match page.len() as u64 {
             0 => 0,
@@ -128,49 +170,87 @@ impl ListItems {
         Ok(page)
     }
 
-    /// Reads a page and where it ended, in one statement: one view of the database.
-    fn read_page(&self, connection: &Connection, max: u64) -> Result<(Vec<String>, Position)> {
-        let mut position = self.position;
+    /// Reads a page and where it ended, in one statement: one view of the
+    /// database. None, and nothing has changed: keys were moved, so the place has
+    /// to be found again.
+    fn read_page(&mut self, connection: &Connection, max: u64) -> Result<Option<Vec<String>>> {
         let mut statement = connection.prepare_cached(
-            "WITH spread (times) AS (
-               SELECT coalesce(
-                 (SELECT version FROM beaver_manager_versions WHERE namespace = ?2), 0)
-             )
-             SELECT item_value, rowid, item_order, (SELECT times FROM spread)
+            "SELECT item_value, rowid, item_order, coalesce(
+               (SELECT version FROM beaver_manager_versions WHERE namespace = ?2), 0)
              FROM beaver_lists
-             WHERE list_name = ?1 AND rowid IS NOT ?3 AND item_order >= coalesce(
-               (SELECT item_order FROM beaver_lists
-                WHERE rowid = ?3 AND list_name = ?1 AND ?6 <> (SELECT times FROM spread)),
-               (SELECT item_order FROM beaver_lists
-                WHERE rowid = ?4 AND list_name = ?1 AND ?6 <> (SELECT times FROM spread)),
-               ?5)
+             WHERE list_name = ?1 AND item_order >= ?3 AND rowid IS NOT ?4
              ORDER BY item_order",
         )?;
+        // No key comes after infinity, which others can have written.
+        let last = self.recent.back().map(|mark| mark.rowid);
         let mut rows = statement.query(params![
             self.manager.name,
             self.spreads_namespace,
-            position.previous,
-            position.next,
-            position.key,
-            position.spreads
+            self.position.key,
+            last.filter(|_| self.position.key == f64::INFINITY)
         ])?;
-        let (mut page, mut bytes) = (Vec::new(), 0);
+        let (mut page, mut rowids, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut key, mut next) = (self.position.key, None);
         while let Some(row) = rows.next()? {
+            if row.get::<_, i64>(3)? != self.position.spreads && key != f64::NEG_INFINITY {
+                return Ok(None);
+            }
+            let (value, rowid): (String, i64) = (row.get(0)?, row.get(1)?);
             if page.len() as u64 >= max || bytes >= PAGE_BYTES {
-                position.next = row.get(1)?;
+                next = Some(Mark::new(rowid, &value));
                 break;
             }
-            let value: String = row.get(0)?;
+            self.position.spreads = row.get(3)?;
+            key = row.get::<_, f64>(2)?.next_up();
             bytes += value.len();
             page.push(value);
-            position = Position {
-                previous: row.get(1)?,
-                next: None,
-                key: row.get::<_, f64>(2)?.next_up(),
-                spreads: row.get(3)?,
-            };
+            rowids.push(rowid);
         }
-        Ok((page, position))
+        if page.is_empty() {
+            let has_moved = self.spreads(connection)? != self.position.spreads;
+            return Ok((!has_moved || key == f64::NEG_INFINITY).then_some(page));
+        }
+        self.position.key = key;
+        self.position.next = next;
+        let read = page.iter().zip(rowids);
+        let last = read.skip(page.len().saturating_sub(RECENT));
+        self.recent
+            .extend(last.map(|(value, rowid)| Mark::new(rowid, value)));
+        self.recent
+            .drain(..self.recent.len().saturating_sub(RECENT));
+        Ok(Some(page))
+    }
+
+    /// How often the list's keys have been moved.
+    fn spreads(&self, connection: &Connection) -> Result<i64> {
+        let spreads = connection
+            .prepare_cached("SELECT version FROM beaver_manager_versions WHERE namespace = ?1")?
+            .query_row([&self.spreads_namespace], |row| row.get(0))
+            .optional()?;
+        Ok(spreads.unwrap_or(0))
+    }
+
+    /// The key of the place by the items around it: after the last one returned, or
+    /// before the next one, or else after the last of those before that is still there.
+    fn find_again(&self, connection: &Connection) -> Result<f64> {
+        let list = &self.manager.name;
+        let mut returned = self.recent.iter().rev();
+        if let Some(last) = returned.next()
+            && let Some(key) = last.key(connection, list)?
+        {
+            return Ok(key.next_up());
+        }
+        if let Some(next) = &self.position.next
+            && let Some(key) = next.key(connection, list)?
+        {
+            return Ok(key);
+        }
+        for mark in returned {
+            if let Some(key) = mark.key(connection, list)? {
+                return Ok(key.next_up());
+            }
+        }
+        Ok(self.position.key)
     }
 }
 
@@ -193,7 +273,8 @@ fn find_slice(
         let (sql, offset) = if start < 0 {
             (
                 "SELECT rowid, item_order, coalesce(
-                   (SELECT version FROM beaver_manager_versions WHERE namespace = ?2), 0)
+                   (SELECT version FROM beaver_manager_versions WHERE namespace = ?2), 0),
+                   item_value
                  FROM beaver_lists WHERE list_name = ?1
                  ORDER BY item_order DESC LIMIT 1 OFFSET ?3",
                 !start,
@@ -201,7 +282,8 @@ fn find_slice(
         } else {
             (
                 "SELECT rowid, item_order, coalesce(
-                   (SELECT version FROM beaver_manager_versions WHERE namespace = ?2), 0)
+                   (SELECT version FROM beaver_manager_versions WHERE namespace = ?2), 0),
+                   item_value
                  FROM beaver_lists WHERE list_name = ?1
                  ORDER BY item_order LIMIT 1 OFFSET ?3",
                 start,
@@ -223,7 +305,7 @@ fn find_slice(
             "WITH list (length) AS (SELECT count(*) FROM beaver_lists WHERE list_name = ?1)
              SELECT rowid, item_order, coalesce(
                (SELECT version FROM beaver_manager_versions WHERE namespace = ?2), 0),
-               (SELECT length FROM list)
+               item_value, (SELECT length FROM list)
              FROM beaver_lists WHERE list_name = ?1
              ORDER BY item_order
              LIMIT 1 OFFSET iif(?3 < 0, max(?3 + (SELECT length FROM list), 0), ?3)",
@@ -231,7 +313,7 @@ fn find_slice(
         .query_row(
             params![list.manager.name, list.spreads_namespace, start],
             |row| {
-                let length: i64 = row.get(3)?;
+                let length: i64 = row.get(4)?;
                 let place = |index: i64| {
                     if index < 0 {
                         (index + length).max(0)
@@ -280,5 +362,46 @@ mod tests {
         transaction.rollback().unwrap();
         spread("item_order + 1000");
         assert_eq!(items.next_page(9).unwrap(), ["2", "3", "4", "5"]);
+    }
+
+    fn open() -> (tempfile::TempDir, Database) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.db");
+        let database = Database::open(path.to_str().unwrap(), &Options::default()).unwrap();
+        (directory, database)
+    }
+
+    // Found by the model: SQLite gives a row's number again after a rollback, and the
+    // place was taken to be where the new row of that number is.
+    #[test]
+    fn a_row_that_was_rolled_back_is_not_taken_for_the_next_of_its_number() {
+        let (_directory, database) = open();
+        let list = database.list("l").unwrap();
+        list.push("0").unwrap();
+        let transaction = database.begin().unwrap();
+        list.push("1").unwrap();
+        let mut items = list.items().unwrap();
+        assert_eq!(items.next_page(2).unwrap(), ["0", "1"]);
+        transaction.rollback().unwrap();
+        list.prepend("2").unwrap();
+        assert!(items.next_page(9).unwrap().is_empty(), "0 again");
+    }
+
+    // The same without a transaction, which takes a spread.
+    #[test]
+    fn a_row_that_was_deleted_is_not_taken_for_the_next_of_its_number() {
+        let (_directory, database) = open();
+        let list = database.list("l").unwrap();
+        for value in 0..3 {
+            list.push(&value.to_string()).unwrap();
+        }
+        let mut items = list.items().unwrap();
+        assert_eq!(items.next_page(3).unwrap(), ["0", "1", "2"]);
+        assert_eq!(list.pop().unwrap().as_deref(), Some("2"));
+        list.prepend("3").unwrap();
+        let spread = "INSERT OR REPLACE INTO beaver_manager_versions VALUES ('list-spreads:l', 1)";
+        let connection = &database.inner.connection;
+        connection.execute_batch(spread).unwrap();
+        assert!(items.next_page(9).unwrap().is_empty(), "0 and 1 again");
     }
 }

@@ -1,7 +1,7 @@
 //! See `beaver_core::Blob`.
 
+use super::Cursor;
 use super::Store;
-use super::pages;
 use crate::component::Remote;
 use crate::{BlobContent, Result};
 use beaver_core as native;
@@ -69,14 +69,24 @@ impl Blob {
     /// # Errors
     /// What reading reports.
     pub fn key_pages(&self, max: u32) -> Result<Vec<Vec<String>>> {
+        self.keys()?.pages(max)
+    }
+
+    /// As the core's `keys`.
+    ///
+    /// # Errors
+    /// As the core's.
+    pub fn keys(&self) -> Result<Cursor<String>> {
         match self {
             Self::Native(blob) => {
                 let mut cursor = blob.keys()?;
-                pages(|| cursor.next_page(max))
+                Ok(Cursor::new(move |max| cursor.next_page(max)))
             }
             Self::Component(blob) => {
                 let cursor = blob.open(async |blob, instance| blob.keys(instance).await)?;
-                pages(|| cursor.run(async |cursor, instance| cursor.next(instance, max).await))
+                Ok(Cursor::new(move |max| {
+                    cursor.run(async |cursor, instance| cursor.next(instance, max).await)
+                }))
             }
         }
     }

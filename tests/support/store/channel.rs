@@ -1,7 +1,7 @@
 //! See `beaver_core::Channel`.
 
+use super::Cursor;
 use super::Store;
-use super::pages;
 use crate::component::Remote;
 use crate::{Message, Result};
 use beaver_core as native;
@@ -73,14 +73,24 @@ impl Channel {
         last: Option<u64>,
         max: u32,
     ) -> Result<Vec<Vec<Message>>> {
+        self.history(after, last)?.pages(max)
+    }
+
+    /// As the core's `history`.
+    ///
+    /// # Errors
+    /// As the core's.
+    pub fn history(&self, after: Option<f64>, last: Option<u64>) -> Result<Cursor<Message>> {
         match self {
             Self::Native(channel) => {
                 let mut cursor = channel.history(after, last)?;
-                pages(|| cursor.next_page(max))
+                Ok(Cursor::new(move |max| cursor.next_page(max)))
             }
             Self::Component(channel) => {
                 let cursor = channel.open(async |c, i| c.history(i, after, last).await)?;
-                pages(|| Ok(messages(cursor.run(async |c, i| c.next(i, max).await)?)))
+                Ok(Cursor::new(move |max| {
+                    Ok(messages(cursor.run(async |c, i| c.next(i, max).await)?))
+                }))
             }
         }
     }

@@ -1,7 +1,6 @@
 //! See `beaver_core::Collection`.
 
-use super::pages;
-use super::{Loader, Store};
+use super::{Cursor, Loader, Store, pages};
 use crate::component::Remote;
 use crate::{
     Direction, Document, Edge, FullText, FusedHit, Hit, HybridOptions, IndexOptions, MatchOptions,
@@ -208,15 +207,23 @@ impl Collection {
     /// # Errors
     /// What reading reports.
     pub fn document_pages(&self, max: u32) -> Result<Vec<Vec<Document>>> {
+        self.documents()?.pages(max)
+    }
+
+    /// As the core's `documents`.
+    ///
+    /// # Errors
+    /// As the core's.
+    pub fn documents(&self) -> Result<Cursor<Document>> {
         match self {
             Self::Native(collection) => {
                 let mut cursor = collection.documents()?;
-                pages(|| cursor.next_page(max))
+                Ok(Cursor::new(move |max| cursor.next_page(max)))
             }
             Self::Component(collection) => {
                 let cursor = collection
                     .open(async |collection, instance| collection.documents(instance).await)?;
-                document_pages(&cursor, max)
+                Ok(documents(cursor))
             }
         }
     }
@@ -243,7 +250,7 @@ impl Collection {
                         .neighbors(instance, id, label, direction(way))
                         .await
                 })?;
-                document_pages(&cursor, max)
+                documents(cursor).pages(max)
             }
         }
     }
@@ -336,8 +343,8 @@ impl Collection {
     }
 }
 
-fn document_pages(cursor: &Remote<client::DocumentCursor>, max: u32) -> Result<Vec<Vec<Document>>> {
-    pages(|| {
+fn documents(cursor: Remote<client::DocumentCursor>) -> Cursor<Document> {
+    Cursor::new(move |max| {
         let page = cursor.run(async |cursor, i| cursor.next(i, max).await)?;
         Ok(page.into_iter().map(document).collect())
     })

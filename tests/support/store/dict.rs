@@ -1,7 +1,7 @@
 //! See `beaver_core::Dict`.
 
 use super::Store;
-use super::pages;
+use super::{Cursor, pages};
 use crate::component::Remote;
 use crate::{Entry, Result};
 use beaver_core as native;
@@ -100,14 +100,22 @@ impl Dict {
     /// # Errors
     /// What reading reports.
     pub fn item_pages(&self, max: u32) -> Result<Vec<Vec<Entry>>> {
+        self.items()?.pages(max)
+    }
+
+    /// As the core's `items`.
+    ///
+    /// # Errors
+    /// As the core's.
+    pub fn items(&self) -> Result<Cursor<Entry>> {
         match self {
             Self::Native(dict) => {
                 let mut cursor = dict.items()?;
-                pages(|| cursor.next_page(max))
+                Ok(Cursor::new(move |max| cursor.next_page(max)))
             }
             Self::Component(dict) => {
                 let cursor = dict.open(async |dict, instance| dict.items(instance).await)?;
-                pages(|| {
+                Ok(Cursor::new(move |max| {
                     let page = cursor.run(async |cursor, i| cursor.next(i, max).await)?;
                     Ok(page
                         .into_iter()
@@ -116,7 +124,7 @@ impl Dict {
                             value: e.value,
                         })
                         .collect())
-                })
+                }))
             }
         }
     }

@@ -1,7 +1,7 @@
 //! See `beaver_core::Log`.
 
 use super::Store;
-use super::pages;
+use super::{Cursor, pages};
 use crate::component::Remote;
 use crate::{LogEntry, Result, Window};
 use beaver_core as native;
@@ -66,14 +66,24 @@ impl Log {
     /// # Errors
     /// What reading reports.
     pub fn entry_pages(&self, max: u32) -> Result<Vec<Vec<LogEntry>>> {
+        self.entries()?.pages(max)
+    }
+
+    /// As the core's `entries`.
+    ///
+    /// # Errors
+    /// As the core's.
+    pub fn entries(&self) -> Result<Cursor<LogEntry>> {
         match self {
             Self::Native(log) => {
                 let mut cursor = log.entries()?;
-                pages(|| cursor.next_page(max))
+                Ok(Cursor::new(move |max| cursor.next_page(max)))
             }
             Self::Component(log) => {
                 let cursor = log.open(async |log, instance| log.entries(instance).await)?;
-                pages(|| Ok(entries(cursor.run(async |c, i| c.next(i, max).await)?)))
+                Ok(Cursor::new(move |max| {
+                    Ok(entries(cursor.run(async |c, i| c.next(i, max).await)?))
+                }))
             }
         }
     }

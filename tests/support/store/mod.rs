@@ -59,6 +59,34 @@ impl Store {
     }
 }
 
+/// An open cursor of either system.
+pub struct Cursor<T>(Box<dyn FnMut(u32) -> Result<Vec<T>>>);
+
+impl<T> Cursor<T> {
+    fn new(next: impl FnMut(u32) -> Result<Vec<T>> + 'static) -> Self {
+        Self(Box::new(next))
+    }
+
+    /// As the core's `next_page`.
+    ///
+    /// # Errors
+    /// As the core's.
+    pub fn next_page(&mut self, max: u32) -> Result<Vec<T>> {
+        (self.0)(max)
+    }
+
+    /// The rest, in pages of at most `max`.
+    fn pages(mut self, max: u32) -> Result<Vec<Vec<T>>> {
+        pages(|| self.next_page(max))
+    }
+}
+
+impl<T> std::fmt::Debug for Cursor<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cursor").finish_non_exhaustive()
+    }
+}
+
 /// Reads pages to the end.
 fn pages<T>(mut next: impl FnMut() -> Result<Vec<T>>) -> Result<Vec<Vec<T>>> {
     let mut pages = Vec::new();

@@ -1,7 +1,7 @@
 //! See `beaver_core::Queue`.
 
+use super::Cursor;
 use super::Store;
-use super::pages;
 use crate::component::Remote;
 use crate::{Item, Result};
 use beaver_core as native;
@@ -103,17 +103,25 @@ impl Queue {
     /// # Errors
     /// What reading reports.
     pub fn item_pages(&self, max: u32) -> Result<Vec<Vec<Item>>> {
+        self.items()?.pages(max)
+    }
+
+    /// As the core's `items`.
+    ///
+    /// # Errors
+    /// As the core's.
+    pub fn items(&self) -> Result<Cursor<Item>> {
         match self {
             Self::Native(queue) => {
                 let mut cursor = queue.items()?;
-                pages(|| cursor.next_page(max))
+                Ok(Cursor::new(move |max| cursor.next_page(max)))
             }
             Self::Component(queue) => {
                 let cursor = queue.open(async |queue, instance| queue.items(instance).await)?;
-                pages(|| {
+                Ok(Cursor::new(move |max| {
                     let page = cursor.run(async |cursor, i| cursor.next(i, max).await)?;
                     Ok(page.into_iter().map(item).collect())
-                })
+                }))
             }
         }
     }
