@@ -175,7 +175,7 @@ impl Machine for Logs {
             Op::Append(stamp) => {
                 now.needs_write_lock()?;
                 let before = |held: &&Held| held.stamp < TO_COME;
-                let last = contents.iter().filter(before).next_back();
+                let last = contents.iter().rfind(before);
                 let stamp = match (stamp, said) {
                     (Some(wanted), _) => free(contents, *wanted),
                     // After all others, unless they are of a time to come.

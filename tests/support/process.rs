@@ -157,6 +157,17 @@ impl Process {
         Some(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}")))
     }
 
+    /// Sends a request and returns the answer; none when the child is gone.
+    ///
+    /// # Panics
+    /// When the answer isn't JSON.
+    pub fn ask(&mut self, request: &Value) -> Option<Value> {
+        writeln!(self.requests, "{request}").ok()?;
+        let line = self.answers.next()?.ok()?;
+        // The last line may have been cut off by a kill.
+        serde_json::from_str(&line).ok()
+    }
+
     /// Sends a request and returns what it answered with.
     ///
     /// # Panics
@@ -181,6 +192,11 @@ impl Process {
             status.is_ok_and(|status| status.success()),
             "kill -s {name}"
         );
+    }
+
+    /// Its id, which is its own as long as this lives.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// SIGKILL, and waits until the process is gone.

@@ -89,6 +89,19 @@ def main() -> None:
                         counter["n"] = counter.get("n", 0) + 1
                     finally:
                         counter.release()
+            case "increment-alone":
+                counter = manager("dict", name)
+                if not counter.acquire(timeout=300, lock_ttl=3600, poll_interval=0.002):
+                    raise TimeoutError("increment-alone")
+                try:
+                    counter["holder"] = request["id"]
+                    n = counter.get("n", 0) + 1
+                    counter["n"] = n
+                    if counter["holder"] != request["id"]:
+                        raise RuntimeError(f"{counter['holder']} was here too")
+                finally:
+                    counter.release()
+                return n
             case "put":
                 manager("queue", name).put(request["value"], request["priority"])
             case "take":

@@ -1,11 +1,12 @@
 //! A test process: `beaver-test-process native|component FILE JOURNAL`, then JSON lines
 //! on stdio (see `support/process.rs`).
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use beaver_tests::{
     BlobWriter, Dict, IfExists, JournalChoice, Listener, Lock, LockOptions, Options, Store, System,
-    Transaction, s,
+    Transaction, ms, s,
 };
+use rusqlite::OptionalExtension as _;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, Write as _};
 use std::path::PathBuf;
@@ -68,6 +69,12 @@ struct Child {
 }
 
 impl Child {
+    /// A dictionary whose lock was acquired.
+    fn held(&self, name: &str) -> Result<&(String, Dict)> {
+        let held = self.dicts.iter().find(|(held, _)| held == name);
+        held.context("not held")
+    }
+
     fn run(&mut self, request: &Value) -> Result<Value> {
         let text = |field: &str| {
             request[field]
@@ -144,9 +151,40 @@ impl Child {
             }
             "acquire-dict" => {
                 let dict = self.store.dict(text("name")?)?;
-                dict.acquire(&LockOptions::timeout(s(60)))?;
+                let options = LockOptions {
+                    timeout: Some(s(60)),
+                    ttl: request["ttl-ms"].as_u64().map(ms),
+                };
+                dict.acquire(&options)?;
                 self.dicts.push((text("name")?.to_owned(), dict));
                 Ok(Value::Null)
+            }
+            // Through the handle that holds the lock.
+            "set-held" => {
+                let (key, value) = (text("key")?, request["value"].to_string());
+                self.held(text("name")?)?.1.set(key, &value, None)?;
+                Ok(Value::Null)
+            }
+            "release-dict" => {
+                let name = text("name")?;
+                let released = self.held(name)?.1.release();
+                // Whatever came of it, it doesn't hold the lock any more.
+                self.dicts.retain(|(held, _)| held != name);
+                released?;
+                Ok(Value::Null)
+            }
+            // One locked increment of a key, of which nobody else may have seen a part.
+            "increment-alone" => {
+                let counter = self.store.dict(text("name")?)?;
+                counter.acquire(&LockOptions::timeout(s(300)).ttl(s(3600)))?;
+                let me = request["id"].to_string();
+                counter.set("holder", &me, None)?;
+                let n: u64 = counter.get("n")?.map_or(Ok(0), |text| text.parse())?;
+                counter.set("n", &(n + 1).to_string(), None)?;
+                let holder = counter.get("holder")?;
+                ensure!(holder == Some(me), "{holder:?} was here too");
+                counter.release()?;
+                Ok((n + 1).into())
             }
             "backup" => {
                 let if_exists = if request["replace"] == json!(true) {
@@ -207,11 +245,14 @@ impl Child {
                 self.readers.push(connection);
                 Ok(Value::Null)
             }
-            // A whole number out of the file, or a change to it, with nothing of ours between.
+            // A whole number out of the file (or null), or a change to it, with nothing of
+            // ours between.
             "sql" => {
                 let connection = rusqlite::Connection::open(&self.path)?;
                 connection.busy_timeout(s(60))?;
-                let value: i64 = connection.query_row(text("sql")?, [], |row| row.get(0))?;
+                let value: Option<i64> = connection
+                    .query_row(text("sql")?, [], |row| row.get(0))
+                    .optional()?;
                 Ok(value.into())
             }
             other => bail!("unknown op {other}"),
