@@ -1,6 +1,7 @@
-//! An instance that ends, in whatever way, with waiters in its own process and in another.
+//! An instance that ends, in whatever way, with a waiter in its own process and one in
+//! another, of which either is the first in line.
 
-use super::{PROGRAM, in_line};
+use super::{PROGRAM, in_line, until_in_line};
 use beaver_host::client::{Database, Dict, LockOptions, OpenOptions};
 use beaver_host::{Error, Grant, Host, Instance};
 use beaver_tests::{Files, Process, System, ms, s};
@@ -32,52 +33,69 @@ fn hour() -> LockOptions {
     }
 }
 
-/// A holder of `host` ends as `end` has it end; then one of the same process that
-/// waits for it gets the lock, and after that one of another process.
-fn check(host: &Host, end: impl AsyncFnOnce(Opened) -> Option<Instance>) {
-    let files = Files::new(System::Component);
-    let others = Host::builder().max_instances(2).build().unwrap();
+/// A holder of `host` ends as `end` has it end; then those who wait get the lock,
+/// each in its turn.
+fn check(host: &Host, end: impl AsyncFn(Opened) -> Option<Instance>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
         .unwrap();
-    runtime.block_on(async {
-        let mut holder = open(host, &files).await;
-        holder
-            .dict
-            .acquire(&mut holder.instance, hour())
-            .await
-            .unwrap();
-        let mut near = open(&others, &files).await;
-        let mut table = Process::start(PROGRAM, System::Native, &files.database());
-        let mut far = Process::start(PROGRAM, System::Component, &files.database());
+    for near_is_first in [true, false] {
+        runtime.block_on(check_order(host, &end, near_is_first));
+    }
+}
 
-        let ended = {
-            let waits = near.dict.acquire(&mut near.instance, hour());
-            let mut waits = std::pin::pin!(waits);
-            // It comes in line while it is driven, and the other one after it.
-            for (place, then) in [(2, Some(&mut far)), (3, None)] {
-                while in_line(&mut table) != place {
-                    tokio::select! {
-                        biased;
-                        result = &mut waits => panic!("before the end: {result:?}"),
-                        () = tokio::time::sleep(ms(1)) => {}
-                    }
-                }
-                if let Some(far) = then {
-                    far.send(&json!({"op": "acquire-dict", "name": "d", "ttl-ms": 3_600_000}));
-                }
+async fn check_order(
+    host: &Host,
+    end: impl AsyncFn(Opened) -> Option<Instance>,
+    near_is_first: bool,
+) {
+    let files = Files::new(System::Component);
+    let others = Host::builder().max_instances(1).build().unwrap();
+    let mut holder = open(host, &files).await;
+    let (dict, instance) = (&holder.dict, &mut holder.instance);
+    dict.acquire(instance, hour()).await.unwrap();
+    let mut near = open(&others, &files).await;
+    let mut table = Process::start(PROGRAM, System::Native, &files.database());
+    let mut far = Process::start(PROGRAM, System::Component, &files.database());
+    let acquire = json!({"op": "acquire-dict", "name": "d", "ttl-ms": 3_600_000});
+    let release = json!({"op": "release-dict", "name": "d"});
+    if !near_is_first {
+        far.send(&acquire);
+        until_in_line(&mut table, 2);
+    }
+    let ended = {
+        let waits = near.dict.acquire(&mut near.instance, hour());
+        let mut waits = std::pin::pin!(waits);
+        // It comes in line while it is driven.
+        let place = if near_is_first { 2 } else { 3 };
+        while in_line(&mut table) != place {
+            tokio::select! {
+                biased;
+                result = &mut waits => panic!("before the end: {result:?}"),
+                () = tokio::time::sleep(ms(1)) => {}
             }
-            let ended = end(holder).await;
-            waits.await.unwrap();
-            ended
-        };
+        }
+        if near_is_first {
+            far.send(&acquire);
+            until_in_line(&mut table, 3);
+        }
+        let ended = end(holder).await;
+        if !near_is_first {
+            assert_eq!(far.answer(), json!({"ok": null}));
+            assert_eq!(in_line(&mut table), 2, "the dead one's row is gone");
+            far.call(release);
+        }
+        waits.await.unwrap();
+        ended
+    };
+    if near_is_first {
         assert_eq!(in_line(&mut table), 2, "the dead one's row is gone");
         near.dict.release(&mut near.instance).await.unwrap();
         assert_eq!(far.answer(), json!({"ok": null}));
-        // It was the death that counted, not that the instance was put away.
-        assert!(ended.is_none_or(|instance| instance.is_poisoned()));
-    });
+    }
+    // It was the end of its call that counted, not that it was put away.
+    assert!(ended.is_none_or(|instance| instance.is_poisoned()));
 }
 
 #[test]

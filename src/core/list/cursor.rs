@@ -177,13 +177,17 @@ impl ListItems {
         let mut statement = connection.prepare_cached(
             "SELECT item_value, rowid, item_order, coalesce(
                (SELECT version FROM beaver_manager_versions WHERE namespace = ?2), 0)
-             FROM beaver_lists WHERE list_name = ?1 AND item_order >= ?3
+             FROM beaver_lists
+             WHERE list_name = ?1 AND item_order >= ?3 AND rowid IS NOT ?4
              ORDER BY item_order",
         )?;
+        // No key comes after infinity, which others can have written.
+        let last = self.recent.back().map(|mark| mark.rowid);
         let mut rows = statement.query(params![
             self.manager.name,
             self.spreads_namespace,
-            self.position.key
+            self.position.key,
+            last.filter(|_| self.position.key == f64::INFINITY)
         ])?;
         let (mut page, mut rowids, mut bytes) = (Vec::new(), Vec::new(), 0);
         let (mut key, mut next) = (self.position.key, None);
