@@ -12,7 +12,7 @@ use crate::write::Orphan;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ pub(crate) struct Inner {
     pub(crate) orphans: RefCell<Vec<Orphan>>,
     /// What the open write transaction concerns, or the last one did.
     pub(crate) topics: RefCell<Vec<u64>>,
+    /// Whether waits end when something changes, once it was asked.
+    pub(crate) is_told: OnceCell<bool>,
     /// What the host was told that this connection waits for.
     pub(crate) watched: Cell<Option<Interest>>,
     /// Blobs whose writers were dropped and whose pieces may still be there;
@@ -163,6 +165,7 @@ impl Database {
                 in_transaction: Cell::new(false),
                 orphans: RefCell::default(),
                 topics: RefCell::default(),
+                is_told: OnceCell::new(),
                 watched: Cell::new(None),
                 dropped_uploads: RefCell::default(),
                 busy_timeout: Cell::new(options.busy_timeout),

@@ -345,10 +345,10 @@ impl Database {
         let event = request.event.map(|event| event.registry_key(manager));
         let mut statement = self.inner.connection.prepare_cached(
             "SELECT
+               EXISTS (SELECT 1 FROM beaver_lock_waiters
+                 WHERE lock_name = ?1 AND expires_at > ?3),
                (SELECT waiter_id FROM beaver_lock_waiters
-                 WHERE lock_name = ?1 AND expires_at > ?3 ORDER BY requested_at LIMIT 1) IS NOT NULL,
-               (SELECT waiter_id FROM beaver_lock_waiters
-                 WHERE lock_name = ?2 AND expires_at > ?3 ORDER BY requested_at LIMIT 1),
+                 WHERE lock_name = ?2 AND +expires_at > ?3 ORDER BY requested_at LIMIT 1),
                EXISTS (SELECT 1 FROM beaver_lock_waiters
                  WHERE lock_name = ?1 AND requested_at = ?4 AND waiter_id = ?5),
                EXISTS (SELECT 1 FROM beaver_lock_waiters

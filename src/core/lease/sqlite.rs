@@ -2,6 +2,7 @@
 
 use super::GRANTED_AT;
 use super::table::{Expired, HeadRow, Life, Line, LockTable, LockTransaction, Wait};
+use super::wait::{FAR, NEAR};
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::runtime::Interest;
@@ -154,8 +155,8 @@ impl LockTable for Database {
     ) -> Result<Option<T>> {
         let mut statement = self.inner.connection.prepare_cached(
             "SELECT head.expires_at,
-                    (SELECT count(*) FROM beaver_lock_waiters
-                      WHERE lock_name = ?1 AND requested_at < me.requested_at),
+                    (SELECT count(*) FROM (SELECT 1 FROM beaver_lock_waiters
+                      WHERE lock_name = ?1 AND requested_at < me.requested_at LIMIT ?4)),
                     head.waiter_id, head.requested_at = ?3,
                     CASE WHEN head.requested_at = ?3 AND head.waiter_id = ?2 THEN
                       (SELECT token FROM beaver_lock_fencing WHERE lock_name = ?1) END
@@ -164,7 +165,8 @@ impl LockTable for Database {
                     WHERE lock_name = ?1 ORDER BY requested_at LIMIT 1) AS head
              WHERE me.lock_name = ?1 AND me.waiter_id = ?2",
         )?;
-        let mut rows = statement.query(params![lock_name, waiter_id, GRANTED_AT])?;
+        let count_max = if self.is_told() { NEAR + 1 } else { FAR };
+        let mut rows = statement.query(params![lock_name, waiter_id, GRANTED_AT, count_max])?;
         let Some(row) = rows.next()? else {
             return Ok(None);
         };
@@ -211,6 +213,12 @@ impl LockTable for Database {
 
     fn change_token(&self) -> Option<u64> {
         self.inner.runtime.change_token(&self.inner.connection)
+    }
+
+    fn is_told(&self) -> bool {
+        let inner = &*self.inner;
+        let ask = || inner.runtime.change_token(&inner.connection).is_some();
+        *inner.is_told.get_or_init(ask)
     }
 
     fn wait(&self, wait: &Wait<'_>) {

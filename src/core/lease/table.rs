@@ -30,7 +30,8 @@ pub(crate) struct Line<'a> {
     pub(crate) head_expires_at: f64,
     /// Whether the head holds the lock by a grant.
     pub(crate) head_granted: bool,
-    /// How many stand before this waiter, the holder included.
+    /// How many stand before this waiter, the holder included. Not all need to be
+    /// counted: no more than one beyond `NEAR` where waits are told, `FAR` elsewhere.
     pub(crate) ahead: u32,
     /// The lock's fencing token, if this waiter is the holder.
     pub(crate) token: Option<u64>,
@@ -150,6 +151,9 @@ pub(crate) trait LockTable: 'static {
 
     /// A number that changes whenever anybody commits, if that can be told.
     fn change_token(&self) -> Option<u64>;
+
+    /// Whether a wait ends when something changes that concerns it.
+    fn is_told(&self) -> bool;
 
     /// Blocks until something has changed that concerns whoever waits like this; may
     /// return early.

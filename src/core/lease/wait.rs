@@ -15,7 +15,10 @@ pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(10);
 
 /// Who is no further than this from the head looks when the head expires, and where
 /// nobody is woken at every interval.
-const NEAR: u32 = 2;
+pub(super) const NEAR: u32 = 2;
+
+/// Further than this from the head makes no difference.
+pub(super) const FAR: u32 = 500;
 
 /// A hand-over takes no less than this: a few commits.
 const HAND_OVER_MIN: Duration = Duration::from_micros(500);
@@ -26,6 +29,9 @@ pub(crate) const GONE_LOOK: Duration = Duration::from_secs(1);
 /// How late a waiter far behind may notice, where nobody wakes it, that all before
 /// it have left, or that it was removed.
 const FAR_LOOK_MAX: Duration = Duration::from_millis(250);
+
+/// No change token: a wait that compares it finds a change.
+const NEVER_SEEN: u64 = u64::MAX;
 
 /// By how much less than its time to live a grant may live that somebody else made.
 const SHORT_MAX: Duration = Duration::from_secs(1);
@@ -40,6 +46,10 @@ pub(super) fn acquire<L: LockTable>(
         Entry::Granted(lease) => return Ok(lease),
         Entry::InLine(waiter) => waiter,
     };
+    if table.is_told() {
+        // No look yet: whoever isn't the foremost of its process is told when it is.
+        wait_for_turn(table, &waiter.first_wait());
+    }
     loop {
         match waiter.poll()? {
             Poll::Granted(lease) => return Ok(lease),
@@ -215,6 +225,20 @@ impl<'a, L: LockTable> Waiter<'a, L> {
                 longest
             },
         }))
+    }
+
+    /// Ends at once for the foremost, who has to look.
+    fn first_wait(&self) -> Wait<'a> {
+        let until_renewal = self.renew_at.saturating_sub(self.table.monotonic());
+        let left = self.remaining();
+        Wait {
+            lock_name: self.wanted.lock_name,
+            seen: Some(NEVER_SEEN),
+            ahead: FAR,
+            longest: left.map_or(until_renewal, |left| left.min(until_renewal)),
+            place: Some(self.place.requested_at),
+            claim: None,
+        }
     }
 
     /// Takes the lock, renews the place, or leaves it if the time is up.

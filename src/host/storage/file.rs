@@ -19,7 +19,7 @@ use super::registry::FileId;
 use super::shm::Shm;
 use super::shm_wait::ShmWait;
 use super::sync::{Arc, Mutex};
-use super::token::{Token, TokenSource};
+use super::token::TokenSource;
 use super::watch::Interest;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, OFlags};
@@ -361,13 +361,14 @@ impl OpenFile {
 
     /// A number that differs after every commit by anybody.
     pub fn change_token(&self) -> Result<u64, ErrorCode> {
-        Ok(self.token()?.hash)
+        let source = self.token_source().ok_or(ErrorCode::InvalidArgument)?;
+        Ok(source.token()?.hash)
     }
 
-    fn token(&self) -> Result<Token, ErrorCode> {
+    fn last_commit(&self) -> Result<u32, ErrorCode> {
         self.token_source()
             .ok_or(ErrorCode::InvalidArgument)?
-            .token()
+            .commits()
     }
 
     /// Says what this handle waits for; see the WIT's `watch`.
@@ -419,7 +420,7 @@ impl OpenFile {
             && main.announces
         {
             let number = if main.hub.is_watched() {
-                self.token_source().and_then(|source| source.commits().ok())
+                self.last_commit().ok()
             } else {
                 None
             };
@@ -433,7 +434,7 @@ impl OpenFile {
         if let Some(main) = &self.main
             && !main.announces
         {
-            main.hub.released(|| self.token());
+            main.hub.released(|| self.last_commit());
         }
     }
 

@@ -17,7 +17,7 @@ use super::error::ErrorCode;
 use super::registry::{Registry, Shared};
 use super::sync::{Arc, AtomicUsize, Mutex, Ordering, fence};
 use super::timer::{Alarm, Deadline, deadline, passed};
-use super::token::{Token, TokenSource};
+use super::token::TokenSource;
 use super::watch::{Begin, Interest, WatcherId, Watchers};
 use std::future::Future;
 use std::pin::Pin;
@@ -25,14 +25,21 @@ use std::sync::Weak;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-/// A read of the token costs a few microseconds: at this interval less than a
-/// percent of a core per watched database, and no person notices the delay.
+/// How often to look while others commit too: a look is a microsecond, waking the
+/// timer's thread a few, so a few percent of a core, while there is that to be
+/// gained.
+const POLL_HOT: Duration = Duration::from_micros(200);
+/// How long after a commit of another process.
+const HOT_FOR: Duration = Duration::from_millis(50);
+/// Otherwise: less than a percent of a core per watched database, and no person
+/// notices the delay.
 const POLL_BUSY: Duration = Duration::from_millis(1);
 /// After this long without a change, the interval becomes `POLL_QUIET`.
 const QUIET_AFTER: Duration = Duration::from_secs(1);
 const POLL_QUIET: Duration = Duration::from_millis(5);
-/// Asking for a claim is a system call for each that somebody watches.
-const TICKS_PER_CLAIM: u32 = 4;
+/// Asking for a claim is a system call for each that somebody watches; how often
+/// it is done at most.
+const CLAIMS_EVERY: Duration = Duration::from_millis(4);
 
 /// The hub of each database that this process has open.
 pub(crate) static HUBS: Registry<Hub> = Registry::new();
@@ -53,7 +60,9 @@ struct State {
     watchers: Watchers<Arc<TokenSource>>,
     commits: Commits,
     changed_at: Option<Instant>,
-    ticks: u32,
+    /// When something was last found that nobody here spoke for.
+    foreign_at: Option<Instant>,
+    claims_at: Option<Instant>,
 }
 
 impl Hub {
@@ -65,11 +74,11 @@ impl Hub {
 
     /// To be called after a lock was released under which a handle that
     /// announces nothing may have committed.
-    pub(crate) fn released(&self, token: impl FnOnce() -> Result<Token, ErrorCode>) {
+    pub(crate) fn released(&self, last: impl FnOnce() -> Result<u32, ErrorCode>) {
         // Pairs with the fence in `ChangeWait::poll`.
         fence(Ordering::SeqCst);
         if self.is_watched() {
-            self.look(token());
+            self.look(last());
         }
     }
 
@@ -99,17 +108,18 @@ impl Hub {
         }
     }
 
-    /// Looks whether anything was committed that nobody spoke for. A token
-    /// that can't be read wakes everybody: they will meet the error where it can
-    /// be reported.
-    fn look(&self, token: Result<Token, ErrorCode>) {
+    /// Looks whether anything was committed up to `last` that nobody spoke for. A
+    /// number that can't be read wakes everybody: they will meet the error where it
+    /// can be reported.
+    fn look(&self, last: Result<u32, ErrorCode>) {
         self.change(|state, wakers| {
-            let is_news = match token {
-                Ok(token) => state.commits.look(token.commits),
+            let is_news = match last {
+                Ok(last) => state.commits.look(last),
                 Err(_) => true,
             };
             if is_news {
-                state.changed_at = Some(Instant::now());
+                let now = Instant::now();
+                (state.changed_at, state.foreign_at) = (Some(now), Some(now));
                 state.watchers.tell_all(wakers);
             }
         });
@@ -169,13 +179,16 @@ impl Hub {
             let Some(source) = state.watchers.any_source() else {
                 return;
             };
-            state.ticks = state.ticks.wrapping_add(1);
-            let quiet = state.is_quiet();
-            let due = quiet || state.ticks.is_multiple_of(TICKS_PER_CLAIM);
+            let due = state
+                .claims_at
+                .is_none_or(|at| at.elapsed() >= CLAIMS_EVERY);
+            if due {
+                state.claims_at = Some(Instant::now());
+            }
             let claims = due.then(|| state.watchers.claims());
             (source, claims.unwrap_or_default())
         };
-        hub.look(source.token());
+        hub.look(source.commits());
         drop(source);
         let ended: Vec<u64> = claims
             .into_iter()
@@ -189,13 +202,8 @@ impl Hub {
 
         let state = hub.state.lock();
         if state.watchers.waiting() > 0 {
-            let after = if state.is_quiet() {
-                POLL_QUIET
-            } else {
-                POLL_BUSY
-            };
             // The timer runs (it called us), so this can't fail.
-            let _ = Hub::set_alarm(hub, after);
+            let _ = Hub::set_alarm(hub, state.interval());
         }
     }
 
@@ -207,8 +215,14 @@ impl Hub {
 }
 
 impl State {
-    fn is_quiet(&self) -> bool {
-        self.changed_at.is_none_or(|at| at.elapsed() >= QUIET_AFTER)
+    fn interval(&self) -> Duration {
+        if self.foreign_at.is_some_and(|at| at.elapsed() < HOT_FOR) {
+            POLL_HOT
+        } else if self.changed_at.is_none_or(|at| at.elapsed() >= QUIET_AFTER) {
+            POLL_QUIET
+        } else {
+            POLL_BUSY
+        }
     }
 }
 

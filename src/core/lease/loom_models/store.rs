@@ -531,6 +531,10 @@ impl LockTable for Connection {
         }
     }
 
+    fn is_told(&self) -> bool {
+        true
+    }
+
     fn wait(&self, wait: &Wait<'_>) {
         let until = self.store.clock().saturating_add(wait.longest);
         let mut state = self.store.lock();
