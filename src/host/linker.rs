@@ -22,7 +22,7 @@ use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType, WasmLi
 
 use crate::View;
 use crate::memory::GuestBuffer;
-use crate::storage::ErrorCode;
+use crate::storage::{ErrorCode, Nap};
 use crate::wire::{
     self, Capabilities, FileKind, Interest, LockLevel, OpenFlags, ShmAnswer, ShmLockKind, SyncKind,
 };
@@ -345,8 +345,10 @@ fn waits<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> 
     )?;
     instance.func_wrap_async("sleep", |mut store: Store<'_, T>, (time,): (u64,)| {
         Box::new(async move {
-            parked(&mut store, tokio::time::sleep(duration(time))).await;
-            Ok(())
+            // Without a timer thread it would return at once: better a trap than
+            // a guest that spins.
+            let nap = parked(&mut store, Nap::new(duration(time))).await;
+            nap.map_err(|error| wasmtime::Error::msg(format!("sleeping failed: {error:?}")))
         })
     })
 }

@@ -2,7 +2,7 @@
 
 use super::GRANTED_AT;
 use super::table::{Expired, HeadRow, Life, Line, LockTable, LockTransaction, Wait};
-use super::wait::{FAR, NEAR};
+use super::wait::FAR;
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::runtime::Interest;
@@ -165,8 +165,7 @@ impl LockTable for Database {
                     WHERE lock_name = ?1 ORDER BY requested_at LIMIT 1) AS head
              WHERE me.lock_name = ?1 AND me.waiter_id = ?2",
         )?;
-        let count_max = if self.is_told() { NEAR + 1 } else { FAR };
-        let mut rows = statement.query(params![lock_name, waiter_id, GRANTED_AT, count_max])?;
+        let mut rows = statement.query(params![lock_name, waiter_id, GRANTED_AT, FAR])?;
         let Some(row) = rows.next()? else {
             return Ok(None);
         };

@@ -30,8 +30,7 @@ pub(crate) struct Line<'a> {
     pub(crate) head_expires_at: f64,
     /// Whether the head holds the lock by a grant.
     pub(crate) head_granted: bool,
-    /// How many stand before this waiter, the holder included. Not all need to be
-    /// counted: no more than one beyond `NEAR` where waits are told, `FAR` elsewhere.
+    /// How many stand before this waiter, the holder included; counted up to `FAR`.
     pub(crate) ahead: u32,
     /// The lock's fencing token, if this waiter is the holder.
     pub(crate) token: Option<u64>,

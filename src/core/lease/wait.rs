@@ -13,21 +13,24 @@ use std::time::Duration;
 /// its own doesn't take it for dead.
 pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(10);
 
-/// Who is no further than this from the head looks when the head expires, and where
-/// nobody is woken at every interval.
-pub(super) const NEAR: u32 = 2;
+/// Who is no further than this from the head looks at each change that concerns it,
+/// and when the head expires.
+const NEAR: u32 = 2;
 
 /// Further than this from the head makes no difference.
 pub(super) const FAR: u32 = 500;
 
+/// Of whoever has not looked yet.
+const UNKNOWN: u32 = u32::MAX;
+
 /// A hand-over takes no less than this: a few commits.
-const HAND_OVER_MIN: Duration = Duration::from_micros(500);
+const HAND_OVER_MIN: Duration = Duration::from_micros(300);
 
 /// Claims are watched by the host; how soon a waiter looks itself, should one not be.
 pub(crate) const GONE_LOOK: Duration = Duration::from_secs(1);
 
-/// How late a waiter far behind may notice, where nobody wakes it, that all before
-/// it have left, or that it was removed.
+/// How late a waiter far behind may notice that all before it have left, or that it
+/// was removed.
 const FAR_LOOK_MAX: Duration = Duration::from_millis(250);
 
 /// No change token: a wait that compares it finds a change.
@@ -62,14 +65,13 @@ pub(super) fn acquire<L: LockTable>(
 
 /// The one place that decides what wakes a waiter.
 pub(crate) fn wait_for_turn(table: &impl LockTable, wait: &Wait<'_>) {
-    // Where commits can be told, so can whom they concern.
-    if wait.seen.is_some() || wait.ahead <= NEAR {
+    if wait.ahead <= NEAR || wait.ahead == UNKNOWN {
         table.wait(wait);
     } else {
-        // Were all to look at each interval, waiting would cost as
-        // much as there are waiters. Those far behind look a few times
-        // until they are near.
-        let until_near = HAND_OVER_MIN * wait.ahead;
+        // Were all to look at each change, waiting would cost as much as there are
+        // waiters (where changes are told: as there are processes with waiters).
+        // Those far behind look a few times until they are near.
+        let until_near = HAND_OVER_MIN * (wait.ahead - NEAR);
         table.sleep(wait.longest.min(until_near).min(FAR_LOOK_MAX));
     }
 }
@@ -234,7 +236,7 @@ impl<'a, L: LockTable> Waiter<'a, L> {
         Wait {
             lock_name: self.wanted.lock_name,
             seen: Some(NEVER_SEEN),
-            ahead: FAR,
+            ahead: UNKNOWN,
             longest: left.map_or(until_renewal, |left| left.min(until_renewal)),
             place: Some(self.place.requested_at),
             claim: None,

@@ -50,6 +50,7 @@ pub use kinds::{
     Capabilities, FileKind, LockLevel, OpenFlags, ShmLockKind, StorageLimits, SyncKind,
 };
 pub use shm_wait::ShmWait;
+pub(crate) use timer::Nap;
 pub use watch::Interest;
 
 use sync::{Arc, AtomicUsize, Ordering};

@@ -14,8 +14,9 @@ use super::error::ErrorCode;
 use super::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::LazyLock;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -146,6 +147,38 @@ impl Alarm {
         self.0
             .lock()
             .is_some_and(|key| TIMER.lock().alarms.contains_key(&key))
+    }
+}
+
+/// Waits for a while, to a tenth of a millisecond; see the module's comment for why
+/// not tokio's sleep.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub(crate) struct Nap {
+    deadline: Deadline,
+    alarm: Alarm,
+}
+
+impl Nap {
+    pub(crate) fn new(time: Duration) -> Self {
+        Self {
+            deadline: deadline(time),
+            alarm: Alarm::default(),
+        }
+    }
+}
+
+impl Future for Nap {
+    type Output = Result<(), ErrorCode>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if passed(self.deadline) {
+            return Poll::Ready(Ok(()));
+        }
+        match self.alarm.set(self.deadline, context.waker()) {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
     }
 }
 

@@ -184,7 +184,7 @@ impl Model {
                 }
             }
             let after_s = if ahead > 2 {
-                0.0005 * ahead as f64
+                0.0003 * ahead as f64
             } else {
                 0.0
             };

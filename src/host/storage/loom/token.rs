@@ -27,4 +27,8 @@ impl TokenSource {
             commits: hash as u32,
         })
     }
+
+    pub(crate) fn commits(&self) -> Result<u32, ErrorCode> {
+        Ok(self.token()?.commits)
+    }
 }

@@ -83,7 +83,7 @@ impl Database {
     /// A commit by a handle that announces nothing.
     fn commit(&self) {
         self.commit_elsewhere();
-        self.hub.released(|| self.source().token());
+        self.hub.released(|| self.source().commits());
     }
 
     /// A commit by a handle that says what it concerned, as `OpenFile` does it.
