@@ -418,6 +418,70 @@ fn a_hundred_waiters_park_without_a_thread_each() {
     });
 }
 
+/// Some run out of time and some are dropped on the way: they hold up nobody.
+#[test]
+fn two_hundred_waiters_get_a_lock_in_the_order_in_which_they_asked() {
+    const WAITERS: u32 = 200;
+    let files = files();
+    let host = Host::builder().max_instances(WAITERS + 1).build().unwrap();
+    run(async {
+        let mut holder = start(&host, &files).await;
+        let db = holder
+            .open("app.db", &OpenOptions::default())
+            .await
+            .unwrap();
+        let lock = holder.lock(&db, "l").await.unwrap();
+        lock.acquire(&mut holder, LockOptions::default())
+            .await
+            .unwrap();
+        let granted = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+        let local = tokio::task::LocalSet::new();
+        local
+            .run_until(async {
+                let (mut waiters, mut impatient) = (Vec::new(), Vec::new());
+                for number in 0..WAITERS {
+                    let mut instance = start(&host, &files).await;
+                    let db = instance
+                        .open("app.db", &OpenOptions::default())
+                        .await
+                        .unwrap();
+                    let lock = instance.lock(&db, "l").await.unwrap();
+                    let granted = std::rc::Rc::clone(&granted);
+                    let options = LockOptions {
+                        timeout: Some(if number % 10 == 3 { ms(1) } else { s(600) }),
+                        ttl: Some(s(3600)),
+                    };
+                    let waiter = tokio::task::spawn_local(async move {
+                        let waited = lock.acquire(&mut instance, options).await;
+                        if waited.is_ok() {
+                            granted.borrow_mut().push(number);
+                            lock.release(&mut instance).await.unwrap();
+                        }
+                        waited
+                    });
+                    // It runs until it waits in line.
+                    tokio::task::yield_now().await;
+                    match number % 10 {
+                        3 => impatient.push(waiter),
+                        7 => waiter.abort(),
+                        _ => waiters.push(waiter),
+                    }
+                }
+                for waiter in impatient {
+                    let waited = waiter.await.unwrap();
+                    assert!(matches!(waited, Err(Error::Db(DbError::Timeout))));
+                }
+                lock.release(&mut holder).await.unwrap();
+                for waiter in waiters {
+                    waiter.await.unwrap().unwrap();
+                }
+            })
+            .await;
+        let patient = (0..WAITERS).filter(|number| !matches!(number % 10, 3 | 7));
+        assert_eq!(*granted.borrow(), patient.collect::<Vec<_>>());
+    });
+}
+
 #[test]
 fn dropping_an_instance_frees_the_locks_of_its_managers() {
     let files = files();

@@ -40,6 +40,8 @@ const POLL_QUIET: Duration = Duration::from_millis(5);
 /// Asking for a claim is a system call for each that somebody watches; how often
 /// it is done at most.
 const CLAIMS_EVERY: Duration = Duration::from_millis(4);
+/// How many then; of more, the others the next time.
+const CLAIMS_AT_ONCE: usize = 64;
 
 /// The hub of each database that this process has open.
 pub(crate) static HUBS: Registry<Hub> = Registry::new();
@@ -63,6 +65,7 @@ struct State {
     /// When something was last found that nobody here spoke for.
     foreign_at: Option<Instant>,
     claims_at: Option<Instant>,
+    claims_asked: usize,
 }
 
 impl Hub {
@@ -78,7 +81,8 @@ impl Hub {
         // Pairs with the fence in `ChangeWait::poll`.
         fence(Ordering::SeqCst);
         if self.is_watched() {
-            self.look(last());
+            let last = last();
+            self.change(|state, wakers| state.look(last, wakers));
         }
     }
 
@@ -106,23 +110,6 @@ impl Hub {
         if !claims.is_empty() {
             self.change(|state, wakers| state.watchers.tell_claims(claims, wakers));
         }
-    }
-
-    /// Looks whether anything was committed up to `last` that nobody spoke for. A
-    /// number that can't be read wakes everybody: they will meet the error where it
-    /// can be reported.
-    fn look(&self, last: Result<u32, ErrorCode>) {
-        self.change(|state, wakers| {
-            let is_news = match last {
-                Ok(last) => state.commits.look(last),
-                Err(_) => true,
-            };
-            if is_news {
-                let now = Instant::now();
-                (state.changed_at, state.foreign_at) = (Some(now), Some(now));
-                state.watchers.tell_all(wakers);
-            }
-        });
     }
 
     /// Changes the state; wakes, without the lock, who is to be woken.
@@ -172,31 +159,15 @@ impl Hub {
         hub.alarm.set(deadline(after), &ticker)
     }
 
-    /// Looks for other processes' commits and ends, and sets the next alarm.
+    /// Looks for other processes' commits and ends, and sets the next alarm. All
+    /// under the lock: whoever has ended its wait has its files to itself.
     fn tick(hub: &SharedHub) {
-        let (source, claims) = {
-            let mut state = hub.state.lock();
+        hub.change(|state, wakers| {
             let Some(source) = state.watchers.any_source() else {
                 return;
             };
-            let due = state
-                .claims_at
-                .is_none_or(|at| at.elapsed() >= CLAIMS_EVERY);
-            if due {
-                state.claims_at = Some(Instant::now());
-            }
-            let claims = due.then(|| state.watchers.claims());
-            (source, claims.unwrap_or_default())
-        };
-        hub.look(source.commits());
-        drop(source);
-        let ended: Vec<u64> = claims
-            .into_iter()
-            .filter(|(claim, source)| claim::is_claimed(&*source.database, *claim) == Ok(false))
-            .map(|(claim, _)| claim)
-            .collect();
-        hub.change(|state, wakers| {
-            state.watchers.tell_claims(&ended, wakers);
+            state.look(source.commits(), wakers);
+            state.ask_claims(wakers);
             state.watchers.pass_over(Instant::now(), wakers);
         });
 
@@ -215,6 +186,41 @@ impl Hub {
 }
 
 impl State {
+    /// Looks whether anything was committed up to `last` that nobody spoke for. A
+    /// number that can't be read wakes everybody: they will meet the error where it
+    /// can be reported.
+    fn look(&mut self, last: Result<u32, ErrorCode>, wakers: &mut Vec<Waker>) {
+        let is_news = match last {
+            Ok(last) => self.commits.look(last),
+            Err(_) => true,
+        };
+        if is_news {
+            let now = Instant::now();
+            (self.changed_at, self.foreign_at) = (Some(now), Some(now));
+            self.watchers.tell_all(wakers);
+        }
+    }
+
+    /// Asks, if that is due, whether the claims that somebody watches still hold.
+    fn ask_claims(&mut self, wakers: &mut Vec<Waker>) {
+        if self.claims_at.is_some_and(|at| at.elapsed() < CLAIMS_EVERY) {
+            return;
+        }
+        self.claims_at = Some(Instant::now());
+        let claims = self.watchers.claims();
+        let first = self.claims_asked.checked_rem(claims.len()).unwrap_or(0);
+        self.claims_asked = first + CLAIMS_AT_ONCE;
+        let now = claims.iter().cycle().skip(first);
+        let ended: Vec<u64> = now
+            .take(claims.len().min(CLAIMS_AT_ONCE))
+            .filter(|(claim, source)| claim::is_claimed(&*source.database, *claim) == Ok(false))
+            .map(|(claim, _)| *claim)
+            .collect();
+        if !ended.is_empty() {
+            self.watchers.tell_claims(&ended, wakers);
+        }
+    }
+
     fn interval(&self) -> Duration {
         if self.foreign_at.is_some_and(|at| at.elapsed() < HOT_FOR) {
             POLL_HOT
