@@ -325,9 +325,15 @@ fn waits<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> 
         |mut store: Store<'_, T>,
          (file, first, count, kind, timeout): (File, u32, u32, ShmLockKind, u64)| {
             Box::new(async move {
-                let file = store.data_mut().ctx().file(file.rep())?;
+                let file_number = file.rep();
+                let file = store.data_mut().ctx().file(file_number)?;
                 let wait = file.shm_lock(first, count, kind.into(), duration(timeout));
-                answer(parked(&mut store, wait).await)
+                let locked = parked(&mut store, wait).await;
+                if locked.is_ok() {
+                    let file = store.data_mut().ctx().file(file_number)?;
+                    file.note_lock(first, kind.into());
+                }
+                answer(locked)
             })
         },
     )?;

@@ -54,6 +54,15 @@ pub struct OpenFile {
     _counted: HandleCount,
 }
 
+/// What is known of a handle's last time as the writer.
+#[derive(Debug, Default)]
+struct Writing {
+    /// The last commit when it became the writer, if somebody waited then.
+    since: Option<u32>,
+    /// Its own commit, once it isn't the writer any more.
+    committed: Option<u32>,
+}
+
 #[derive(Debug)]
 struct MainDb {
     hub: SharedHub,
@@ -62,9 +71,8 @@ struct MainDb {
     watch: Option<Arc<Watch>>,
     /// Whether it says what its commits concern.
     announces: bool,
-    /// The number of the last commit, at its last release of the writer's
-    /// lock, if somebody waited then. Changed by calls that share the handle.
-    committed: Mutex<Option<u32>>,
+    /// Changed by calls that share the handle.
+    writing: Mutex<Writing>,
     claims: Vec<u64>,
 }
 
@@ -101,7 +109,7 @@ impl OpenFile {
             shm_name: shm_name(name).into(),
             watch: None,
             announces: false,
-            committed: Mutex::default(),
+            writing: Mutex::default(),
             claims: Vec::new(),
         });
         Ok(OpenFile {
@@ -215,7 +223,11 @@ impl OpenFile {
         // database locked away, even if a careless `close` in its process
         // dropped its (POSIX) lock on the database.
         let shared_with_others = || shm.map_or(Ok(false), Shm::is_shared_with_others);
-        self.lock.raise(&*self.fd, level, shared_with_others)
+        self.lock.raise(&*self.fd, level, shared_with_others)?;
+        if level == LockLevel::Exclusive {
+            self.note_writer();
+        }
+        Ok(())
     }
 
     /// Lowers the lock; see the WIT's `unlock`.
@@ -284,7 +296,17 @@ impl OpenFile {
         let wants = SlotLock::new(first, count, kind)?;
         // Not attached: SQLite maps before it locks.
         let shm = self.shm.as_ref().ok_or(ErrorCode::InvalidArgument)?;
-        shm.try_lock(wants)
+        shm.try_lock(wants)?;
+        self.note_lock(first, kind);
+        Ok(())
+    }
+
+    /// To be called after a wait for slots has got them; `shm_try_lock` does it
+    /// itself.
+    pub(crate) fn note_lock(&self, first: u32, kind: ShmLockKind) {
+        if kind == ShmLockKind::Exclusive && first == 0 {
+            self.note_writer();
+        }
     }
 
     /// Locks slots of the wal-index; see the WIT's `shm-lock-wait`. The future
@@ -308,13 +330,11 @@ impl OpenFile {
     pub fn shm_unlock(&self, first: u32, count: u32, kind: ShmLockKind) -> Result<(), ErrorCode> {
         let lock = SlotLock::new(first, count, kind)?;
         let ends_write = kind == ShmLockKind::Exclusive && first == 0;
-        if ends_write {
+        let shm = self.shm.as_ref().ok_or(ErrorCode::InvalidArgument)?;
+        if ends_write && shm.is_writer() {
             self.note_commit();
         }
-        self.shm
-            .as_ref()
-            .ok_or(ErrorCode::InvalidArgument)?
-            .unlock(lock)?;
+        shm.unlock(lock)?;
         if ends_write {
             self.tell_of_commit();
         }
@@ -374,6 +394,11 @@ impl OpenFile {
     /// Says what this handle waits for; see the WIT's `watch`.
     pub fn watch(&mut self, interest: Option<Interest>) -> Result<(), ErrorCode> {
         let main = self.main.as_mut().ok_or(ErrorCode::InvalidArgument)?;
+        let interest = interest.map(|interest| Interest {
+            // Who can't take anything is in nobody's way.
+            turn: interest.turn.filter(|_| !self.read_only),
+            ..interest
+        });
         match (interest, &main.watch) {
             (Some(interest), Some(watch)) => watch.change(interest),
             (Some(interest), None) => {
@@ -388,7 +413,8 @@ impl OpenFile {
     pub fn announce(&mut self, topics: &[u64]) -> Result<(), ErrorCode> {
         let main = self.main.as_mut().ok_or(ErrorCode::InvalidArgument)?;
         main.announces = true;
-        main.hub.announce(topics, main.committed.lock().take());
+        main.hub
+            .announce(topics, main.writing.lock().committed.take());
         Ok(())
     }
 
@@ -414,17 +440,30 @@ impl OpenFile {
         })
     }
 
-    /// Before the writer's lock is released, while nobody else can commit.
+    /// It is the writer now: nobody else can commit.
+    fn note_writer(&self) {
+        if let Some(main) = &self.main
+            && main.announces
+        {
+            let watched = main.hub.is_watched();
+            *main.writing.lock() = Writing {
+                since: watched.then(|| self.last_commit().ok()).flatten(),
+                committed: None,
+            };
+        }
+    }
+
+    /// Before the writer's lock is released. Not every transaction commits
+    /// something: what it found there is somebody else's.
     fn note_commit(&self) {
         if let Some(main) = &self.main
             && main.announces
         {
-            let number = if main.hub.is_watched() {
-                self.last_commit().ok()
-            } else {
-                None
-            };
-            *main.committed.lock() = number;
+            let mut writing = main.writing.lock();
+            writing.committed = writing.since.take().and_then(|since| {
+                let last = self.last_commit().ok()?;
+                (last == since.wrapping_add(1)).then_some(last)
+            });
         }
     }
 

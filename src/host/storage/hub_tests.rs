@@ -19,12 +19,8 @@ fn wait(file: &OpenFile, seen: u64) -> Polled<ChangeWait> {
 }
 
 fn lock_writer(handle: &Attached) {
-    block_on(
-        handle
-            .file
-            .shm_lock(0, 1, ShmLockKind::Exclusive, Duration::ZERO),
-    )
-    .unwrap();
+    let exclusive = ShmLockKind::Exclusive;
+    handle.file.shm_try_lock(0, 1, exclusive).unwrap();
 }
 
 fn unlock_writer(handle: &Attached) {
@@ -282,4 +278,32 @@ fn a_handle_that_goes_wakes_the_next_in_turn_and_those_who_watch_its_claim() {
     let last = open();
     assert!(hub(directory.path()).is_idle());
     drop(last);
+}
+
+#[test]
+fn a_transaction_that_wrote_nothing_does_not_speak_for_the_last_commit() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut writer, other) = (attached(directory.path()), attached(directory.path()));
+    writer.file.announce(&[]).unwrap();
+    let mut reader = open_db(directory.path());
+    reader.watch(topic(1)).unwrap();
+    let mut waiting = wait(&reader, reader.change_token().unwrap());
+    assert_eq!(waiting.poll(), Poll::Pending);
+    // Another process's, then an empty one of ours.
+    commit(&other);
+    lock_writer(&writer);
+    unlock_writer(&writer);
+    writer.file.announce(&[2]).unwrap();
+    assert_eq!(waiting.woken(), 0);
+    Hub::tick(&hub(directory.path()));
+    assert_eq!(waiting.woken(), 1);
+    // Nor does a release of a lock that it doesn't hold.
+    let mut waiting = wait(&reader, reader.change_token().unwrap());
+    assert_eq!(waiting.poll(), Poll::Pending);
+    commit(&other);
+    let unlocked = writer.file.shm_unlock(0, 1, ShmLockKind::Exclusive);
+    assert_eq!(unlocked, Err(ErrorCode::InvalidArgument));
+    writer.file.announce(&[2]).unwrap();
+    Hub::tick(&hub(directory.path()));
+    assert_eq!(waiting.woken(), 1);
 }

@@ -230,6 +230,8 @@ impl<S: Clone> Watchers<S> {
         self.waiting.remove(&id);
         if let Some(watcher) = self.watchers.get_mut(&id) {
             let was_told = watcher.wait.take().is_none();
+            // Its host polls it, whatever it does next.
+            watcher.woken_at = None;
             // Perhaps of something that no token shows: it was dropped, or its
             // deadline came, just when it was woken.
             watcher.news |= was_told && !looks;
