@@ -63,8 +63,8 @@ impl Runtime for HostRuntime {
         storage::get_capabilities().contains(Capabilities::CLAIMS) && vfs::claim(connection, token)
     }
 
-    fn is_gone(&self, connection: &Connection, token: u64) -> bool {
-        vfs::is_claimed(connection, token) == Some(false)
+    fn is_claimed(&self, connection: &Connection, token: u64) -> Option<bool> {
+        vfs::is_claimed(connection, token)
     }
 
     /// Asks the host for the file itself: it says why not, and the file's

@@ -154,6 +154,8 @@ impl Database {
         };
         let checkpoints = Checkpoints::of(&mut connection)?;
         let waiter_ids = WaiterIds::of(&connection, &*runtime);
+        // From the first commit on, the host is to rely on being told.
+        runtime.announce(&connection, &[]);
         Ok(Self {
             inner: Rc::new(Inner {
                 connection,

@@ -70,9 +70,15 @@ pub trait Runtime {
         false
     }
 
+    /// Whether an *other* connection has a claim on `token`; none where that can't
+    /// be told.
+    fn is_claimed(&self, _connection: &Connection, _token: u64) -> Option<bool> {
+        None
+    }
+
     /// Whether it is sure that no *other* connection has a claim on `token`.
-    fn is_gone(&self, _connection: &Connection, _token: u64) -> bool {
-        false
+    fn is_gone(&self, connection: &Connection, token: u64) -> bool {
+        self.is_claimed(connection, token) == Some(false)
     }
 
     /// Whether two names are sure to be the same file's.

@@ -66,7 +66,8 @@ impl WaiterIds {
     pub(crate) fn claim_of_other(&self, waiter_id: &str) -> Option<u64> {
         let token = waiter_id.strip_prefix("live:")?.get(..16)?;
         let token = u64::from_str_radix(token, 16).ok()?;
-        (Some(token) != self.claim).then_some(token)
+        // No claim is on such a one: it would be taken for alive for ever.
+        (Some(token) != self.claim && token < 1 << CLAIM_BITS).then_some(token)
     }
 }
 
@@ -112,6 +113,7 @@ mod tests {
             "pid:7:id:x",
             "live:",
             "live:zz",
+            "live:ffffffffffffffff:0",
             "live:\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}",
         ] {
             assert_eq!(claimed.claim_of_other(foreign), None, "{foreign}");

@@ -175,6 +175,12 @@ impl Database {
     /// Runs a read, in the open transaction if there is one.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         self.check_transaction()?;
+        if !self.inner.orphans.borrow().is_empty() && self.inner.connection.is_autocommit() {
+            // What could not be put away isn't to stand until the next write.
+            if let Ok(transaction) = self.begin_write(Some(Duration::ZERO)) {
+                let _ = transaction.commit();
+            }
+        }
         self.set_busy_timeout(self.inner.options.busy_timeout)?;
         read(&self.inner.connection)
     }

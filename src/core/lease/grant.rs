@@ -28,7 +28,9 @@ pub(super) fn try_acquire<L: LockTable>(table: &L, wanted: &Wanted<'_>) -> Resul
 pub(super) fn release<L: LockTable>(table: &L, lease: &Lease) -> Result<bool> {
     let transaction = table.begin(None)?;
     let held = give_back(table, &transaction, &lease.lock_name, &lease.waiter_id)?;
-    transaction.commit()?;
+    if held {
+        transaction.commit()?;
+    }
     Ok(held)
 }
 
@@ -42,7 +44,9 @@ pub(super) fn give_back<L: LockTable>(
 ) -> Result<bool> {
     let held = transaction.delete(lock_name, waiter_id)?;
     if held {
-        hand_over(table, transaction, lock_name)?;
+        // Whatever stands in the line, giving back succeeds: the next in line
+        // grants itself. What ended the transaction is reported by its commit.
+        let _ = hand_over(table, transaction, lock_name);
     }
     Ok(held)
 }
@@ -54,27 +58,28 @@ fn hand_over<L: LockTable>(
     transaction: &L::Transaction<'_>,
     lock_name: &str,
 ) -> Result<()> {
-    loop {
-        let Some(head) = transaction.head(lock_name)? else {
-            return Ok(());
-        };
-        let Some(terms) = Terms::of(&head.waiter_id).filter(|_| !head.granted) else {
+    let now = table.unix_seconds();
+    while let Some(head) = transaction.head(lock_name)? {
+        let terms = Terms::of(&head.waiter_id);
+        // A place past its time may be one that its owner could not put away.
+        let Some(terms) = terms.filter(|_| !head.granted && head.expires_at > now) else {
             return Ok(());
         };
         match table.life(&head.waiter_id) {
-            Life::Gone => transaction.delete(lock_name, &head.waiter_id)?,
-            Life::Unknown => return Ok(()),
+            Life::Gone if transaction.delete(lock_name, &head.waiter_id)? => {}
+            Life::Gone | Life::Unknown => return Ok(()),
             Life::Lives => {
-                let wanted = Wanted {
-                    lock_name,
-                    ttl: terms.ttl,
-                    fencing: terms.fencing,
-                };
-                grant_head(transaction, &wanted, &head.waiter_id, table.unix_seconds())?;
+                // The token first: should the other fail, one is left out.
+                if terms.fencing == Fencing::With {
+                    transaction.next_token(lock_name)?;
+                }
+                let expires_at = now + terms.ttl.as_secs_f64();
+                transaction.update(lock_name, &head.waiter_id, Some(GRANTED_AT), expires_at)?;
                 return Ok(());
             }
-        };
+        }
     }
+    Ok(())
 }
 
 /// Lets the grant live `ttl` from now. False: it was lost before.
@@ -91,8 +96,10 @@ pub(super) fn renew<L: LockTable>(table: &L, lease: &Lease, ttl: Duration) -> Re
 /// Deletes a row, if SQLite's write lock is to be had soon.
 pub(super) fn delete<L: LockTable>(table: &L, lock_name: &str, waiter_id: &str) -> Result<()> {
     let transaction = table.begin(Some(WRITE_GRACE))?;
-    give_back(table, &transaction, lock_name, waiter_id)?;
-    transaction.commit()
+    if give_back(table, &transaction, lock_name, waiter_id)? {
+        transaction.commit()?;
+    }
+    Ok(())
 }
 
 /// Grants the lock to a newcomer, unless somebody holds or awaits it.
@@ -197,6 +204,20 @@ fn granted(
     })
 }
 
+/// How long a place past its time may stand if its owner isn't known to be gone:
+/// it could not renew while somebody wrote for long.
+const SPARED_S: f64 = 300.0;
+
+/// Until when a place in line stands that expires at `expires_at`.
+pub(super) fn spared_until<L: LockTable>(table: &L, waiter_id: &str, expires_at: f64) -> f64 {
+    match table.life(waiter_id) {
+        Life::Gone => expires_at,
+        Life::Lives => expires_at + SPARED_S,
+        Life::Unknown if table.claim(waiter_id).is_some() => expires_at + SPARED_S,
+        Life::Unknown => expires_at,
+    }
+}
+
 /// The head once the rows of the dead are deleted: those that have expired,
 /// and those at the head whose owners are known to be gone. `me` stays.
 pub(crate) fn living_head<L: LockTable>(
@@ -207,17 +228,16 @@ pub(crate) fn living_head<L: LockTable>(
     now: f64,
 ) -> Result<Option<String>> {
     for row in transaction.expired(lock_name, now)? {
-        // A waiter that is known to live could not renew while somebody wrote for long.
-        let lives = || !row.granted && table.life(&row.waiter_id) == Life::Lives;
-        if row.waiter_id != me && !lives() {
+        let spared = || !row.granted && now < spared_until(table, &row.waiter_id, row.expires_at);
+        if row.waiter_id != me && !spared() {
             transaction.delete(lock_name, &row.waiter_id)?;
         }
     }
     loop {
         match transaction.head(lock_name)? {
-            Some(head) if table.life(&head.waiter_id) == Life::Gone => {
-                transaction.delete(lock_name, &head.waiter_id)?;
-            }
+            Some(head)
+                if table.life(&head.waiter_id) == Life::Gone
+                    && transaction.delete(lock_name, &head.waiter_id)? => {}
             head => return Ok(head.map(|head| head.waiter_id)),
         }
     }

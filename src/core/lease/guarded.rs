@@ -89,11 +89,13 @@ pub(crate) fn write<L: LockTable, T>(
             fencing: Fencing::Without,
         };
         let remaining = deadline.saturating_sub(table.monotonic());
-        let lease = wait::acquire(table, &wanted, Some(remaining));
-        temporary.lease = Some(lease.map_err(|error| match error {
-            Error::Timeout => Error::Locked(blocked_by.to_owned()),
-            other => other,
-        })?);
+        match wait::acquire(table, &wanted, Some(remaining)) {
+            Ok(lease) => temporary.lease = Some(lease),
+            // Nobody waits for this place but the write itself: it takes another.
+            Err(Error::WaitCleared) if !remaining.is_zero() => {}
+            Err(Error::Timeout) => return Err(Error::Locked(blocked_by.to_owned())),
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -173,7 +173,9 @@ impl Database {
     pub(crate) fn clear_lock(&self, lock_name: &str) -> Result<u64> {
         let transaction = self.begin_write(None)?;
         let removed = transaction.clear(lock_name)?;
-        transaction.commit()?;
+        if removed > 0 {
+            transaction.commit()?;
+        }
         Ok(removed)
     }
 

@@ -18,13 +18,14 @@ impl LockTransaction for WriteTransaction<'_> {
 
     fn expired(&self, lock_name: &str, now: f64) -> Result<Vec<Expired>> {
         let mut statement = self.connection().prepare_cached(
-            "SELECT CAST(waiter_id AS TEXT), requested_at = ?3 FROM beaver_lock_waiters
-             WHERE lock_name = ?1 AND expires_at <= ?2",
+            "SELECT CAST(waiter_id AS TEXT), requested_at = ?3, expires_at
+             FROM beaver_lock_waiters WHERE lock_name = ?1 AND expires_at <= ?2",
         )?;
         let rows = statement.query_map(params![lock_name, now, GRANTED_AT], |row| {
             Ok(Expired {
                 waiter_id: row.get(0)?,
                 granted: row.get(1)?,
+                expires_at: row.get(2)?,
             })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -34,13 +35,15 @@ impl LockTransaction for WriteTransaction<'_> {
         Ok(self
             .connection()
             .prepare_cached(
-                "SELECT CAST(waiter_id AS TEXT), requested_at = ?2 FROM beaver_lock_waiters
+                "SELECT CAST(waiter_id AS TEXT), requested_at = ?2, expires_at
+                 FROM beaver_lock_waiters
                  WHERE lock_name = ?1 ORDER BY requested_at LIMIT 1",
             )?
             .query_row(params![lock_name, GRANTED_AT], |row| {
                 Ok(HeadRow {
                     waiter_id: row.get(0)?,
                     granted: row.get(1)?,
+                    expires_at: row.get(2)?,
                 })
             })
             .optional()?)
@@ -97,7 +100,8 @@ impl LockTransaction for WriteTransaction<'_> {
     }
 
     fn extend_grant(&self, lock_name: &str, waiter_id: &str, expires_at: f64) -> Result<bool> {
-        self.database().concerns(topic::NOBODY);
+        // It may end sooner than the next in line expects.
+        self.database().concerns(topic::lock(lock_name));
         let updated = self
             .connection()
             .prepare_cached(
@@ -113,7 +117,9 @@ impl LockTransaction for WriteTransaction<'_> {
         let deleted = self
             .connection()
             .prepare_cached(
-                "DELETE FROM beaver_lock_waiters WHERE lock_name = ?1 AND waiter_id = ?2",
+                // Somebody else's id may be a blob; it was read as text.
+                "DELETE FROM beaver_lock_waiters
+                 WHERE lock_name = ?1 AND waiter_id IN (?2, CAST(?2 AS BLOB))",
             )?
             .execute([lock_name, waiter_id])?;
         Ok(deleted > 0)
@@ -187,10 +193,13 @@ impl LockTable for Database {
     }
 
     fn life(&self, waiter_id: &str) -> Life {
-        match self.inner.waiter_ids.claim_of_other(waiter_id) {
+        let Some(claim) = self.claim(waiter_id) else {
+            return Life::Unknown;
+        };
+        match self.inner.runtime.is_claimed(&self.inner.connection, claim) {
+            Some(true) => Life::Lives,
+            Some(false) => Life::Gone,
             None => Life::Unknown,
-            Some(claim) if self.is_gone(claim) => Life::Gone,
-            Some(_) => Life::Lives,
         }
     }
 
@@ -241,5 +250,98 @@ impl LockTable for Database {
 
     fn abandon(&self, lock_name: &str, waiter_id: &str) {
         Database::abandon(self, lock_name, waiter_id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::database::Database;
+    use crate::error::Error;
+    use crate::lease::GRANTED_AT;
+    use crate::options::{LockOptions, Options};
+    use crate::runtime::{Runtime, SystemRuntime};
+    use rusqlite::{Connection, params};
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    /// Knows this much about every other connection's claim.
+    struct Telling(SystemRuntime, Option<bool>);
+
+    impl Runtime for Telling {
+        fn unix_seconds(&self) -> f64 {
+            self.0.unix_seconds()
+        }
+        fn monotonic(&self) -> Duration {
+            self.0.monotonic()
+        }
+        fn random(&self) -> u128 {
+            self.0.random()
+        }
+        fn sleep(&self, duration: Duration) {
+            self.0.sleep(duration);
+        }
+        fn is_claimed(&self, _: &Connection, _: u64) -> Option<bool> {
+            self.1
+        }
+        fn explain_cannot_open(&self, path: &str) -> Error {
+            self.0.explain_cannot_open(path)
+        }
+    }
+
+    const WAITER: &str = "live:0000000000000001:0+3600000000000f";
+
+    /// Gives a lock back behind which `id` waits; returns whether that one was
+    /// granted it, if it is still there.
+    fn give_back(claimed: Option<bool>, id: &dyn rusqlite::ToSql, prepare: &str) -> Option<bool> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.db");
+        let runtime = Rc::new(Telling(SystemRuntime::new(), claimed));
+        let db = Database::open_with(path.to_str().unwrap(), &Options::default(), runtime).unwrap();
+        let lock = db.lock("l").unwrap();
+        lock.acquire(&LockOptions::default()).unwrap();
+        let connection = &db.inner.connection;
+        let now = db.inner.runtime.unix_seconds();
+        connection
+            .execute(
+                "INSERT INTO beaver_lock_waiters VALUES ('l', ?1, ?2, ?3)",
+                params![id, now, now + 30.0],
+            )
+            .unwrap();
+        connection.execute_batch(prepare).unwrap();
+        lock.release().unwrap();
+        // Nothing is left to put away, so the next write goes on.
+        db.dict("d").unwrap().set("k", "1", None).unwrap();
+        connection
+            .query_row("SELECT requested_at FROM beaver_lock_waiters", [], |row| {
+                Ok(row.get::<_, f64>(0)? == GRANTED_AT)
+            })
+            .ok()
+    }
+
+    #[test]
+    fn a_lock_is_handed_over_to_the_living_only() {
+        assert_eq!(give_back(Some(true), &WAITER, ""), Some(true));
+        assert_eq!(give_back(Some(false), &WAITER, ""), None);
+        // Native code can't tell: dead, it would keep the lock for an hour.
+        assert_eq!(give_back(None, &WAITER, ""), Some(false));
+        // Neither can it be known what these want, or that they want it still.
+        let set = "live:0000000000000001:0";
+        assert_eq!(give_back(Some(true), &set, ""), Some(false));
+        assert_eq!(give_back(Some(true), &"pid:7:id:8", ""), Some(false));
+        let late = "UPDATE beaver_lock_waiters SET expires_at = 1 WHERE waiter_id LIKE 'live:%+%'";
+        assert_eq!(give_back(Some(true), &WAITER, late), Some(false));
+    }
+
+    #[test]
+    fn giving_back_succeeds_whatever_stands_in_the_line() {
+        let blob = WAITER.as_bytes();
+        assert_eq!(give_back(Some(false), &blob, ""), None);
+        assert_eq!(give_back(Some(true), &blob, ""), Some(false));
+        assert_eq!(
+            give_back(Some(true), &[0xff_u8, 0xfe].as_slice(), ""),
+            Some(false)
+        );
+        let full = "UPDATE beaver_lock_fencing SET token = 9223372036854775807";
+        assert_eq!(give_back(Some(true), &WAITER, full), Some(false));
     }
 }

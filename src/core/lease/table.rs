@@ -21,6 +21,7 @@ pub(crate) struct Expired {
     pub(crate) waiter_id: String,
     /// Whether it is a holder's.
     pub(crate) granted: bool,
+    pub(crate) expires_at: f64,
 }
 
 /// A lock's line as one who waits in it sees it.
@@ -41,6 +42,7 @@ pub(crate) struct HeadRow {
     pub(crate) waiter_id: String,
     /// Whether it holds the lock by a grant.
     pub(crate) granted: bool,
+    pub(crate) expires_at: f64,
 }
 
 /// What a waiter waits for, and until when.

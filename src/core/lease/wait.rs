@@ -1,7 +1,7 @@
 //! How one waits in line: looking without writing until it may be one's turn,
 //! renewing the place, and leaving nothing when the time is up.
 
-use super::grant::{Place, enqueue, give_back, grant_if_free, promote};
+use super::grant::{Place, enqueue, give_back, grant_if_free, promote, spared_until};
 use super::table::{Life, Line, LockTable, LockTransaction as _, Wait};
 use super::terms::Terms;
 use super::{Fencing, Lease, WAITER_TTL, WRITE_GRACE, Wanted};
@@ -65,13 +65,15 @@ pub(super) fn acquire<L: LockTable>(
 
 /// The one place that decides what wakes a waiter.
 pub(crate) fn wait_for_turn(table: &impl LockTable, wait: &Wait<'_>) {
-    if wait.ahead <= NEAR || wait.ahead == UNKNOWN {
+    let is_far = wait.ahead > NEAR && wait.ahead != UNKNOWN;
+    if !is_far || table.is_told() {
         table.wait(wait);
-    } else {
+    }
+    if is_far {
         // Were all to look at each change, waiting would cost as much as there are
         // waiters (where changes are told: as there are processes with waiters).
         // Those far behind look a few times until they are near.
-        let until_near = HAND_OVER_MIN * (wait.ahead - NEAR);
+        let until_near = (HAND_OVER_MIN * (wait.ahead - NEAR)).max(POLL_INTERVAL);
         table.sleep(wait.longest.min(until_near).min(FAR_LOOK_MAX));
     }
 }
@@ -324,9 +326,13 @@ pub(crate) fn look<L: LockTable>(table: &L, lock_name: &str, waiter_id: &str) ->
             }
             _ => Life::Unknown,
         };
-        if life == Life::Lives && !line.head_granted {
-            // A waiter that lives, however late it is with its renewal.
-            expires_in = f64::INFINITY;
+        if expires_in == 0.0
+            && !line.head_granted
+            && let Some(head) = line.head
+        {
+            // A waiter that lives may be late with its renewal.
+            let until = spared_until(table, head, line.head_expires_at);
+            expires_in = (until + after_s - now).max(0.0);
         }
         Head {
             ahead: line.ahead,

@@ -314,6 +314,7 @@ impl LockTransaction for Transaction<'_> {
             .map(|row| Expired {
                 waiter_id: row.id.clone(),
                 granted: row.requested_at == GRANTED_AT,
+                expires_at: row.expires_at,
             })
             .collect())
     }
@@ -322,6 +323,7 @@ impl LockTransaction for Transaction<'_> {
         Ok(self.state.borrow().head().map(|row| HeadRow {
             waiter_id: row.id.clone(),
             granted: row.requested_at == GRANTED_AT && self.store.fault != Fault::GrantUnseen,
+            expires_at: row.expires_at,
         }))
     }
 

@@ -120,8 +120,8 @@ impl Runtime for Clock {
     fn claim(&self, _: &Connection, _: u64) -> bool {
         self.owner == CLAIMING
     }
-    fn is_gone(&self, _: &Connection, claim: u64) -> bool {
-        self.time.gone.borrow().contains(&claim)
+    fn is_claimed(&self, _: &Connection, claim: u64) -> Option<bool> {
+        Some(!self.time.gone.borrow().contains(&claim))
     }
     fn explain_cannot_open(&self, _: &str) -> Error {
         Error::NotFound

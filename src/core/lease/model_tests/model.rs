@@ -97,14 +97,20 @@ impl Model {
         }
     }
 
+    /// A place whose owner is known to live stands five minutes longer.
+    fn stands_until(&self, owner: usize, row: &Row) -> f64 {
+        if !row.granted() && self.knows_alive(owner, row) {
+            row.expires_at + 300.0
+        } else {
+            row.expires_at
+        }
+    }
+
     /// The line as `owner` leaves it once it has removed the dead.
     fn living(&self, owner: usize) -> Vec<Row> {
         let now = self.wall(owner);
-        let stays = |row: &&Row| {
-            row.who == Who::Owner(owner)
-                || row.expires_at > now
-                || !row.granted() && self.knows_alive(owner, row)
-        };
+        let stays =
+            |row: &&Row| row.who == Who::Owner(owner) || self.stands_until(owner, row) > now;
         let line: Vec<Row> = self.line.iter().filter(stays).copied().collect();
         let first = line.iter().position(|row| !self.knows_gone(row));
         line[first.unwrap_or(line.len())..].to_vec()
@@ -190,7 +196,7 @@ impl Model {
             };
             let late = head.expires_at + after_s <= now;
             let turn = ahead == 0
-                || late && (head.granted() || !self.knows_alive(owner, &head))
+                || self.stands_until(owner, &head) + after_s <= now
                 || self.knows_gone(&head) && (late || ahead <= 2);
             if turn || expired || self.now >= renew_at {
                 let line = self.living(owner);
@@ -266,6 +272,7 @@ impl Model {
             return;
         };
         if was_there
+            && next.expires_at > self.wall(owner)
             && self.knows_alive(owner, &next)
             && let Who::Owner(other) = next.who
             && let State::Waiting { ttl_s, .. } = self.states[other]
