@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
 
-use beaver_host::client::{DbError, IfExists, Journal, OpenOptions};
+use beaver_host::client::{DbError, IfExists, Journal, LockOptions, OpenOptions};
 use beaver_host::{Error, Grant};
-use beaver_tests::{Files, System, component_host};
+use beaver_tests::{Files, System, component_host, s};
 use std::path::Path;
 
 fn run<T>(future: impl Future<Output = T>) -> T {
@@ -227,4 +227,52 @@ fn a_backup_goes_where_the_grant_allows() {
         }
         assert_eq!(names(files.directory()), before);
     });
+}
+
+/// One of the two is woken by the host, the other looks by itself, both ways round.
+#[test]
+fn where_nobody_is_woken_waiting_works_by_looking() {
+    let files = Files::new(System::Component);
+    let grant = || Grant::directory(files.directory()).unwrap();
+    for grants in [
+        [grant().without_waking(), grant().without_waking()],
+        [grant().without_waking(), grant()],
+        [grant(), grant().without_waking()],
+    ] {
+        run(async {
+            let [waits, acts] = grants;
+            let mut waits = component_host().instantiate(waits).await.unwrap();
+            let mut acts = component_host().instantiate(acts).await.unwrap();
+            let options = OpenOptions::default();
+            let (theirs, ours) = (
+                waits.open("app.db", &options).await.unwrap(),
+                acts.open("app.db", &options).await.unwrap(),
+            );
+            let lock = acts.lock(&ours, "l").await.unwrap();
+            lock.acquire(&mut acts, LockOptions::default())
+                .await
+                .unwrap();
+            let local = tokio::task::LocalSet::new();
+            local
+                .run_until(async move {
+                    let waiter = tokio::task::spawn_local(async move {
+                        let lock = waits.lock(&theirs, "l").await.unwrap();
+                        let options = LockOptions {
+                            timeout: Some(s(60)),
+                            ttl: None,
+                        };
+                        lock.acquire(&mut waits, options).await.unwrap();
+                        let queue = waits.queue(&theirs, "q").await.unwrap();
+                        queue.get(&mut waits, Some(s(60))).await.unwrap().data
+                    });
+                    tokio::task::yield_now().await;
+                    lock.release(&mut acts).await.unwrap();
+                    tokio::task::yield_now().await;
+                    let queue = acts.queue(&ours, "q").await.unwrap();
+                    queue.put(&mut acts, "7", 0.0).await.unwrap();
+                    assert_eq!(waiter.await.unwrap(), "7");
+                })
+                .await;
+        });
+    }
 }

@@ -381,6 +381,7 @@ impl OpenFile {
 
     /// A number that differs after every commit by anybody.
     pub fn change_token(&self) -> Result<u64, ErrorCode> {
+        self.check_waking()?;
         let source = self.token_source().ok_or(ErrorCode::InvalidArgument)?;
         Ok(source.token()?.hash)
     }
@@ -393,6 +394,7 @@ impl OpenFile {
 
     /// Says what this handle waits for; see the WIT's `watch`.
     pub fn watch(&mut self, interest: Option<Interest>) -> Result<(), ErrorCode> {
+        self.check_waking()?;
         let main = self.main.as_mut().ok_or(ErrorCode::InvalidArgument)?;
         let interest = interest.map(|interest| Interest {
             // Who can't take anything is in nobody's way.
@@ -411,6 +413,7 @@ impl OpenFile {
 
     /// Says what this handle's last commit concerned; see the WIT's `announce`.
     pub fn announce(&mut self, topics: &[u64]) -> Result<(), ErrorCode> {
+        self.check_waking()?;
         let main = self.main.as_mut().ok_or(ErrorCode::InvalidArgument)?;
         main.announces = true;
         main.hub
@@ -422,6 +425,7 @@ impl OpenFile {
     /// `watch`: until the token is no longer `seen`) or `timeout` has passed
     /// (`false`). The future borrows nothing.
     pub fn wait_change(&self, seen: u64, timeout: Duration) -> Result<ChangeWait, ErrorCode> {
+        self.check_waking()?;
         let main = self.main.as_ref().ok_or(ErrorCode::InvalidArgument)?;
         let source = self.token_source().ok_or(ErrorCode::InvalidArgument)?;
         let watch = match &main.watch {
@@ -474,6 +478,14 @@ impl OpenFile {
             && !main.announces
         {
             main.hub.released(|| self.last_commit());
+        }
+    }
+
+    fn check_waking(&self) -> Result<(), ErrorCode> {
+        if self.grant.offers_waking() {
+            Ok(())
+        } else {
+            Err(ErrorCode::Unsupported)
         }
     }
 

@@ -34,6 +34,7 @@ pub struct Grant {
     only: Option<Arc<str>>,
     read_only: bool,
     shared_memory: bool,
+    waking: bool,
 }
 
 impl Grant {
@@ -54,6 +55,7 @@ impl Grant {
             only: None,
             read_only: false,
             shared_memory: true,
+            waking: true,
         })
     }
 
@@ -94,6 +96,18 @@ impl Grant {
     pub fn without_shared_memory(mut self) -> Grant {
         self.shared_memory = false;
         self
+    }
+
+    /// Doesn't offer to wake whoever waits for a commit, as a host that can't: the
+    /// guest then looks by itself, every millisecond.
+    #[must_use]
+    pub fn without_waking(mut self) -> Grant {
+        self.waking = false;
+        self
+    }
+
+    pub(crate) fn offers_waking(&self) -> bool {
+        self.waking
     }
 
     pub(crate) fn is_read_only(&self) -> bool {

@@ -77,7 +77,7 @@ impl Storage {
     pub fn capabilities(&self) -> Capabilities {
         Capabilities {
             shared_memory: self.grant.offers_shared_memory(),
-            wait_change: true,
+            wait_change: self.grant.offers_waking(),
             claims: !self.grant.is_read_only(),
         }
     }
