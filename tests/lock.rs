@@ -358,6 +358,25 @@ both! {
         assert_eq!(table.rows("__lock__dict__d"), 0, "its own lock row is gone too");
     }
 
+    fn a_write_whose_place_in_line_is_cleared_goes_on(files: &Files) {
+        drop(files.open());
+        let table = Table::of(PROGRAM, files);
+        let store = files.open();
+        let dict = store.dict("d").unwrap();
+        dict.acquire(&wait_for(1)).unwrap();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let options = Options { lock_wait: s(60), ..Options::default() };
+                files.open_with(&options).unwrap().dict("d").unwrap().set("x", "1", None)
+            });
+            eventually("the writer is in line", || table.rows("__lock__dict__d") == 2);
+            assert_eq!(store.lock("__lock__dict__d").unwrap().clear().unwrap(), 2);
+            writer.join().unwrap().unwrap();
+        });
+        assert_eq!(dict.get("x").unwrap().as_deref(), Some("1"));
+        assert_eq!(dict.release().unwrap_err(), Error::LockLost("__lock__dict__d".into()));
+    }
+
     fn a_lock_binds_every_write_of_its_manager_unless_it_is_advisory(files: &Files) {
         let holder = files.open();
         let every = Every::of(&holder);
