@@ -211,10 +211,9 @@ const SPARED_S: f64 = 300.0;
 /// Until when a place in line stands that expires at `expires_at`.
 pub(super) fn spared_until<L: LockTable>(table: &L, waiter_id: &str, expires_at: f64) -> f64 {
     match table.life(waiter_id) {
-        Life::Gone => expires_at,
         Life::Lives => expires_at + SPARED_S,
         Life::Unknown if table.claim(waiter_id).is_some() => expires_at + SPARED_S,
-        Life::Unknown => expires_at,
+        Life::Gone | Life::Unknown => expires_at,
     }
 }
 

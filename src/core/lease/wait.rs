@@ -65,17 +65,26 @@ pub(super) fn acquire<L: LockTable>(
 
 /// The one place that decides what wakes a waiter.
 pub(crate) fn wait_for_turn(table: &impl LockTable, wait: &Wait<'_>) {
+    let end = table.monotonic().saturating_add(wait.longest);
     let is_far = wait.ahead > NEAR && wait.ahead != UNKNOWN;
     if !is_far || table.is_told() {
         table.wait(wait);
     }
     if is_far {
-        // Were all to look at each change, waiting would cost as much as there are
-        // waiters (where changes are told: as there are processes with waiters).
-        // Those far behind look a few times until they are near.
-        let until_near = (HAND_OVER_MIN * (wait.ahead - NEAR)).max(POLL_INTERVAL);
-        table.sleep(wait.longest.min(until_near).min(FAR_LOOK_MAX));
+        let nap = until_near(wait.ahead, end.saturating_sub(table.monotonic()));
+        if !nap.is_zero() {
+            table.sleep(nap);
+        }
     }
+}
+
+/// How long somebody far behind sleeps of the time that is `left`. Were all to look at
+/// each change, waiting would cost as much as there are waiters (where changes are
+/// told: as there are processes with waiters); so these look a few times until they
+/// are near.
+fn until_near(ahead: u32, left: Duration) -> Duration {
+    let hand_overs = HAND_OVER_MIN * ahead.saturating_sub(NEAR);
+    hand_overs.max(POLL_INTERVAL).min(FAR_LOOK_MAX).min(left)
 }
 
 pub(super) enum Entry<'a, L: LockTable> {
@@ -366,5 +375,24 @@ impl Head {
     /// Whether it may be this waiter's turn.
     pub(crate) fn is_over(&self) -> bool {
         self.ahead == 0 || self.expires_in.is_zero() || self.is_gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_far_behind_sleeps_no_longer_than_its_time() {
+        let ms = Duration::from_millis;
+        assert_eq!(until_near(3, ms(500)), POLL_INTERVAL);
+        assert_eq!(until_near(102, ms(500)), ms(30));
+        assert_eq!(
+            until_near(FAR, ms(500)),
+            ms(149) + Duration::from_micros(400)
+        );
+        // The wait before may have used it up: a timeout is not to be late by this.
+        assert_eq!(until_near(FAR, ms(2)), ms(2));
+        assert_eq!(until_near(FAR, Duration::ZERO), Duration::ZERO);
     }
 }
