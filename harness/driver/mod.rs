@@ -1,0 +1,94 @@
+//! What makes a system usable: processes, and clients in them.
+//!
+//! What must stay true: a call never takes longer than its patience; an error [`ErrorCode::Gone`]
+//! (and only that) means that the client is no more.
+
+use crate::protocol::{Description, ErrorCode, Failure, Init, Op};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What came of an operation: its result and, if wanted, its place in commit order.
+pub type Answer = Result<(Value, Option<u64>), Failure>;
+
+/// A system that can be started.
+pub trait Driver: Send + Sync {
+    /// What it is called on the command line.
+    fn name(&self) -> String;
+
+    /// Starts a process of it (or what stands for one).
+    ///
+    /// # Errors
+    /// It doesn't start, or says something that makes no sense.
+    fn start(&self, init: &Init) -> anyhow::Result<Arc<dyn Process>>;
+
+    /// Whether processes are real: can be killed and stopped.
+    fn has_processes(&self) -> bool;
+}
+
+/// A started process.
+pub trait Process: Send + Sync {
+    /// What it says of itself.
+    fn description(&self) -> &Description;
+
+    /// Makes a client ready. The number is free: not open, or closed since.
+    ///
+    /// # Errors
+    /// The system refuses, or the process is gone.
+    fn open(&self, client: u32) -> Result<Box<dyn Client>, Failure>;
+
+    /// SIGKILL; returns when it is dead. What was under way ends with `gone`.
+    ///
+    /// # Errors
+    /// It isn't a real process.
+    fn kill(&self) -> anyhow::Result<()>;
+
+    /// SIGSTOP.
+    ///
+    /// # Errors
+    /// It isn't a real process, or is gone.
+    fn stop(&self) -> anyhow::Result<()>;
+
+    /// SIGCONT.
+    ///
+    /// # Errors
+    /// It isn't a real process, or is gone.
+    fn resume(&self) -> anyhow::Result<()>;
+
+    /// The last of what it wrote for people.
+    fn notes(&self) -> String;
+}
+
+/// One user of the system. Used by one thread at a time.
+pub trait Client: Send {
+    /// Does one operation. If it isn't answered within `patience` beyond its own timeout, its
+    /// process is killed and the error is `gone`.
+    ///
+    /// # Errors
+    /// As the protocol says.
+    fn call(&mut self, op: &Op, certify: bool, patience: Duration) -> Answer;
+
+    /// Ends it in good order.
+    ///
+    /// # Errors
+    /// It could not be; it is no more all the same.
+    fn close(self: Box<Self>) -> Result<(), Failure>;
+
+    /// For ending it from another thread, in the middle of a call.
+    fn abandoner(&self) -> Arc<dyn Abandon>;
+}
+
+/// See [`Client::abandoner`].
+pub trait Abandon: Send + Sync {
+    /// Ends the client, whatever it is doing; a call under way ends with `gone`. Nothing if it has
+    /// ended already.
+    ///
+    /// # Errors
+    /// The driver can't.
+    fn abandon(&self, trap: bool) -> Result<(), Failure>;
+}
+
+/// The error of whoever is no more.
+pub fn gone(why: impl Into<String>) -> Failure {
+    Failure::new(ErrorCode::Gone, why)
+}

@@ -1,0 +1,352 @@
+//! Recording a history while it happens.
+//!
+//! What must stay true: the order of the lines is the order of the times in them, for operations of all
+//! workers: a time is taken and its line is written in one critical section. (A completion's
+//! time may so be a little late and an invocation's a little early, which only widens an
+//! interval.)
+
+use super::event::{Event, Header};
+use super::read::Builder;
+use super::{History, Seen, SessionEnd, TaskOutcome};
+use crate::program::Fault;
+use crate::protocol::{Failure, Op};
+use crate::step::Step;
+use serde_json::Value;
+use std::io::Write;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// Takes down what happens, in memory and, if wanted, in a file.
+pub struct Recorder {
+    began: Instant,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    builder: Builder,
+    file: Option<Box<dyn Write + Send>>,
+    /// The first error of the file; the history in memory goes on.
+    error: Option<String>,
+    operations: u64,
+    tasks: u64,
+    sessions: u64,
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder").finish_non_exhaustive()
+    }
+}
+
+impl Recorder {
+    /// Begins a history; time starts now.
+    pub fn new(header: Header, file: Option<Box<dyn Write + Send>>) -> Self {
+        let mut inner = Inner {
+            builder: Builder::new(header.clone()),
+            file,
+            error: None,
+            operations: 0,
+            tasks: 0,
+            sessions: 0,
+        };
+        inner.line(&header);
+        Self {
+            began: Instant::now(),
+            inner: Mutex::new(inner),
+        }
+    }
+
+    /// Nanoseconds since the history began.
+    pub fn now_ns(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn record(&self, event: impl FnOnce(&mut Inner, u64) -> Event) -> u64 {
+        let mut inner = self.lock();
+        let now = self.now_ns();
+        let event = event(&mut inner, now);
+        inner.line(&event);
+        if let Err(error) = inner.builder.add(event) {
+            inner.error.get_or_insert(error);
+        }
+        now
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A client is ready; returns its session's number.
+    pub fn session(&self, worker: u32, process: u32, clock_offset_ms: i64) -> u64 {
+        let mut number = 0;
+        self.record(|inner, time_ns| {
+            inner.sessions += 1;
+            number = inner.sessions;
+            Event::Session {
+                time_ns,
+                session: number,
+                worker,
+                process,
+                clock_offset_ms,
+            }
+        });
+        number
+    }
+
+    /// A session is over.
+    pub fn over(&self, session: u64, how: SessionEnd) {
+        self.record(|_, time_ns| Event::Over {
+            time_ns,
+            session,
+            how,
+        });
+    }
+
+    /// A worker begins a step; returns the task's number.
+    pub fn task(&self, worker: u32, step: &Step) -> u64 {
+        let mut number = 0;
+        self.record(|inner, time_ns| {
+            inner.tasks += 1;
+            number = inner.tasks;
+            Event::Task {
+                time_ns,
+                task: number,
+                worker,
+                step: step.clone(),
+            }
+        });
+        number
+    }
+
+    /// What came of it.
+    pub fn end(&self, task: u64, outcome: TaskOutcome) {
+        self.record(|_, time_ns| Event::End {
+            time_ns,
+            task,
+            outcome,
+        });
+    }
+
+    /// An operation is about to be asked for; returns its number.
+    pub fn invoke(&self, session: u64, task: Option<u64>, op: &Op) -> u64 {
+        let mut number = 0;
+        self.record(|inner, time_ns| {
+            inner.operations += 1;
+            number = inner.operations;
+            Event::Invoke {
+                time_ns,
+                id: number,
+                session,
+                task,
+                op: op.clone(),
+            }
+        });
+        number
+    }
+
+    /// What came of it.
+    pub fn complete(&self, id: u64, result: &Result<(Value, Option<u64>), Failure>) {
+        self.record(|_, time_ns| match result {
+            Ok((value, commit)) => Event::Ok {
+                time_ns,
+                id,
+                value: value.clone(),
+                commit: *commit,
+            },
+            Err(failure) => {
+                let ended = super::Moment {
+                    time_ns,
+                    what: super::Ended {
+                        id,
+                        failure: failure.clone(),
+                    },
+                };
+                if failure.definite {
+                    Event::Fail(ended)
+                } else {
+                    Event::Info(ended)
+                }
+            }
+        });
+    }
+
+    /// Something is about to be done to these sessions.
+    pub fn fault(&self, fault: Fault, sessions: Vec<u64>) {
+        self.record(|_, time_ns| Event::Fault {
+            time_ns,
+            fault,
+            sessions,
+        });
+    }
+
+    /// A pause is over.
+    pub fn resumed(&self, sessions: Vec<u64>) {
+        self.record(|_, time_ns| Event::Resumed { time_ns, sessions });
+    }
+
+    /// The harness saw something.
+    pub fn seen(&self, seen: Seen) {
+        self.record(|_, time_ns| {
+            Event::Seen(super::Moment {
+                time_ns,
+                what: seen,
+            })
+        });
+    }
+
+    /// The history, and what went wrong while it was written.
+    pub fn finish(self) -> (History, Option<String>) {
+        let mut inner = self
+            .inner
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = &mut inner.file
+            && let Err(error) = file.flush()
+        {
+            inner.error.get_or_insert(error.to_string());
+        }
+        (inner.builder.finish(), inner.error)
+    }
+}
+
+impl Inner {
+    fn line(&mut self, what: &impl serde::Serialize) {
+        let Some(file) = &mut self.file else { return };
+        let written = serde_json::to_vec(what)
+            .map_err(std::io::Error::other)
+            .and_then(|mut line| {
+                line.push(b'\n');
+                file.write_all(&line)
+            });
+        if let Err(error) = written {
+            self.error.get_or_insert(error.to_string());
+            self.file = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Outcome, read};
+    use super::*;
+    use crate::check::Bounds;
+    use crate::protocol::{Description, ErrorCode, VERSION};
+    use serde_json::json;
+    use std::sync::Arc;
+
+    /// A file in memory.
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn header() -> Header {
+        Header {
+            history: 1,
+            program: "test".into(),
+            promise: String::new(),
+            seed: 7,
+            workers: 1,
+            driver: Description {
+                protocol: VERSION,
+                name: "none".into(),
+                version: String::new(),
+                capabilities: Vec::new(),
+            },
+            bounds: Bounds::default(),
+            checks: Vec::new(),
+            replay: String::new(),
+            unix_s: 0.0,
+        }
+    }
+
+    #[test]
+    fn what_was_recorded_is_read_again() {
+        let file = Shared::default();
+        let recorder = Recorder::new(header(), Some(Box::new(file.clone())));
+        let session = recorder.session(0, 1, -50);
+        let op = Op::DictGet {
+            name: "d".into(),
+            key: "k".into(),
+        };
+        let task = recorder.task(0, &Step::from(op.clone()));
+        let first = recorder.invoke(session, Some(task), &op);
+        recorder.complete(first, &Ok((json!({"a": 1}), Some(3))));
+        let second = recorder.invoke(session, Some(task), &op);
+        recorder.complete(second, &Err(Failure::new(ErrorCode::Timeout, "late")));
+        let third = recorder.invoke(session, Some(task), &op);
+        recorder.complete(third, &Err(Failure::new(ErrorCode::Gone, "")));
+        recorder.invoke(session, None, &op);
+        recorder.end(task, TaskOutcome::Failed("why".into()));
+        recorder.fault(
+            Fault::Stop {
+                worker: 0,
+                for_ms: 5,
+            },
+            vec![session],
+        );
+        recorder.resumed(vec![session]);
+        recorder.over(session, SessionEnd::Killed);
+        recorder.seen(Seen::IntegrityCheck("ok".into()));
+        let (history, error) = recorder.finish();
+        assert_eq!(error, None);
+        let text = file.0.lock().unwrap().clone();
+        let again = read(&text[..]).unwrap();
+        assert_eq!(again.header, history.header);
+        assert_eq!(again.operations, history.operations);
+        assert_eq!(again.tasks, history.tasks);
+        assert_eq!(again.sessions, history.sessions);
+        assert_eq!(again.faults, history.faults);
+        assert_eq!(again.observations, history.observations);
+        assert!(matches!(
+            again.operations[0].outcome,
+            Outcome::Ok {
+                commit: Some(3),
+                ..
+            }
+        ));
+        assert!(matches!(again.operations[1].outcome, Outcome::Fail(_)));
+        assert!(again.operations[2].is_info() && again.operations[3].is_info());
+        assert_eq!(again.operations[3].completed_ns, None);
+        assert!(again.faults[0].until_ns.is_some());
+        // Cut off in the last line.
+        let cut = read(&text[..text.len() - 5]).unwrap();
+        assert_eq!(cut.observations.len(), 0);
+        assert_eq!(cut.operations, history.operations);
+    }
+
+    #[test]
+    fn a_file_that_contradicts_itself_is_refused_by_line() {
+        let header = serde_json::to_string(&header()).unwrap();
+        let said = |lines: &str| {
+            read(format!("{header}\n{lines}").as_bytes())
+                .unwrap_err()
+                .to_string()
+        };
+        let session = r#"{"session":{"time_ns":1,"session":1,"worker":0,"process":1}}"#;
+        let invoke = r#"{"invoke":{"time_ns":5,"id":1,"session":1,"op":{"op":"begin"}}}"#;
+        assert_eq!(
+            said(&format!("{invoke}\n")),
+            "line 2: there is no session 1"
+        );
+        assert_eq!(
+            said(&format!(
+                "{session}\n{invoke}\n{{\"ok\":{{\"time_ns\":4,\"id\":1,\"value\":null}}}}\n"
+            )),
+            "line 4: operation 1 ends before it began"
+        );
+        assert!(said(&format!("{session}\n{session}\n")).contains("numbers must grow"));
+        assert!(said("{\"nonsense\":1}\n").starts_with("line 2"));
+        assert!(matches!(
+            read(&b""[..]),
+            Err(super::super::ReadError::Empty)
+        ));
+    }
+}

@@ -1,0 +1,219 @@
+//! What a run does: steps for each worker, what comes before and after, and what is to be
+//! checked.
+//!
+//! A [`Plan`] is what the runner takes; its workers may go on without end. A [`Program`] is
+//! a plan written down: a scenario, or what is left of a workload after shrinking.
+
+use crate::check::CheckSpec;
+use crate::protocol::Capability;
+use crate::step::Step;
+use serde::{Deserialize, Serialize};
+
+/// Something that is done to the system under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum Fault {
+    /// SIGKILL of the worker's process. Its clients start again in a new one.
+    Kill {
+        /// A worker in that process.
+        worker: u32,
+    },
+    /// SIGSTOP, and SIGCONT after a while.
+    Stop {
+        /// A worker in that process.
+        worker: u32,
+        /// How long.
+        for_ms: u64,
+    },
+    /// The worker's client is abandoned, whatever it is doing.
+    Drop {
+        /// Whose.
+        worker: u32,
+    },
+    /// The worker's client fails, as a guest that traps does.
+    Trap {
+        /// Whose.
+        worker: u32,
+    },
+}
+
+impl Fault {
+    /// Whom it hits.
+    pub fn worker(self) -> u32 {
+        match self {
+            Self::Kill { worker }
+            | Self::Stop { worker, .. }
+            | Self::Drop { worker }
+            | Self::Trap { worker } => worker,
+        }
+    }
+
+    /// Whether it goes by.
+    pub fn is_pause(self) -> bool {
+        matches!(self, Self::Stop { .. })
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kill { .. } => "kill",
+            Self::Stop { .. } => "stop",
+            Self::Drop { .. } => "drop",
+            Self::Trap { .. } => "trap",
+        }
+    }
+}
+
+/// How workers are spread over processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// As the command line says; by default each in its own, where the driver has processes.
+    #[default]
+    Any,
+    /// Each worker in its own.
+    Apart,
+    /// All workers in one process.
+    Together,
+}
+
+/// A plan written down, as JSON.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Program {
+    /// The version of the format: 1.
+    pub program: u32,
+    /// Its name, such as `lock-ttl`.
+    pub name: String,
+    /// What it shows, as a promise in one sentence.
+    pub promise: String,
+    /// How workers are spread over processes.
+    #[serde(default)]
+    pub layout: Layout,
+    /// By how much the wall clock of each worker's process is off; those that aren't listed
+    /// are right.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clock_offsets_ms: Vec<i64>,
+    /// Done by worker 0 before all else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set_up: Vec<Step>,
+    /// What each worker does first; they go on together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prologue: Vec<Vec<Step>>,
+    /// What each worker does, all at the same time.
+    pub workers: Vec<Vec<Step>>,
+    /// What each worker does last, after all have ended their steps and faults are over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub epilogue: Vec<Vec<Step>>,
+    /// Done by worker 0 after all else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tear_down: Vec<Step>,
+    /// What is to be checked.
+    pub checks: Vec<CheckSpec>,
+}
+
+/// What worker `worker` does as its `number`-th step; none: it has finished.
+pub type Source = Box<dyn Fn(u32, u64) -> Option<Step> + Send + Sync>;
+
+/// What the runner runs.
+pub struct Plan {
+    /// All but the workers' steps, which `source` gives.
+    pub frame: Program,
+    /// How many workers.
+    pub workers: u32,
+    /// Their steps.
+    pub source: Source,
+    /// What a driver must offer beside what the frame's steps need.
+    pub requires: Vec<Capability>,
+}
+
+impl std::fmt::Debug for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plan")
+            .field("frame", &self.frame)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Program {
+    /// What a driver must offer for it.
+    pub fn requires(&self) -> Vec<Capability> {
+        let mut needs = Vec::new();
+        let all = [&self.prologue, &self.workers, &self.epilogue];
+        let lists = all.into_iter().flatten();
+        for step in lists.chain([&self.set_up, &self.tear_down]).flatten() {
+            step.require(&mut needs);
+        }
+        if self.clock_offsets_ms.iter().any(|offset| *offset != 0) {
+            needs.push(Capability::Clock);
+        }
+        if self.layout == Layout::Together {
+            needs.push(Capability::Clients);
+        }
+        needs
+    }
+}
+
+impl From<Program> for Plan {
+    fn from(program: Program) -> Self {
+        let steps = program.workers.clone();
+        let requires = program.requires();
+        let workers = u32::try_from(steps.len()).unwrap_or(u32::MAX);
+        let source: Source = Box::new(move |worker, number| {
+            let steps = steps.get(usize::try_from(worker).ok()?)?;
+            steps.get(usize::try_from(number).ok()?).cloned()
+        });
+        Self {
+            frame: program,
+            workers,
+            source,
+            requires,
+        }
+    }
+}
+
+impl Plan {
+    /// Writes down the first `counts[w]` steps of each worker.
+    pub fn write_down(&self, counts: &[u64]) -> Program {
+        let steps = |(worker, count): (u32, &u64)| {
+            (0..*count)
+                .map_while(|number| (self.source)(worker, number))
+                .collect()
+        };
+        let workers = (0..self.workers).zip(counts).map(steps).collect();
+        Program {
+            workers,
+            ..self.frame.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Op;
+
+    #[test]
+    fn a_program_is_the_plan_that_it_was_written_down_from() {
+        let get = |key: &str| {
+            Step::from(Op::DictGet {
+                name: "d".into(),
+                key: key.into(),
+            })
+        };
+        let program = Program {
+            program: 1,
+            name: "p".into(),
+            workers: vec![vec![get("a"), get("b")], vec![get("c")]],
+            ..Program::default()
+        };
+        let text = serde_json::to_string(&program).unwrap();
+        assert_eq!(serde_json::from_str::<Program>(&text).unwrap(), program);
+        let plan = Plan::from(program.clone());
+        assert_eq!(plan.requires, [Capability::Dict]);
+        assert_eq!((plan.source)(0, 1), Some(get("b")));
+        assert_eq!((plan.source)(1, 1), None);
+        assert_eq!(plan.write_down(&[9, 9]), program);
+        assert_eq!(plan.write_down(&[1, 0]).workers, [vec![get("a")], vec![]]);
+    }
+}
