@@ -8,6 +8,7 @@
 
 mod bank;
 mod channel_delivery;
+mod clocks;
 mod collection_states;
 mod commit_order;
 mod completion;
@@ -16,11 +17,15 @@ mod errors;
 mod fencing_tokens;
 mod fifo_grants;
 mod findings;
+mod hold_order;
+mod holds;
 mod integrity;
 mod linearizable;
 mod list_edits;
+mod lives;
 mod lock_liveness;
 mod lock_ttl;
+mod lock_words;
 mod log_delivery;
 mod mandatory_locks;
 mod mutual_exclusion;
@@ -29,6 +34,7 @@ mod queue_delivery;
 mod queue_order;
 #[cfg(test)]
 mod script;
+mod spans;
 mod spec;
 mod stale_holders;
 mod timeouts;
