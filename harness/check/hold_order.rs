@@ -26,7 +26,7 @@ pub(super) fn settle(holds: &mut [Hold<'_>], clocks: Clocks) {
         let mut after = earlier.partition_point(|answered| *answered <= asked);
         for _ in 0..ROUNDS_MAX {
             hold.granted_ns = asked.max(ends[after]).min(hold.answered_ns);
-            hold.certain = certain(hold, clocks);
+            (hold.certain, hold.promised_ns) = certain(hold, clocks);
             let end = hold.end_ns();
             let more = earlier.partition_point(|answered| *answered < end);
             if more <= after {
@@ -39,8 +39,8 @@ pub(super) fn settle(holds: &mut [Hold<'_>], clocks: Clocks) {
     }
 }
 
-/// When a hold lasted that began no earlier than its `granted_ns`.
-fn certain(hold: &Hold<'_>, clocks: Clocks) -> Vec<(u64, u64)> {
+/// When a hold lasted that began no earlier than its `granted_ns`, and until when it was to.
+fn certain(hold: &Hold<'_>, clocks: Clocks) -> (Vec<(u64, u64)>, u64) {
     let mut spans = Vec::new();
     let mut from = hold.answered_ns;
     let mut to = clocks.held_until(hold.granted_ns, hold.ttl_ms);
@@ -65,7 +65,7 @@ fn certain(hold: &Hold<'_>, clocks: Clocks) -> Vec<(u64, u64)> {
     for span in &mut spans {
         span.1 = span.1.min(hold.kept_until_ns);
     }
-    spans
+    (spans, to)
 }
 
 /// For each number of first holds: which of them has the greatest key.

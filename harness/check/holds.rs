@@ -64,6 +64,8 @@ pub(super) struct Hold<'h> {
     /// Whole while it lasts; in order, the last may be empty. The hold
     /// didn't end before the end of the last.
     pub(super) certain: Vec<(u64, u64)>,
+    /// Until when it was to last if its holder left it alone.
+    pub(super) promised_ns: u64,
     /// So many of the first holds of the line certainly ended before it was granted.
     pub(super) after: usize,
 }
@@ -283,6 +285,7 @@ impl<'h> Reading<'h> {
             ended_ns: u64::MAX,
             granted_ns: operation.invoked_ns,
             certain: Vec::new(),
+            promised_ns: 0,
             after: 0,
         });
     }

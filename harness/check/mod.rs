@@ -19,10 +19,14 @@ mod fifo_grants;
 mod findings;
 mod hold_order;
 mod holds;
+mod idle;
+mod in_line;
 mod integrity;
 mod linearizable;
 mod list_edits;
 mod lives;
+#[cfg(test)]
+mod lock_history;
 mod lock_liveness;
 mod lock_ttl;
 mod lock_words;

@@ -49,7 +49,8 @@ fn overlaps(line: &Line<'_>, findings: &mut Findings, reported: &mut [bool]) {
     }
 }
 
-fn longer(
+/// Takes another into account.
+pub(super) fn longer(
     [first, second]: [Option<(u64, usize)>; 2],
     new: (u64, usize),
     session: impl Fn(usize) -> u64,
@@ -142,7 +143,6 @@ fn kept(hold: &Hold<'_>) -> String {
 mod tests {
     use super::super::script::Script;
     use super::super::{CheckSpec, Verdict};
-    use super::*;
     use crate::history::SessionEnd;
     use crate::program::Fault;
     use crate::protocol::{LockKind, LockName, Op};
