@@ -6,7 +6,7 @@
 use super::Findings;
 use super::hold_order::greatest;
 use super::holds::{Hold, Line, Locks};
-use super::in_line::{Left, in_line};
+use super::in_line::Watch;
 use super::lock_words::{time, who};
 use super::spans::Spans;
 use crate::history::{History, Operation};
@@ -20,9 +20,9 @@ const PLACE_NS: u64 = 10_000 * MS;
 
 pub(super) fn check(history: &History, findings: &mut Findings) {
     let locks = Locks::of(history);
-    let (pauses, left) = (Spans::pauses_of_sessions(history), Left::new(history));
+    let (pauses, watch) = (Spans::pauses_of_sessions(history), Watch::new(history));
     for line in &locks.lines {
-        let since = in_line(history, &locks, line, &left);
+        let since = watch.in_line(&locks, line);
         if since.is_empty() {
             continue;
         }
