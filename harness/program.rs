@@ -154,6 +154,24 @@ impl Program {
     }
 }
 
+impl Program {
+    /// Whether some step does what can be done to a real process alone.
+    pub fn needs_processes(&self) -> bool {
+        fn kills(steps: &[Step]) -> bool {
+            steps.iter().any(|step| {
+                matches!(step, Step::Fault(Fault::Kill { .. } | Fault::Stop { .. }))
+                    || kills(step.body())
+            })
+        }
+        let lists = [&self.prologue, &self.workers, &self.epilogue];
+        lists
+            .into_iter()
+            .flatten()
+            .chain([&self.set_up, &self.tear_down])
+            .any(|steps| kills(steps))
+    }
+}
+
 impl From<Program> for Plan {
     fn from(program: Program) -> Self {
         let steps = program.workers.clone();
