@@ -26,7 +26,7 @@ pub(super) fn shorten(data: &str) -> String {
     }
     let mut text = format!("torn:{}:", data.len());
     let mut runs: Vec<(u64, &str)> = Vec::new();
-    for mark in data.split('|') {
+    for mark in data.split_terminator('|') {
         match runs.last_mut() {
             Some((count, last)) if *last == mark => *count += 1,
             _ => runs.push((1, mark)),
