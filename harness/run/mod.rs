@@ -4,6 +4,7 @@
 //! operation has its patience, each wait of the harness its limit.
 
 mod blob_text;
+mod busy_writer;
 mod crew;
 mod integrity;
 mod nemesis;
@@ -11,6 +12,7 @@ mod signals;
 mod worker;
 
 pub use blob_text::pattern;
+pub use busy_writer::keep_write_lock;
 pub use nemesis::FaultKind;
 
 use crate::check::Bounds;
@@ -54,6 +56,9 @@ pub struct Settings {
     pub folder: Option<PathBuf>,
     /// The command that repeats the run, for reports.
     pub replay: String,
+    /// The executable `beaver-harness`, for what must happen in a process of its own; without it
+    /// there are no busy writers.
+    pub helper: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -71,6 +76,7 @@ impl Default for Settings {
             driver_settings: Map::new(),
             folder: None,
             replay: String::new(),
+            helper: None,
         }
     }
 }
@@ -127,6 +133,8 @@ struct Shared<'a> {
     phase: &'a Barrier,
     /// When workers stop.
     until: std::sync::OnceLock<Instant>,
+    /// Whether the system offers them.
+    transactions: bool,
 }
 
 impl Shared<'_> {
@@ -167,6 +175,7 @@ pub fn run(
         protocol: VERSION,
         database: database.clone(),
         clock_offset_ms: 0,
+        clock_resolution_ms: plan.frame.clock_resolution_ms,
         settings: settings.driver_settings.clone(),
     };
     let description = describe(driver, &init)?;
@@ -190,7 +199,15 @@ pub fn run(
         plan.workers
     };
     let offsets = nemesis::clock_offsets(plan, settings, processes);
-    let crew = Crew::new(driver, &recorder, init, processes, plan.workers, offsets);
+    let crew = Crew::new(
+        driver,
+        &recorder,
+        init,
+        processes,
+        plan.workers,
+        offsets,
+        settings.helper.clone(),
+    );
     let phase = Barrier::new(usize::try_from(plan.workers).unwrap_or(0) + 1);
     let shared = Shared {
         plan,
@@ -201,6 +218,7 @@ pub fn run(
         signals: &signals::Signals::default(),
         phase: &phase,
         until: std::sync::OnceLock::new(),
+        transactions: description.offers(Capability::Transactions),
     };
     std::thread::scope(|scope| {
         for number in 0..plan.workers {
@@ -264,6 +282,11 @@ fn missing(
     let wants_processes = settings.faults.iter().any(|fault| fault.needs_processes());
     if (wants_processes || plan.frame.needs_processes()) && !driver.has_processes() {
         missing.push("processes");
+    }
+    let wants_helper =
+        settings.faults.contains(&FaultKind::BusyWriter) || plan.frame.has_busy_writers();
+    if wants_helper && settings.helper.is_none() {
+        missing.push("helper");
     }
     missing
 }

@@ -156,6 +156,19 @@ impl<'a> Worker<'a> {
                     }
                 }
             }
+            Step::Atomic {
+                lock,
+                timeout_ms,
+                body,
+            } => {
+                let body = body.clone();
+                let unit = if self.shared.transactions {
+                    Step::Transaction { body }
+                } else {
+                    Step::locked(lock.clone(), *timeout_ms, body)
+                };
+                self.perform(task, &unit)
+            }
             Step::Increment { name, key } => {
                 let now = self.number(task, name, key)?;
                 self.set(task, name, key, json!(now + 1))
