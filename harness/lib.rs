@@ -16,4 +16,5 @@ pub mod program;
 pub mod protocol;
 pub mod run;
 pub mod scenario;
+pub mod shrink;
 pub mod step;

@@ -101,6 +101,12 @@ pub struct Ran {
     pub history: History,
     /// How long it took, set-up and all.
     pub elapsed: Duration,
+    /// When the workers began their steps, in nanoseconds of the history.
+    pub began_ns: u64,
+    /// How many steps of its source each worker began.
+    pub steps: Vec<u64>,
+    /// How long the workers were at their steps.
+    pub at_work: Duration,
     /// What went wrong in the harness itself while the run went on.
     pub troubles: Vec<String>,
     /// The last of what the processes wrote for people.
@@ -135,6 +141,8 @@ struct Shared<'a> {
     until: std::sync::OnceLock<Instant>,
     /// Whether the system offers them.
     transactions: bool,
+    /// How many steps each worker began.
+    steps: Vec<AtomicU64>,
 }
 
 impl Shared<'_> {
@@ -219,7 +227,9 @@ pub fn run(
         phase: &phase,
         until: std::sync::OnceLock::new(),
         transactions: description.offers(Capability::Transactions),
+        steps: (0..plan.workers).map(|_| AtomicU64::new(0)).collect(),
     };
+    let (mut began_ns, mut ended_ns) = (0, 0);
     std::thread::scope(|scope| {
         for number in 0..plan.workers {
             let shared = &shared;
@@ -231,11 +241,18 @@ pub fn run(
         if let Some(duration) = settings.duration {
             let _ = shared.until.set(Instant::now() + duration);
         }
+        began_ns = recorder.now_ns();
         nemesis::rage(&shared);
         phase.wait();
+        ended_ns = recorder.now_ns();
         // Epilogue, then tear-down.
         phase.wait();
     });
+    let steps = shared
+        .steps
+        .iter()
+        .map(|steps| steps.load(Ordering::Relaxed))
+        .collect();
     let (notes, mut troubles) = crew.end();
     if description.offers(Capability::Sqlite) {
         match integrity::check(&database) {
@@ -248,6 +265,9 @@ pub fn run(
     Ok(Ran {
         history,
         elapsed: began.elapsed(),
+        began_ns,
+        steps,
+        at_work: Duration::from_nanos(ended_ns - began_ns),
         troubles,
         notes,
     })

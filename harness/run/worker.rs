@@ -91,6 +91,7 @@ impl<'a> Worker<'a> {
             let Some(step) = (self.shared.plan.source)(self.number, number) else {
                 return;
             };
+            self.shared.steps[self.number as usize].fetch_add(1, Ordering::Relaxed);
             self.task(&step);
         }
     }
