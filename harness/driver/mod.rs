@@ -3,6 +3,8 @@
 //! What must stay true: a call never takes longer than its patience; an error [`ErrorCode::Gone`]
 //! (and only that) means that the client is no more.
 
+pub mod reference;
+
 use crate::protocol::{Description, ErrorCode, Failure, Init, Op};
 use serde_json::Value;
 use std::sync::Arc;
