@@ -15,4 +15,6 @@ pub mod history;
 pub mod program;
 pub mod protocol;
 pub mod run;
+pub mod scenario;
+pub mod shrink;
 pub mod step;

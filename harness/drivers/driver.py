@@ -38,7 +38,7 @@ class Client:
         pass
 
 
-def shift_clock(seconds):
+def shift_clock(seconds, step=0):
     """Puts every reading of the wall clock wrong, for modules imported from now on."""
     true_time, true_datetime = time.time, datetime.datetime
 
@@ -47,7 +47,11 @@ def shift_clock(seconds):
         def now(cls, tz=None):
             return true_datetime.fromtimestamp(time.time(), tz)
 
-    time.time = lambda: true_time() + seconds
+    def shifted():
+        now = true_time() + seconds
+        return now // step * step if step else now
+
+    time.time = shifted
     datetime.datetime = Shifted
 
 
@@ -80,8 +84,10 @@ def serve(name, capabilities, connect):
 
     def init(request):
         nonlocal make_client
-        if offset := request.get("clock_offset_ms", 0):
-            shift_clock(offset / 1000)
+        offset = request.get("clock_offset_ms", 0) / 1000
+        step = request.get("clock_resolution_ms", 0) / 1000
+        if offset or step:
+            shift_clock(offset, step)
         version, make_client = connect(request["database"], request.get("settings", {}))
         return {"protocol": 1, "name": name, "version": version, "capabilities": capabilities}
 

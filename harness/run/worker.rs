@@ -91,6 +91,7 @@ impl<'a> Worker<'a> {
             let Some(step) = (self.shared.plan.source)(self.number, number) else {
                 return;
             };
+            self.shared.steps[self.number as usize].fetch_add(1, Ordering::Relaxed);
             self.task(&step);
         }
     }
@@ -155,6 +156,19 @@ impl<'a> Worker<'a> {
                         Err(trouble)
                     }
                 }
+            }
+            Step::Atomic {
+                lock,
+                timeout_ms,
+                body,
+            } => {
+                let body = body.clone();
+                let unit = if self.shared.transactions {
+                    Step::Transaction { body }
+                } else {
+                    Step::locked(lock.clone(), *timeout_ms, body)
+                };
+                self.perform(task, &unit)
             }
             Step::Increment { name, key } => {
                 let now = self.number(task, name, key)?;
