@@ -8,6 +8,7 @@ mod beaver;
 #[cfg(feature = "native")]
 mod native;
 pub mod own;
+pub mod reference;
 pub mod serve;
 mod stdio;
 
