@@ -14,4 +14,5 @@ pub mod driver;
 pub mod history;
 pub mod program;
 pub mod protocol;
+pub mod report;
 pub mod step;
