@@ -17,4 +17,5 @@ pub mod protocol;
 pub mod run;
 pub mod scenario;
 pub mod shrink;
+pub mod report;
 pub mod step;

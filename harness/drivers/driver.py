@@ -4,7 +4,7 @@ A client is a thread, as in a program that shares one store among its threads. `
 `connect(database, settings)`, which opens the store and returns its version and what makes a
 client: a `Client` whose method `dict_get` answers `dict-get`, and so on, with the request's fields
 as arguments. No store may be imported before `connect`, or it would keep the true clock. All have
-the setting `clock_resolution_ms`: clocks that count in steps give two requests the same time.
+`clock_resolution_ms`: clocks that count in steps give two requests the same time.
 """
 
 import datetime
