@@ -16,6 +16,8 @@ mod errors;
 mod fencing_tokens;
 mod fifo_grants;
 mod findings;
+#[cfg(test)]
+mod generate;
 mod integrity;
 mod linearizable;
 mod list_edits;
@@ -27,11 +29,16 @@ mod mutual_exclusion;
 mod queue_batches;
 mod queue_delivery;
 mod queue_order;
+mod register;
 #[cfg(test)]
 pub(crate) mod script;
+mod search;
 mod spec;
 mod stale_holders;
 mod timeouts;
+mod transactions;
+mod values;
+mod wording;
 mod write_skew;
 
 pub use findings::{CheckResult, Findings, Verdict, Violation};
