@@ -8,6 +8,7 @@
 
 mod bank;
 mod channel_delivery;
+mod clocks;
 mod collection_states;
 mod commit_order;
 mod completion;
@@ -18,11 +19,19 @@ mod fifo_grants;
 mod findings;
 #[cfg(test)]
 mod generate;
+mod hold_order;
+mod holds;
+mod idle;
+mod in_line;
 mod integrity;
 mod linearizable;
 mod list_edits;
+mod lives;
+#[cfg(test)]
+mod lock_history;
 mod lock_liveness;
 mod lock_ttl;
+mod lock_words;
 mod log_delivery;
 mod mandatory_locks;
 mod mutual_exclusion;
@@ -33,6 +42,8 @@ mod register;
 #[cfg(test)]
 pub(crate) mod script;
 mod search;
+mod script;
+mod spans;
 mod spec;
 mod stale_holders;
 mod timeouts;
