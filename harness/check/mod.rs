@@ -12,10 +12,14 @@ mod collection_states;
 mod commit_order;
 mod completion;
 mod counter;
+mod effects;
 mod errors;
+mod failures;
+mod faults;
 mod fencing_tokens;
 mod fifo_grants;
 mod findings;
+mod held_by_others;
 mod integrity;
 mod linearizable;
 mod list_edits;
@@ -24,8 +28,12 @@ mod lock_ttl;
 mod log_delivery;
 mod mandatory_locks;
 mod mutual_exclusion;
+mod prefix;
 mod queue_batches;
 mod queue_delivery;
+#[cfg(test)]
+mod queue_history;
+mod queue_items;
 mod queue_order;
 #[cfg(test)]
 mod script;
