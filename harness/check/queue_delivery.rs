@@ -11,11 +11,9 @@
 //!   show it.
 
 use super::effects::Fate;
-use super::held_by_others::HeldByOthers;
-use super::queue_items::{Empty, Item, Items, Touch};
+use super::queue_items::{Item, Items, Touch};
 use super::{Findings, queue_items};
 use crate::history::{History, Operation};
-use crate::protocol::{LockKind, LockName};
 
 pub(super) fn check(history: &History, name: &str, drained: bool, findings: &mut Findings) {
     let items = Items::of(history, name);
@@ -149,15 +147,7 @@ impl<'h> Judge<'h> {
     }
 
     fn nothing_lost(&self, items: &Items<'_>, findings: &mut Findings) {
-        let lock = LockName::new(LockKind::Queue, self.name);
-        let held = HeldByOthers::of(self.history, &lock);
-        // The last look that shows what was in the queue.
-        let certain = |empty: &&Empty| {
-            let session = self.history.operations[empty.at].session;
-            let plain = empty.wanted == 1 && !empty.in_transaction;
-            plain && !held.at(session, empty.from_ns, empty.to_ns)
-        };
-        let last = items.empties.iter().rev().find(certain);
+        let last = items.last_look(self.history, self.name);
         let missing = items.items.iter().filter_map(|item| {
             let put = item.put().filter(|put| put.effect.fate == Fate::Done)?;
             let taken = item.takes.iter().any(|take| take.effect.may_be());

@@ -5,8 +5,9 @@
 //! the `swallows`.
 
 use super::effects::{Effect, Fate, effects};
+use super::held_by_others::HeldByOthers;
 use crate::history::{History, Operation};
-use crate::protocol::{ErrorCode, Op};
+use crate::protocol::{ErrorCode, LockKind, LockName, Op};
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -171,6 +172,17 @@ impl<'h> Items<'h> {
             .map(|swallow| swallow.from_ns)
             .min()
             .unwrap_or(u64::MAX)
+    }
+
+    /// The last `queue-get` that shows that the queue was empty: it found nothing, was in no transaction, and
+    /// can't have waited for somebody else.
+    pub(super) fn last_look(&self, history: &History, name: &str) -> Option<&Empty> {
+        let held = HeldByOthers::of(history, &LockName::new(LockKind::Queue, name));
+        self.empties.iter().rev().find(|empty| {
+            let session = history.operations[empty.at].session;
+            let plain = empty.wanted == 1 && !empty.in_transaction;
+            plain && !held.at(session, empty.from_ns, empty.to_ns)
+        })
     }
 
     fn place(&mut self, places: &mut HashMap<&'h Value, usize>, value: &'h Value) -> usize {
