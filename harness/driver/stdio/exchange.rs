@@ -3,7 +3,7 @@
 //! What must stay true: every request that was begun ends, with its answer or because the
 //! process counts as lost; an answer that nobody waits for is a fault of the driver's.
 
-use super::super::gone;
+use super::super::ended;
 use crate::protocol::{Failure, Reply};
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -28,11 +28,11 @@ impl Exchange {
     /// A number for a request, and where its answer will come.
     ///
     /// # Errors
-    /// `gone`: the process is lost.
+    /// `gone`, and not begun: the process is lost.
     pub(in crate::driver) fn begin(&self) -> Result<(u64, Receiver<Reply>), Failure> {
         let mut state = self.state();
         if let Some(why) = &state.lost {
-            return Err(gone(why.as_str()));
+            return Err(ended(why.as_str()));
         }
         state.last_id += 1;
         let id = state.last_id;
