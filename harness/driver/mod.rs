@@ -12,6 +12,7 @@ mod native;
 pub mod own;
 pub mod serve;
 mod stdio;
+pub mod validate;
 
 #[cfg(feature = "component")]
 pub use component::ComponentDriver;

@@ -14,7 +14,9 @@ use crate::protocol::{
 use anyhow::{Context as _, bail};
 use child::Child;
 use exchange::Exchange;
+pub(super) use exchange::Lost;
 
+use serde::Serialize;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
@@ -156,7 +158,7 @@ pub(super) struct Link {
 
 impl Link {
     /// Sends a request and waits for its answer, at most `limit`; then the child is killed.
-    pub(super) fn ask(
+    fn ask(
         &self,
         limit: Duration,
         what: &'static str,
@@ -167,11 +169,11 @@ impl Link {
     }
 
     /// Sends a request. The child is killed if it doesn't take it in time.
-    fn send(
+    pub(super) fn send<R: Serialize>(
         &self,
         limit: Duration,
         what: &'static str,
-        request: impl FnOnce(u64) -> Request,
+        request: impl FnOnce(u64) -> R,
     ) -> Result<Sent, Failure> {
         let deadline = Instant::now().checked_add(limit);
         let (id, answer) = self.exchange.begin()?;
@@ -191,7 +193,7 @@ impl Link {
     }
 
     /// Waits for the answer. The child is killed if it doesn't come in time.
-    fn receive(&self, sent: Sent) -> Answer {
+    pub(super) fn receive(&self, sent: Sent) -> Answer {
         let received = match sent.deadline {
             None => sent.answer.recv().map_err(RecvTimeoutError::from),
             Some(deadline) => {
@@ -208,8 +210,9 @@ impl Link {
 
     fn lose_patience(&self, sent: &Sent) -> Failure {
         let (what, limit) = (sent.what, sent.limit.as_millis());
-        self.exchange
-            .lose(format!("no answer to `{what}` within {limit} ms"));
+        self.exchange.lose(Lost::Silence(format!(
+            "no answer to `{what}` within {limit} ms"
+        )));
         self.child.kill();
         gone(self.exchange.why())
     }
@@ -236,8 +239,8 @@ impl Link {
 }
 
 /// A request under way.
-struct Sent {
-    answer: Receiver<Reply>,
+pub(super) struct Sent {
+    pub(super) answer: Receiver<Reply>,
     deadline: Option<Instant>,
     limit: Duration,
     what: &'static str,
@@ -245,7 +248,8 @@ struct Sent {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.exchange.lose("the process was ended".into());
+        self.exchange
+            .lose(Lost::Ended("the process was ended".into()));
         self.child.end();
     }
 }

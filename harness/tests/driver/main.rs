@@ -8,3 +8,4 @@ mod clocks;
 mod faults;
 mod processes;
 mod support;
+mod validator;
