@@ -14,4 +14,8 @@ pub mod driver;
 pub mod history;
 pub mod program;
 pub mod protocol;
+pub mod run;
+pub mod scenario;
+pub mod shrink;
+pub mod report;
 pub mod step;

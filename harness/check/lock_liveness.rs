@@ -3,6 +3,6 @@
 use super::Findings;
 use crate::history::History;
 
-pub(super) fn check(_history: &History, findings: &mut Findings) {
+pub(super) fn check(_history: &History, _dead_holder_ms: Option<u64>, findings: &mut Findings) {
     findings.unknown("this check is not written yet");
 }

@@ -28,7 +28,7 @@ mod queue_batches;
 mod queue_delivery;
 mod queue_order;
 #[cfg(test)]
-mod script;
+pub(crate) mod script;
 mod spec;
 mod stale_holders;
 mod timeouts;

@@ -10,6 +10,7 @@ mod component;
 #[cfg(feature = "native")]
 mod native;
 pub mod own;
+pub mod reference;
 pub mod serve;
 mod stdio;
 pub mod validate;

@@ -317,7 +317,7 @@ macro_rules! session {
                         }
                         return Ok(all.into());
                     }
-                    Op::CollectionIndex { name, id, body } => {
+                    Op::CollectionIndex { name, key: id, body } => {
                         let docs = handle!(engine, handles.collections, collection(name));
                         let options = $db::IndexOptions {
                             full_text: $db::FullText::All,
@@ -326,12 +326,12 @@ macro_rules! session {
                         let body = text(body);
                         $call!(engine, docs.index(Some(id), Some(&body), None, &options));
                     }
-                    Op::CollectionGet { name, id } => {
+                    Op::CollectionGet { name, key: id } => {
                         let docs = handle!(engine, handles.collections, collection(name));
                         let document = $call!(engine, docs.get(id));
                         return document.map_or(Ok(Value::Null), |found| json(&found.body));
                     }
-                    Op::CollectionDrop { name, id } => {
+                    Op::CollectionDrop { name, key: id } => {
                         let docs = handle!(engine, handles.collections, collection(name));
                         return Ok($call!(engine, docs.drop(id)).into());
                     }
@@ -344,7 +344,7 @@ macro_rules! session {
                         let docs = handle!(engine, handles.collections, collection(name));
                         $call!(engine, docs.connect(source, target, label, None));
                     }
-                    Op::CollectionNeighbors { name, id, label } => {
+                    Op::CollectionNeighbors { name, key: id, label } => {
                         let docs = handle!(engine, handles.collections, collection(name));
                         let way = $db::Direction::Outgoing;
                         let found = $call!(engine, docs.neighbors(id, Some(label), way));

@@ -51,6 +51,7 @@ impl Folder {
             protocol: VERSION,
             database: self.0.path().join("store.db"),
             clock_offset_ms: 0,
+            clock_resolution_ms: 0,
             settings: Map::new(),
         }
     }
