@@ -18,3 +18,4 @@ pub mod run;
 pub mod scenario;
 pub mod shrink;
 pub mod step;
+pub mod workload;

@@ -16,6 +16,7 @@ fn users<const N: usize>(driver: &Reference) -> [User; N] {
         protocol: VERSION,
         database: "store".into(),
         clock_offset_ms: 0,
+        clock_resolution_ms: 0,
         settings: serde_json::Map::default(),
     };
     // The store lives as long as this process, which its clients keep.
