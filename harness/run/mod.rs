@@ -186,7 +186,7 @@ pub fn run(
         clock_resolution_ms: plan.frame.clock_resolution_ms,
         settings: settings.driver_settings.clone(),
     };
-    let description = describe(driver, &init)?;
+    let description = describe(driver, settings)?;
     let missing = missing(driver, plan, settings, &description);
     if !missing.is_empty() {
         return Err(RunError::NotOffered(missing));
@@ -273,13 +273,19 @@ pub fn run(
     })
 }
 
-/// What a driver says of itself when it is started on `init`'s database.
-fn describe(driver: &dyn Driver, init: &Init) -> Result<Description, RunError> {
+/// What a driver says of itself.
+///
+/// # Errors
+/// It doesn't start.
+pub fn describe(driver: &dyn Driver, settings: &Settings) -> Result<Description, RunError> {
     // In a folder of its own: it may create the file.
     let aside = tempfile::tempdir().map_err(anyhow::Error::from)?;
     let init = Init {
+        protocol: VERSION,
         database: aside.path().join("store.db"),
-        ..init.clone()
+        clock_offset_ms: 0,
+        clock_resolution_ms: 0,
+        settings: settings.driver_settings.clone(),
     };
     let process = driver.start(&init).map_err(RunError::Driver)?;
     Ok(process.description().clone())
