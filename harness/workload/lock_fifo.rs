@@ -6,6 +6,7 @@
 
 use super::ops::lock;
 use super::{PATIENT_MS, Parts, Settings, Workload, all_of, held, locks};
+use crate::check::CheckSpec;
 use crate::protocol::{Capability, LockKind};
 use crate::run::FaultKind;
 use crate::step::Step;
@@ -40,5 +41,7 @@ fn parts(settings: &Settings) -> Parts {
             held(lock, Some(PATIENT_MS), Vec::new()),
         ])
     };
-    Parts::new(step, locks(&[]))
+    let mut checks = vec![CheckSpec::FifoGrants];
+    checks.extend(locks(&[]));
+    Parts::new(step, checks)
 }

@@ -224,9 +224,7 @@ fn locks(allow: &[ErrorCode]) -> Vec<CheckSpec> {
     let mut checks = vec![
         CheckSpec::MutualExclusion,
         CheckSpec::FencingTokens,
-        CheckSpec::FifoGrants,
         CheckSpec::LockTtl,
-        CheckSpec::StaleHolders,
         CheckSpec::LockLiveness {
             // Not every system can know of a death.
             dead_holder_ms: None,
