@@ -3,7 +3,9 @@
 
 use beaver_harness::check::{CheckResult, CheckSpec, Verdict, judge};
 use beaver_harness::driver::reference::{Defect, Reference};
+use beaver_harness::program::Plan;
 use beaver_harness::run::{FaultKind, Progress, Settings, run};
+use beaver_harness::step::Step;
 use beaver_harness::workload::{self, Workload};
 use std::fmt::Write as _;
 use std::sync::Mutex;
@@ -12,6 +14,9 @@ use std::time::Duration;
 
 /// How many runs go on at once: most of them sleep most of the time.
 const AT_ONCE: usize = 8;
+
+/// See [`hurried`]: longer than the bounds of the checks.
+const HURRIED_MS: u64 = 2000;
 
 /// One defect, and how it is to be found.
 struct Case {
@@ -191,7 +196,7 @@ const CASES: &[Case] = &[
         "lock-liveness",
         30,
     ),
-    case(Defect::LeftBehind, 1, "lock-exclusion", "lock-liveness", 30),
+    case(Defect::LeftBehind, 1, "lock-exclusion", "lock-liveness", 4),
     case(Defect::DeadHolder, 1, "lock-exclusion", "lock-liveness", 60),
     case(Defect::EarlyTimeout, 5, "queue-timeouts", "timeouts", 20),
     case(Defect::EarlyTimeout, 5, "lock-timeouts", "timeouts", 20),
@@ -210,20 +215,39 @@ fn steps(workload: &Workload) -> u64 {
     }
 }
 
-fn drive(
-    driver: &Reference,
-    workload: &Workload,
-    workers: u32,
-    settings: &Settings,
-    change: impl Fn(&mut CheckSpec),
-) -> Vec<CheckResult> {
-    let seed = settings.seed;
-    let mut plan = workload.plan(&workload::Settings { workers, seed });
-    plan.frame.checks.iter_mut().for_each(change);
-    let ran = run(driver, &plan, settings, &Progress::default(), None)
-        .unwrap_or_else(|error| panic!("{}: {error}", workload.name));
-    assert_eq!(ran.troubles, Vec::<String>::new(), "{}", workload.name);
+fn plan(workload: &Workload, workers: u32, seed: u64) -> Plan {
+    workload.plan(&workload::Settings { workers, seed })
+}
+
+fn judged(driver: &Reference, plan: &Plan, settings: &Settings) -> Vec<CheckResult> {
+    let name = &plan.frame.name;
+    let ran = run(driver, plan, settings, &Progress::default(), None)
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(ran.troubles, Vec::<String>::new(), "{name}");
     judge(&ran.history)
+}
+
+/// The same, but waiting in vain for a lock doesn't take as long.
+fn hurried(mut plan: Plan) -> Plan {
+    fn hurry(step: &mut Step) {
+        if let Step::Locked {
+            timeout_ms, body, ..
+        } = step
+        {
+            *timeout_ms = Some(timeout_ms.unwrap_or(u64::MAX).min(HURRIED_MS));
+            body.iter_mut().for_each(hurry);
+        }
+        if let Step::Repeat { body, .. } = step {
+            body.iter_mut().for_each(hurry);
+        }
+    }
+    let source = plan.source;
+    plan.source = Box::new(move |worker, number| {
+        let mut step = source(worker, number)?;
+        hurry(&mut step);
+        Some(step)
+    });
+    plan
 }
 
 /// Does all of it, several at once; what they say.
@@ -233,7 +257,11 @@ fn all<T: Sync>(of: &[T], each: impl Fn(&T) -> Option<String> + Sync) -> String 
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some(one) = of.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Some(line) = each(one) {
+                    let began = std::time::Instant::now();
+                    let at = next.load(Ordering::Relaxed);
+                    let line = each(one);
+                    eprintln!("XX {at} {:?} {:?}", began.elapsed(), line);
+                    if let Some(line) = line {
                         writeln!(said.lock().unwrap(), "{line}").unwrap();
                     }
                 }
@@ -273,7 +301,8 @@ fn the_reference_store_passes_every_workload() {
             fault_interval: Duration::from_millis(15),
             ..Settings::default()
         };
-        let results = drive(&Reference::new(), workload, *workers, &settings, |_| {});
+        let plan = plan(workload, *workers, *seed);
+        let results = judged(&Reference::new(), &plan, &settings);
         let wrong: Vec<_> = results
             .iter()
             .filter(|result| result.verdict != Verdict::Pass)
@@ -303,6 +332,8 @@ fn each_defect_is_found() {
         let mut settings = Settings {
             seed: 1,
             steps_max: Some(case.steps),
+            // For those that make everybody wait in vain.
+            duration: Some(Duration::from_secs(60)),
             patience: Duration::from_secs(2),
             patience_forever: Duration::from_secs(5),
             ..Settings::default()
@@ -314,12 +345,14 @@ fn each_defect_is_found() {
             settings.fault_interval = Duration::from_millis(10);
         }
         let driver = Reference::broken(case.defect, case.every);
-        let results = drive(&driver, workload, 6, &settings, |check| {
+        let mut plan = hurried(plan(workload, 6, settings.seed));
+        for check in &mut plan.frame.checks {
             if let CheckSpec::LockLiveness { dead_holder_ms } = check {
                 // The reference store knows at once.
                 *dead_holder_ms = Some(1000);
             }
-        });
+        }
+        let results = judged(&driver, &plan, &settings);
         let found = results
             .iter()
             .any(|result| result.spec.name() == case.check && result.verdict == Verdict::Fail);
