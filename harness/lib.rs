@@ -19,3 +19,4 @@ pub mod scenario;
 pub mod shrink;
 pub mod report;
 pub mod step;
+pub mod workload;
