@@ -10,6 +10,7 @@ mod component;
 #[cfg(feature = "native")]
 mod native;
 pub mod own;
+mod python;
 pub mod reference;
 pub mod serve;
 mod stdio;
@@ -19,6 +20,8 @@ pub mod validate;
 pub use component::ComponentDriver;
 #[cfg(feature = "native")]
 pub use native::NativeDriver;
+pub use python::{PythonDriver, VERSIONS as PYTHON_VERSIONS};
+pub use reference::Reference;
 pub use stdio::StdioDriver;
 
 use crate::protocol::{Description, ErrorCode, Failure, Init, Op};

@@ -35,7 +35,7 @@ pub(super) fn statement(spec: &CheckSpec) -> &'static str {
         CheckSpec::LockTtl => {
             "A grant lasts as long as it was given for, counted from the grant, and no longer."
         }
-        CheckSpec::LockLiveness => {
+        CheckSpec::LockLiveness { .. } => {
             "A free lock is granted in time to who waits for it, also after its holder died."
         }
         CheckSpec::StaleHolders => "Who lost a lock can't write under it, and is told so.",
