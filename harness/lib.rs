@@ -19,3 +19,4 @@ pub mod run;
 pub mod scenario;
 pub mod shrink;
 pub mod step;
+pub mod workload;

@@ -15,7 +15,7 @@ pub use blob_text::pattern;
 pub use busy_writer::keep_write_lock;
 pub use nemesis::FaultKind;
 
-use crate::check::Bounds;
+use crate::check::{Bounds, CheckSpec};
 use crate::driver::Driver;
 use crate::history::{Header, History, Recorder, Seen};
 use crate::program::{Layout, Plan};
@@ -317,6 +317,13 @@ fn missing(
     missing
 }
 
+/// The plan's checks, without what is never looked at.
+fn checks(plan: &Plan, description: &Description) -> Vec<CheckSpec> {
+    let mut checks = plan.frame.checks.clone();
+    checks.retain(|check| *check != CheckSpec::Integrity || description.offers(Capability::Sqlite));
+    checks
+}
+
 fn header(plan: &Plan, settings: &Settings, description: &Description) -> Header {
     Header {
         history: 1,
@@ -326,7 +333,7 @@ fn header(plan: &Plan, settings: &Settings, description: &Description) -> Header
         workers: plan.workers,
         driver: description.clone(),
         bounds: settings.bounds.clone(),
-        checks: plan.frame.checks.clone(),
+        checks: checks(plan, description),
         replay: settings.replay.clone(),
         unix_s: SystemTime::now()
             .duration_since(UNIX_EPOCH)
