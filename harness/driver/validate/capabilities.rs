@@ -34,7 +34,7 @@ pub(super) fn harmless(talk: &Talk) -> Option<(Value, Expected)> {
         ),
         (
             Capability::Collection,
-            json!({"op": "collection-get", "name": "no-such-collection", "id": "x"}),
+            json!({"op": "collection-get", "name": "no-such-collection", "key": "x"}),
             NOTHING,
         ),
         (
@@ -230,12 +230,12 @@ fn queue_batch() -> Vec<Row> {
 }
 
 fn collection() -> Vec<Row> {
-    let index = |id: &str, text: &str| json!({"op": "collection-index", "name": "check", "id": id, "body": {"text": text, "n": 1}});
-    let get = |id: &str| json!({"op": "collection-get", "name": "check", "id": id});
+    let index = |id: &str, text: &str| json!({"op": "collection-index", "name": "check", "key": id, "body": {"text": text, "n": 1}});
+    let get = |id: &str| json!({"op": "collection-get", "name": "check", "key": id});
     let connect = |target: &str, label: &str| json!({"op": "collection-connect", "name": "check", "source": "a", "target": target, "label": label});
-    let neighbors = |id: &str| json!({"op": "collection-neighbors", "name": "check", "id": id, "label": "likes"});
+    let neighbors = |id: &str| json!({"op": "collection-neighbors", "name": "check", "key": id, "label": "likes"});
     let find = |text: &str| json!({"op": "collection-match", "name": "check", "text": text});
-    let drop = |id: &str| json!({"op": "collection-drop", "name": "check", "id": id});
+    let drop = |id: &str| json!({"op": "collection-drop", "name": "check", "key": id});
     vec![
         (
             "`collection-get` of a document that isn't there",
