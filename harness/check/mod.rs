@@ -12,6 +12,7 @@ mod collection_states;
 mod commit_order;
 mod completion;
 mod counter;
+mod delivery;
 mod effects;
 mod errors;
 mod failures;
@@ -28,6 +29,7 @@ mod lock_ttl;
 mod log_delivery;
 mod mandatory_locks;
 mod mutual_exclusion;
+mod one_order;
 mod prefix;
 mod queue_batches;
 mod queue_delivery;
@@ -39,6 +41,9 @@ mod queue_order;
 mod script;
 mod spec;
 mod stale_holders;
+#[cfg(test)]
+mod stream_history;
+mod streams;
 mod timeouts;
 mod write_skew;
 
