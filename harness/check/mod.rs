@@ -23,14 +23,15 @@ mod fifo_grants;
 mod findings;
 #[cfg(test)]
 mod generate;
+mod held_by_others;
 mod hold_order;
 mod holds;
 mod idle;
 mod in_line;
-mod held_by_others;
 mod integrity;
 mod linearizable;
 mod list_edits;
+mod list_state;
 mod lives;
 #[cfg(test)]
 mod lock_history;
@@ -60,6 +61,7 @@ mod stream_history;
 mod streams;
 mod timeouts;
 mod transactions;
+mod units;
 mod values;
 mod wording;
 mod write_skew;

@@ -174,10 +174,17 @@ impl<M: Model> Search<'_, M> {
                 if !self.spend() {
                     return Found::Unknown;
                 }
-                choices.push(Choice {
-                    trail: self.trail.len(),
-                    next: 0,
-                });
+                let others = (0..self.open.len())
+                    .any(|slot| slot != returning.slot && self.may_be_placed(slot));
+                if others {
+                    choices.push(Choice {
+                        trail: self.trail.len(),
+                        next: 0,
+                    });
+                } else if choices.is_empty() {
+                    // Nothing before this could have been otherwise.
+                    self.trail.clear();
+                }
                 if self.place(returning.slot) {
                     continue;
                 }

@@ -55,6 +55,14 @@ impl<'a> Numbers<'a> {
 }
 
 impl Datum<'_> {
+    /// As JSON.
+    pub(super) fn to_value(self) -> Value {
+        match self {
+            Self::Value(value) => value.clone(),
+            Self::Text(text) => text.into(),
+        }
+    }
+
     fn is_null(self) -> bool {
         matches!(self, Self::Value(Value::Null))
     }
