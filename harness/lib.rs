@@ -17,5 +17,6 @@ pub mod protocol;
 pub mod run;
 pub mod scenario;
 pub mod shrink;
+pub mod report;
 pub mod step;
 pub mod workload;

@@ -1,4 +1,4 @@
-//! `beaver-harness serve native`: one of our own builds as a driver process.
+//! `beaver-harness serve component|native`: one of our own builds as a driver process.
 
 use anyhow::bail;
 use beaver_harness::driver::serve;
@@ -11,8 +11,13 @@ fn main() -> anyhow::Result<()> {
         words.1.as_deref().and_then(|word| word.to_str()),
     );
     match words {
+        #[cfg(feature = "component")]
+        (Some("serve"), Some("component")) => {
+            let component = arguments.next().map(Into::into);
+            serve::serve(&beaver_harness::driver::ComponentDriver::new(component))
+        }
         #[cfg(feature = "native")]
         (Some("serve"), Some("native")) => serve::serve(&beaver_harness::driver::NativeDriver),
-        _ => bail!("usage: beaver-harness serve native"),
+        _ => bail!("usage: beaver-harness serve component [FILE] | serve native"),
     }
 }

@@ -8,30 +8,55 @@
 
 mod bank;
 mod channel_delivery;
+mod clocks;
 mod collection_states;
 mod commit_order;
 mod completion;
 mod counter;
+mod effects;
 mod errors;
+mod failures;
+mod faults;
 mod fencing_tokens;
 mod fifo_grants;
 mod findings;
+#[cfg(test)]
+mod generate;
+mod hold_order;
+mod holds;
+mod idle;
+mod in_line;
+mod held_by_others;
 mod integrity;
 mod linearizable;
 mod list_edits;
+mod lives;
+#[cfg(test)]
+mod lock_history;
 mod lock_liveness;
 mod lock_ttl;
+mod lock_words;
 mod log_delivery;
 mod mandatory_locks;
 mod mutual_exclusion;
+mod prefix;
 mod queue_batches;
 mod queue_delivery;
-mod queue_order;
 #[cfg(test)]
-mod script;
+mod queue_history;
+mod queue_items;
+mod queue_order;
+mod register;
+#[cfg(test)]
+pub(crate) mod script;
+mod search;
+mod spans;
 mod spec;
 mod stale_holders;
 mod timeouts;
+mod transactions;
+mod values;
+mod wording;
 mod write_skew;
 
 pub use findings::{CheckResult, Findings, Verdict, Violation};

@@ -5,13 +5,18 @@
 
 #[cfg(any(feature = "component", feature = "native"))]
 mod beaver;
+#[cfg(feature = "component")]
+mod component;
 #[cfg(feature = "native")]
 mod native;
 pub mod own;
 pub mod reference;
 pub mod serve;
 mod stdio;
+pub mod validate;
 
+#[cfg(feature = "component")]
+pub use component::ComponentDriver;
 #[cfg(feature = "native")]
 pub use native::NativeDriver;
 pub use stdio::StdioDriver;
@@ -104,6 +109,14 @@ pub trait Abandon: Send + Sync {
 /// The error of whoever is no more.
 pub fn gone(why: impl Into<String>) -> Failure {
     Failure::new(ErrorCode::Gone, why)
+}
+
+/// The error of what was asked of somebody who was no more already: it was not even begun.
+fn ended(why: impl Into<String>) -> Failure {
+    Failure {
+        definite: true,
+        ..gone(why)
+    }
 }
 
 /// How long a call may take in all; none: for ever.

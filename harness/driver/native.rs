@@ -8,7 +8,7 @@
 use super::beaver::{
     self, LOOK_EVERY, PAGE, Settings, Waiting, count_text, json, optional, session, text,
 };
-use super::{Abandon, Answer, Client, Driver, Process, gone};
+use super::{Abandon, Answer, Client, Driver, Process, ended, gone};
 use crate::protocol::{Description, ErrorCode, Failure, Init, LockKind, LockName, Op, VERSION};
 use anyhow::bail;
 use beaver_core as db;
@@ -136,7 +136,7 @@ impl NativeClient {
     ) -> Answer {
         let (sender, answer) = sync_channel(1);
         let Some(requests) = &self.requests else {
-            return Err(gone("the client has ended"));
+            return Err(ended("the client has ended"));
         };
         let received = match requests.send(request(sender)) {
             Err(_) => Err(RecvTimeoutError::Disconnected),

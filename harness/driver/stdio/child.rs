@@ -3,7 +3,7 @@
 //! What must stay true: signals go to our child or to nobody, never to a process that got its
 //! number later (they go through a pidfd); what a child writes is kept in bounded memory.
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Lost};
 use super::pipe::Pipe;
 use crate::protocol::Reply;
 use anyhow::bail;
@@ -72,13 +72,13 @@ impl Child {
                 thread("driver-answers").spawn(move || {
                     let why = match read_answers(stdout, &exchange) {
                         Some(why) => {
-                            exchange.lose(why);
+                            exchange.lose(Lost::Nonsense(why));
                             child.kill();
                             return;
                         }
                         None => child.how_it_ended(),
                     };
-                    exchange.lose(why);
+                    exchange.lose(Lost::Ended(why));
                 })
             });
         if let Err(error) = started {

@@ -3,7 +3,7 @@
 //! What must stay true: every request that was begun ends, with its answer or because the
 //! process counts as lost; an answer that nobody waits for is a fault of the driver's.
 
-use super::super::gone;
+use super::super::ended;
 use crate::protocol::{Failure, Reply};
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -21,18 +21,37 @@ struct State {
     last_id: u64,
     waiting: HashMap<u64, SyncSender<Reply>>,
     /// Why there will be no more answers.
-    lost: Option<String>,
+    lost: Option<Lost>,
+}
+
+/// Why a process is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::driver) enum Lost {
+    /// It said what is no answer.
+    Nonsense(String),
+    /// It didn't answer in time.
+    Silence(String),
+    /// It has ended, by itself or because it was to.
+    Ended(String),
+}
+
+impl Lost {
+    pub(in crate::driver) fn why(&self) -> &str {
+        match self {
+            Self::Nonsense(why) | Self::Silence(why) | Self::Ended(why) => why,
+        }
+    }
 }
 
 impl Exchange {
     /// A number for a request, and where its answer will come.
     ///
     /// # Errors
-    /// `gone`: the process is lost.
+    /// `gone`, and not begun: the process is lost.
     pub(in crate::driver) fn begin(&self) -> Result<(u64, Receiver<Reply>), Failure> {
         let mut state = self.state();
-        if let Some(why) = &state.lost {
-            return Err(gone(why.as_str()));
+        if let Some(lost) = &state.lost {
+            return Err(ended(lost.why()));
         }
         state.last_id += 1;
         let id = state.last_id;
@@ -61,27 +80,32 @@ impl Exchange {
     }
 
     /// Ends all requests. The first reason stands.
-    pub(in crate::driver) fn lose(&self, why: String) {
+    pub(in crate::driver) fn lose(&self, lost: Lost) {
         let mut state = self.state();
-        state.lost.get_or_insert(why);
+        state.lost.get_or_insert(lost);
         state.waiting.clear();
         drop(state);
         self.lost.notify_all();
     }
 
     /// Waits until the process is lost for its own reasons; after `limit` for this one.
-    pub(super) fn wait_until_lost(&self, why: &str, limit: Duration) {
+    pub(in crate::driver) fn wait_until_lost(&self, why: &str, limit: Duration) {
         let waited = self
             .lost
             .wait_timeout_while(self.state(), limit, |state| state.lost.is_none());
         drop(waited);
-        self.lose(why.to_owned());
+        self.lose(Lost::Ended(why.to_owned()));
     }
 
-    /// Why the process is lost.
-    pub(in crate::driver) fn why(&self) -> String {
-        let state = self.state();
-        state.lost.clone().unwrap_or_default()
+    /// Why the process is lost, if it is.
+    pub(in crate::driver) fn lost(&self) -> Option<Lost> {
+        self.state().lost.clone()
+    }
+
+    /// The same in words.
+    pub(super) fn why(&self) -> String {
+        self.lost()
+            .map_or_else(String::new, |lost| lost.why().to_owned())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -131,8 +155,8 @@ mod tests {
         let (answered, answer) = exchange.begin().unwrap();
         let (_, unanswered) = exchange.begin().unwrap();
         exchange.answer(reply(answered)).unwrap();
-        exchange.lose("one".into());
-        exchange.lose("two".into());
+        exchange.lose(Lost::Nonsense("one".into()));
+        exchange.lose(Lost::Ended("two".into()));
         assert!(answer.recv().is_ok());
         assert!(unanswered.recv().is_err());
         assert_eq!(exchange.why(), "one");

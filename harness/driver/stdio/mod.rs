@@ -14,13 +14,14 @@ use crate::protocol::{
 use anyhow::{Context as _, bail};
 use child::Child;
 use exchange::Exchange;
+pub(super) use exchange::Lost;
 
+use serde::Serialize;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a child may take to start, to open a client, to close one.
@@ -157,42 +158,66 @@ pub(super) struct Link {
 
 impl Link {
     /// Sends a request and waits for its answer, at most `limit`; then the child is killed.
-    pub(super) fn ask(
+    fn ask(
         &self,
         limit: Duration,
-        what: &str,
+        what: &'static str,
         request: impl FnOnce(u64) -> Request,
     ) -> Answer {
+        let sent = self.send(limit, what, request)?;
+        self.receive(sent)
+    }
+
+    /// Sends a request. The child is killed if it doesn't take it in time.
+    pub(super) fn send<R: Serialize>(
+        &self,
+        limit: Duration,
+        what: &'static str,
+        request: impl FnOnce(u64) -> R,
+    ) -> Result<Sent, Failure> {
         let deadline = Instant::now().checked_add(limit);
         let (id, answer) = self.exchange.begin()?;
         let line = serde_json::to_string(&request(id))
             .map_err(|error| gone(format!("{what} can't be written: {error}")))?;
-        let sent = self.child.requests.write_line(line, deadline);
-        let received = match sent {
+        let sent = Sent {
+            answer,
+            deadline,
+            limit,
+            what,
+        };
+        match self.child.requests.write_line(line, deadline) {
             // It may have answered and ended meanwhile: then the answer counts.
-            Ok(()) | Err(pipe::WriteError::Closed) => match deadline {
-                None => answer.recv().map_err(RecvTimeoutError::from),
-                Some(deadline) => {
-                    answer.recv_timeout(deadline.saturating_duration_since(Instant::now()))
-                }
-            },
-            Err(pipe::WriteError::TimedOut) => Err(RecvTimeoutError::Timeout),
+            Ok(()) | Err(pipe::WriteError::Closed) => Ok(sent),
+            Err(pipe::WriteError::TimedOut) => Err(self.lose_patience(&sent)),
+        }
+    }
+
+    /// Waits for the answer. The child is killed if it doesn't come in time.
+    pub(super) fn receive(&self, sent: Sent) -> Answer {
+        let received = match sent.deadline {
+            None => sent.answer.recv().map_err(RecvTimeoutError::from),
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                sent.answer.recv_timeout(left)
+            }
         };
         match received {
             Ok(Reply { result, commit, .. }) => result.map(|value| (value, commit)),
             Err(RecvTimeoutError::Disconnected) => Err(gone(self.exchange.why())),
-            Err(RecvTimeoutError::Timeout) => {
-                self.exchange.lose(format!(
-                    "no answer to `{what}` within {} ms",
-                    limit.as_millis()
-                ));
-                self.child.kill();
-                Err(gone(self.exchange.why()))
-            }
+            Err(RecvTimeoutError::Timeout) => Err(self.lose_patience(&sent)),
         }
     }
 
-    fn control(&self, client: u32, control: Control, what: &str) -> Result<(), Failure> {
+    fn lose_patience(&self, sent: &Sent) -> Failure {
+        let (what, limit) = (sent.what, sent.limit.as_millis());
+        self.exchange.lose(Lost::Silence(format!(
+            "no answer to `{what}` within {limit} ms"
+        )));
+        self.child.kill();
+        gone(self.exchange.why())
+    }
+
+    fn control(&self, client: u32, control: Control, what: &'static str) -> Result<(), Failure> {
         let request = |id| Request::Control {
             id,
             client,
@@ -213,9 +238,18 @@ impl Link {
     }
 }
 
+/// A request under way.
+pub(super) struct Sent {
+    pub(super) answer: Receiver<Reply>,
+    deadline: Option<Instant>,
+    limit: Duration,
+    what: &'static str,
+}
+
 impl Drop for Link {
     fn drop(&mut self) {
-        self.exchange.lose("the process was ended".into());
+        self.exchange
+            .lose(Lost::Ended("the process was ended".into()));
         self.child.end();
     }
 }
@@ -236,7 +270,7 @@ impl Process for StdioProcess {
             seat: Arc::new(Seat {
                 link: Arc::clone(&self.link),
                 number: client,
-                ended: AtomicBool::new(false),
+                ended: Mutex::new(false),
             }),
         }))
     }
@@ -267,7 +301,41 @@ impl Process for StdioProcess {
 struct Seat {
     link: Arc<Link>,
     number: u32,
-    ended: AtomicBool,
+    /// Locked while a request is written, so that nothing is asked of a client after it was
+    /// abandoned.
+    ended: Mutex<bool>,
+}
+
+impl Seat {
+    fn ended(&self) -> MutexGuard<'_, bool> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a request unless the client has ended; after it, it `ends` perhaps.
+    fn send(
+        &self,
+        limit: Duration,
+        what: &'static str,
+        ends: bool,
+        request: impl FnOnce(u64) -> Request,
+    ) -> Result<Sent, Failure> {
+        let mut ended = self.ended();
+        if *ended {
+            return Err(super::ended("the client has ended"));
+        }
+        *ended = ends;
+        self.link.send(limit, what, request)
+    }
+
+    fn control(&self, control: Control, what: &'static str) -> Result<(), Failure> {
+        let request = |id| Request::Control {
+            id,
+            client: self.number,
+            control,
+        };
+        let sent = self.send(self.link.patience, what, true, request)?;
+        self.link.receive(sent).map(|_| ())
+    }
 }
 
 struct StdioClient {
@@ -277,9 +345,6 @@ struct StdioClient {
 impl Client for StdioClient {
     fn call(&mut self, op: &Op, certify: bool, patience: Duration) -> Answer {
         let seat = &self.seat;
-        if seat.ended.load(Ordering::SeqCst) {
-            return Err(gone("the client was abandoned"));
-        }
         let limit = super::limit(op, patience).unwrap_or(Duration::MAX);
         let request = |id| Request::Operation {
             id,
@@ -287,19 +352,16 @@ impl Client for StdioClient {
             certify,
             op: op.clone(),
         };
-        let answer = seat.link.ask(limit, op.name(), request);
+        let sent = seat.send(limit, op.name(), false, request)?;
+        let answer = seat.link.receive(sent);
         if matches!(&answer, Err(failure) if failure.error == ErrorCode::Gone) {
-            seat.ended.store(true, Ordering::SeqCst);
+            *seat.ended() = true;
         }
         answer
     }
 
     fn close(self: Box<Self>) -> Result<(), Failure> {
-        let seat = &self.seat;
-        if seat.ended.swap(true, Ordering::SeqCst) {
-            return Err(gone("the client was abandoned"));
-        }
-        seat.link.control(seat.number, Control::Close, "close")
+        self.seat.control(Control::Close, "close")
     }
 
     fn abandoner(&self) -> Arc<dyn Abandon> {
@@ -309,16 +371,13 @@ impl Client for StdioClient {
 
 impl Abandon for Seat {
     fn abandon(&self, trap: bool) -> Result<(), Failure> {
-        if self.ended.swap(true, Ordering::SeqCst) {
-            return Ok(());
-        }
-        let (control, what) = if trap {
-            (Control::Trap, "trap")
+        let done = if trap {
+            self.control(Control::Trap, "trap")
         } else {
-            (Control::Drop, "drop")
+            self.control(Control::Drop, "drop")
         };
-        match self.link.control(self.number, control, what) {
-            // It has ended with its process.
+        match done {
+            // It has ended before, or with its process.
             Err(failure) if failure.error == ErrorCode::Gone => Ok(()),
             done => done,
         }

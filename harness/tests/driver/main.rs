@@ -4,5 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
 
 mod certificates;
+mod clocks;
+mod faults;
 mod processes;
 mod support;
+mod validator;

@@ -65,7 +65,8 @@ fn a_killed_process_ends_what_is_under_way_and_all_that_comes() {
     waiting.kill().unwrap();
     let (mut user, error) = call.join().unwrap();
     assert_eq!(error, ErrorCode::Gone);
-    assert_eq!(user.fails(get("a")), ErrorCode::Gone);
+    let late = user.ask(get("a")).unwrap_err();
+    assert_eq!((late.error, late.definite), (ErrorCode::Gone, true));
     assert_eq!(other.fails(get("a")), ErrorCode::Gone);
     assert_eq!(waiting.open(2).err().unwrap().error, ErrorCode::Gone);
     assert!(waiting.stop().is_err() && waiting.resume().is_err());

@@ -1,6 +1,6 @@
 //! A database in a folder of its own, and clients of a driver on it.
 
-use beaver_harness::driver::{Answer, Client, Driver, Process, StdioDriver, own};
+use beaver_harness::driver::{Answer, Client, ComponentDriver, Driver, Process, StdioDriver, own};
 use beaver_harness::protocol::{Description, ErrorCode, Init, LockName, Op, VERSION};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -17,12 +17,21 @@ pub(crate) fn native() -> StdioDriver {
 
 /// Does a test with each driver of ours.
 pub(crate) fn each(test: impl Fn(&dyn Driver)) {
-    let drivers: Vec<Box<dyn Driver>> = vec![Box::new(native())];
+    let drivers: Vec<Box<dyn Driver>> = vec![
+        Box::new(native()),
+        Box::new(ComponentDriver::new(None)),
+        Box::new(processes()),
+    ];
     for driver in drivers {
         // Shown if the test fails.
         println!("with {}", driver.name());
         test(&*driver);
     }
+}
+
+/// The driver that serves the component.
+pub(crate) fn processes() -> StdioDriver {
+    own::processes(Some(executable()), None).unwrap()
 }
 
 pub(crate) fn executable() -> PathBuf {
