@@ -79,7 +79,8 @@ const CASES: &[Case] = &[
         "queue-order",
         100,
     ),
-    case(Defect::TornBatch, 2, "queue-batches", "queue-batches", 100),
+    case(Defect::TornBatch, 2, "queue-batches", "queue-order", 100),
+    case(Defect::ShortBatch, 5, "queue-batches", "queue-batches", 60),
     case(
         Defect::PartialBatch,
         5,
@@ -197,7 +198,13 @@ const CASES: &[Case] = &[
         30,
     ),
     case(Defect::LeftBehind, 1, "lock-exclusion", "lock-liveness", 4),
-    case(Defect::DeadHolder, 1, "lock-exclusion", "lock-liveness", 60),
+    case(
+        Defect::DeadHolder,
+        1,
+        "lock-exclusion",
+        "lock-liveness",
+        300,
+    ),
     case(Defect::EarlyTimeout, 5, "queue-timeouts", "timeouts", 20),
     case(Defect::EarlyTimeout, 5, "lock-timeouts", "timeouts", 20),
     case(Defect::LateTimeout, 20, "queue-timeouts", "timeouts", 20),
@@ -342,7 +349,9 @@ fn each_defect_is_found() {
         settings.bounds.handover_ms = 1000;
         if case.defect == Defect::DeadHolder {
             settings.faults = vec![FaultKind::Drop];
-            settings.fault_interval = Duration::from_millis(10);
+            // Not so often that nobody lives long enough to wait in vain.
+            settings.fault_interval = Duration::from_millis(600);
+            settings.duration = Some(Duration::from_secs(8));
         }
         let driver = Reference::broken(case.defect, case.every);
         let mut plan = hurried(plan(workload, 6, settings.seed));

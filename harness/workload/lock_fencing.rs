@@ -44,7 +44,7 @@ fn parts(settings: &Settings) -> Parts {
             body,
         }
     };
-    let mut checks = vec![CheckSpec::Linearizable];
+    let mut checks = vec![CheckSpec::StaleHolders, CheckSpec::Linearizable];
     checks.extend(locks(&[ErrorCode::Timeout]));
     Parts::new(step, checks)
 }

@@ -23,10 +23,11 @@ fn parts(settings: &Settings) -> Parts {
     let step = move |worker, number| {
         let mut random = rng(seed, worker, number);
         let ttl_ms = random.random_range(300..800);
-        let ms = if chance(&mut random, 1, 2) {
-            random.random_range(0..100)
-        } else {
-            ttl_ms + random.random_range(50..400)
+        let ms = match random.random_range(0..16) {
+            0..8 => random.random_range(0..100),
+            // So late that a grant that doesn't end is told from one that ends late.
+            8 => ttl_ms + 6000,
+            _ => ttl_ms + random.random_range(50..400),
         };
         Step::Locked {
             lock: lock(

@@ -7,7 +7,7 @@
 //! All faults make sense: a worker that dies in its batch leaves a shorter one.
 
 use super::ops::{drain, lock, put, take};
-use super::{PATIENT_MS, Parts, Settings, Workload, every, held, locks, mark, rng};
+use super::{PATIENT_MS, Parts, Settings, Workload, chance, every, held, locks, mark, rng};
 use crate::check::CheckSpec;
 use crate::protocol::{Capability, ErrorCode, LockKind, Op};
 use crate::step::Step;
@@ -62,7 +62,11 @@ fn batch(name: &str, form: Form, random: &mut ChaCha8Rng) -> Step {
             })
         }
         Form::Locked | Form::Thief => {
-            let body = vec![take(name, random.random_range(0..2) * 10).into()];
+            let mut body = vec![take(name, random.random_range(0..2) * 10).into()];
+            if chance(random, 1, 2) {
+                // Time for others to come between.
+                body.push(Step::Sleep { ms: 1 });
+            }
             let whole = Step::Repeat { count, body };
             held(lock(LockKind::Queue, name), Some(PATIENT_MS), vec![whole])
         }

@@ -226,6 +226,7 @@ impl Data {
                     (queue.len() > count && count > 1 && sabotage.strikes(Defect::TornBatch))
                         .then(|| queue.remove(1))
                         .flatten();
+                let count = count - usize::from(count > 1 && sabotage.strikes(Defect::ShortBatch));
                 let batch: Vec<Value> = queue.drain(..count).map(shown).collect();
                 if let Some(left) = left {
                     queue.push_front(left);

@@ -45,6 +45,8 @@ defects! {
     QueueUnordered = "queue-unordered",
     /// An item in the middle of a batch is left for somebody else.
     TornBatch = "torn-batch",
+    /// A batch has an item less than it should.
+    ShortBatch = "short-batch",
     /// A batch that isn't whole in time takes an item all the same.
     PartialBatch = "partial-batch",
     /// An item is inserted one place too late.

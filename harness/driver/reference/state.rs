@@ -54,17 +54,32 @@ struct Transaction {
 /// What came of an attempt.
 pub(super) enum Attempt {
     Done(Answer),
-    /// Not now. `wake`: when it may be otherwise although nobody does anything; `locked`: because
-    /// of a manager's lock.
+    /// Not now. `wake`: when it may be otherwise although nobody does anything.
     Wait {
         wake: Option<Instant>,
-        locked: bool,
+        why: Why,
     },
+}
+
+/// Why an operation can't be done now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// What it waits for hasn't come.
+    Nothing,
+    /// Somebody else has the manager's lock.
+    Locked,
+    /// Somebody else's transaction is open. That is soon over, and no answer to what was asked.
+    Transaction,
 }
 
 pub(super) const NOT_NOW: Attempt = Attempt::Wait {
     wake: None,
-    locked: false,
+    why: Why::Nothing,
+};
+
+const KEPT_OUT: Attempt = Attempt::Wait {
+    wake: None,
+    why: Why::Transaction,
 };
 
 fn fail(error: ErrorCode) -> Attempt {
@@ -246,11 +261,14 @@ impl State {
         let kept_out = self.is_kept_out(owner);
         self.lock(name, now);
         let lock = self.locks.entry(name.clone()).or_default();
-        if kept_out || !lock.is_turn(ticket) {
+        if !lock.is_turn(ticket) {
             return Attempt::Wait {
                 wake: lock.next_end(),
-                locked: false,
+                why: Why::Nothing,
             };
+        }
+        if kept_out {
+            return KEPT_OUT;
         }
         let Some((number, token)) = lock.grant(ticket, ttl_ms, now, &mut self.sabotage) else {
             return NOT_NOW;
@@ -278,7 +296,7 @@ impl State {
         let exclusive = !self.sabotage.strikes(Defect::SnapshotOnly);
         if exclusive {
             if self.is_kept_out(owner) {
-                return NOT_NOW;
+                return KEPT_OUT;
             }
             self.writer = Some(owner);
         }
@@ -363,7 +381,7 @@ impl State {
         let inside = self.session(owner).transaction.is_some();
         let writes = op.is_write() || request.certify;
         if writes && !inside && self.is_kept_out(owner) {
-            return NOT_NOW;
+            return KEPT_OUT;
         }
         let mut under = None;
         if let Some(lock) = manager(op) {
@@ -457,7 +475,7 @@ impl State {
         }
         Err(Attempt::Wait {
             wake: lock.next_end(),
-            locked: true,
+            why: Why::Locked,
         })
     }
 }

@@ -5,7 +5,7 @@
 
 use super::defect::{Defect, Sabotage};
 use super::lock::Owner;
-use super::state::{Attempt, NOT_NOW, Request, State};
+use super::state::{Attempt, NOT_NOW, Request, State, Why};
 use crate::driver::{Answer, gone};
 use crate::protocol::{ErrorCode, Failure, Op};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -53,6 +53,7 @@ impl Store {
         let mut state = self.state();
         let limit = op.timeout_ms().map(|timeout| state.limit(timeout));
         let deadline = limit.and_then(|limit| began.checked_add(limit?));
+        let locked_until = began.checked_add(LOCKED_WAIT);
         let given_up = deadline.unwrap_or(began).checked_add(patience);
         let hangs = state.sabotage.strikes(Defect::Hangs);
         loop {
@@ -65,43 +66,33 @@ impl Store {
             } else {
                 state.attempt(&mut request, now)
             };
-            let (wake, locked) = match attempt {
+            let (wake, why) = match attempt {
                 Attempt::Done(answer) => {
                     if state.leave(&mut request) || !is_plain_read(op, certify) {
                         self.changed.notify_all();
                     }
                     return answer;
                 }
-                Attempt::Wait { wake, locked } => (wake, locked),
+                Attempt::Wait { wake, why } => (wake, why),
             };
-            let locked_until = if locked && deadline.is_none() {
-                began.checked_add(LOCKED_WAIT)
-            } else {
-                None
+            let (until, error) = match why {
+                Why::Nothing => (deadline, ErrorCode::Timeout),
+                Why::Locked => (deadline.or(locked_until), ErrorCode::Locked),
+                Why::Transaction => (None, ErrorCode::Busy),
             };
-            let over = [
-                (deadline, ErrorCode::Timeout),
-                (locked_until, ErrorCode::Locked),
-            ];
-            for (at, error) in over {
-                if at.is_some_and(|at| now >= at) {
-                    let stays =
-                        request.place.is_some() && state.sabotage.strikes(Defect::LeftBehind);
-                    if !stays && state.leave(&mut request) {
-                        self.changed.notify_all();
-                    }
-                    return Err(Failure::new(error, ""));
+            if until.is_some_and(|until| now >= until) {
+                let stays = request.place.is_some() && state.sabotage.strikes(Defect::LeftBehind);
+                if !stays && state.leave(&mut request) {
+                    self.changed.notify_all();
                 }
+                return Err(Failure::new(error, ""));
             }
             if given_up.is_some_and(|at| now >= at) {
                 state.end(owner);
                 self.changed.notify_all();
                 return Err(gone("no answer in time"));
             }
-            let next = [deadline, locked_until, given_up, wake]
-                .into_iter()
-                .flatten()
-                .min();
+            let next = [until, given_up, wake].into_iter().flatten().min();
             // Even the longest waits look up now and then.
             let nap = next.map_or(Duration::from_secs(1), |at| {
                 at.saturating_duration_since(now)

@@ -270,3 +270,18 @@ fn a_driver_of_one_defect_has_its_name() {
     let batch = user.ok(json!({"op": "queue-get-batch", "name": "q", "count": 2, "timeout_ms": 0}));
     assert_eq!(batch[1]["value"], 2);
 }
+
+#[test]
+fn an_open_transaction_is_no_reason_to_find_nothing() {
+    let driver = Reference::new();
+    let [mut one, mut other] = users(&driver);
+    other.ok(json!({"op": "queue-put", "name": "q", "value": 1, "priority": 1}));
+    one.ok(control("begin"));
+    std::thread::scope(|scope| {
+        let take = scope.spawn(|| {
+            other.ok(json!({"op": "queue-get", "name": "q", "timeout_ms": 0}))["value"].clone()
+        });
+        one.ok(control("commit"));
+        assert_eq!(take.join().unwrap(), json!(1));
+    });
+}
