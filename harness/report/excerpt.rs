@@ -32,7 +32,7 @@ pub struct Excerpt {
     pub holds: Vec<Hold>,
     /// Notes of the harness and what SQLite said.
     pub observations: Vec<Observation>,
-    /// The last moment of the run.
+    /// The last moment of the run, ends of sessions included.
     pub end_ns: u64,
 }
 
@@ -85,7 +85,9 @@ impl Excerpt {
     /// Chooses about `max` operations at most.
     pub fn new(history: History, results: &[CheckResult], max: usize) -> Self {
         let all_holds = holds(&history);
-        let end_ns = history.end_ns();
+        let lives = history.sessions.iter();
+        let lives = lives.map(|session| session.over.map_or(session.opened_ns, |(at, _)| at));
+        let end_ns = lives.max().unwrap_or(0).max(history.end_ns());
         let total = history.operations.len();
         let (shown, gaps) = if total <= max {
             (vec![true; total], Vec::new())

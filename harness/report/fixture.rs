@@ -79,7 +79,7 @@ pub(crate) fn suite(runs: Vec<(&str, Run)>) -> Report {
         seed: 7,
         started_unix_s: 1_795_538_744.0,
         elapsed: Duration::from_millis(12_345),
-        environment: vec![("System".into(), "Linux 6.1, 2 processors".into())],
+        environment: vec![("Machine".into(), "Linux 6.1, 2 processors".into())],
         programs,
     }
 }

@@ -110,7 +110,7 @@ const HEAD: [&str; COLUMNS] = [
 const LEFT: [bool; COLUMNS] = [true, true, false, false, true, false, false, false, false];
 
 fn cells(program: &RunReport) -> [String; COLUMNS] {
-    let name = plain(&program.program).replace('\n', " ");
+    let name = plain(&program.program).replace(['\n', '\t'], " ");
     let verdict = match program.word() {
         "pass" => "pass".to_owned(),
         word => word.replace('-', " ").to_uppercase(),

@@ -63,14 +63,14 @@ pub(super) fn cut(text: &str, max: usize) -> String {
     }
 }
 
-/// The text with whatever could steer a terminal shown as an escape: control characters (but
+/// The text with whatever could steer a terminal or mislead a reader shown as an escape: control characters (but
 /// for line ends) and those that change the direction of writing.
 pub(super) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for character in text.chars() {
         let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if character == '\n' {
-            plain.push('\n');
+        if matches!(character, '\n' | '\t') {
+            plain.push(character);
         } else if character.is_control() || turns {
             // Writing to a String can't fail.
             let _ = write!(plain, "{}", character.escape_default());
@@ -124,8 +124,8 @@ mod tests {
     #[test]
     fn a_terminal_is_not_steered() {
         assert_eq!(
-            plain("a\x1b[31mb\u{202e}c\nd"),
-            "a\\u{1b}[31mb\\u{202e}c\nd"
+            plain("a\x1b[31mb\u{202e}c\n\td"),
+            "a\\u{1b}[31mb\\u{202e}c\n\td"
         );
     }
 

@@ -39,14 +39,19 @@ impl Axis {
         ((half_octaves - f64::from(self.first)) / f64::from(self.buckets())).clamp(0.0, 1.0)
     }
 
-    /// Powers of ten on it.
+    /// Powers of ten on it; also twice and five times those, if it is short.
     fn ticks(self) -> Vec<u64> {
         let from = 2_f64.powf(f64::from(self.first) / 2.0);
         let to = 2_f64.powf(f64::from(self.last + 1) / 2.0);
         let tens = std::iter::successors(Some(1_u64), |ten| ten.checked_mul(10));
         #[expect(clippy::cast_precision_loss, reason = "for drawing")]
         let on = |ten: &u64| (from..=to).contains(&(*ten as f64));
-        tens.filter(on).collect()
+        let few: Vec<u64> = tens.clone().filter(on).collect();
+        if few.len() > 2 {
+            return few;
+        }
+        let all = tens.flat_map(|ten| [1, 2, 5].map(|times| ten.saturating_mul(times)));
+        all.filter(on).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 // How a timeline looks. Only what is in view is drawn, and no two things on one pixel.
 
-const GUTTER = 84, AXIS = 26;
+const GUTTER = 84, AXIS = 26, TALL = 46;
 
 /** Colours and patterns of the page as it is now. `kinds` are elements that have the colours of kinds. */
 class Theme {
@@ -23,8 +23,8 @@ class Theme {
       const size = gap * 2;
       tile.width = tile.height = size;
       const on = tile.getContext("2d");
-      on.fillStyle = colour; on.globalAlpha = .22; on.fillRect(0, 0, size, size);
-      on.globalAlpha = 1; on.strokeStyle = colour; on.lineWidth = 1.4;
+      on.fillStyle = colour; on.globalAlpha = .16; on.fillRect(0, 0, size, size);
+      on.globalAlpha = .62; on.strokeStyle = colour; on.lineWidth = 1.4;
       on.beginPath();
       for (let x = -size; x <= size * 2; x += gap) { on.moveTo(x, size); on.lineTo(x + size, 0); }
       on.stroke();
@@ -34,27 +34,42 @@ class Theme {
   }
 }
 
-/** Where things are: the window of time and the lanes in view. */
+/** Where things are: the window of time and the lanes in view, those that are pinned first and tall. */
 class View {
   constructor(model) {
     this.model = model;
     this.margin = model.end * .015;
     this.from = -this.margin; this.to = model.end + this.margin;
     this.width = 0; this.height = 0; this.top = 0;
-    this.laneHeight = Math.max(13, Math.min(46, Math.floor(640 / Math.max(model.lanes.length, 1))));
+    this.small = Math.max(13, Math.min(TALL, Math.floor(640 / Math.max(model.lanes.length, 1))));
+    this.pin([]);
+  }
+  /** Puts these lanes before all others, if they would be far apart. */
+  pin(lanes) {
+    const count = this.model.lanes.length;
+    const pinned = lanes.length <= 16 && count * this.small > 320 ? [...new Set(lanes)].sort((a, b) => a - b) : [];
+    this.pinned = pinned.length;
+    this.order = pinned.concat([...Array(count).keys()].filter(lane => !pinned.includes(lane)));
+    this.place = [];
+    this.order.forEach((lane, place) => { this.place[lane] = place; });
   }
   get span() { return this.to - this.from; }
   get perPixel() { return this.span / Math.max(this.width - GUTTER, 1); }
+  get all() { return AXIS + this.edge(this.order.length); }
   x(time) { return GUTTER + (time - this.from) / this.span * (this.width - GUTTER); }
   time(x) { return this.from + (x - GUTTER) / Math.max(this.width - GUTTER, 1) * this.span; }
-  y(lane) { return AXIS + lane * this.laneHeight - this.top; }
-  lane(y) {
-    const lane = Math.floor((y - AXIS + this.top) / this.laneHeight);
-    return y >= AXIS && lane >= 0 && lane < this.model.lanes.length ? lane : -1;
-  }
+  /** Where the lane at a place begins, from the first. */
+  edge(place) { return Math.min(place, this.pinned) * TALL + Math.max(place - this.pinned, 0) * this.small; }
+  y(lane) { return AXIS + this.edge(this.place[lane]) - this.top; }
+  heightOf(lane) { return this.place[lane] < this.pinned ? TALL : this.small; }
+  placeAt(offset) { return Math.floor(offset < this.pinned * TALL ? offset / TALL : this.pinned + (offset - this.pinned * TALL) / this.small); }
+  lane(y) { return y < AXIS ? -1 : this.order[this.placeAt(y - AXIS + this.top)] ?? -1; }
+  shows(lane) { const y = this.y(lane); return y < this.height && y + this.heightOf(lane) > AXIS; }
+  /** The lanes in view. */
+  lanes() { return this.order.slice(this.placeAt(this.top), this.placeAt(this.top + this.height) + 1); }
   /** The rows of a lane: operations above, its locks below. */
   rows(lane) {
-    const y = this.y(lane), height = this.laneHeight;
+    const y = this.y(lane), height = this.heightOf(lane);
     const air = height >= 24 ? 4 : height >= 16 ? 2 : 1;
     const strip = this.model.hasLocks ? Math.max(3, Math.round(height * .28)) : 0;
     const below = strip ? (height >= 24 ? 2 : 1) : 0;
@@ -77,18 +92,18 @@ class View {
 function paint(context, model, view, theme, state) {
   context.fillStyle = theme.ground;
   context.fillRect(0, 0, view.width, view.height);
-  const first = Math.max(0, Math.floor(view.top / view.laneHeight));
-  const last = Math.min(model.lanes.length - 1, Math.ceil((view.top + view.height) / view.laneHeight));
+  const lanes = view.lanes();
   context.save();
   context.beginPath();
   context.rect(GUTTER, AXIS, view.width - GUTTER, view.height - AXIS);
   context.clip();
-  for (let lane = first; lane <= last; lane++) paintGround(context, model, view, theme, lane);
+  for (const lane of lanes) paintGround(context, model, view, theme, lane);
+  paintGrid(context, view, theme);
   paintGaps(context, model, view, theme);
   const dim = state.chosen.length > 0 ? .38 : 1;
   context.globalAlpha = dim;
   const boxes = new Map();
-  for (let lane = first; lane <= last; lane++) {
+  for (const lane of lanes) {
     paintLocks(context, model, view, theme, lane);
     collect(context, model, view, theme, lane, boxes);
   }
@@ -96,20 +111,20 @@ function paint(context, model, view, theme, state) {
     context.fillStyle = colour;
     for (let at = 0; at < rects.length; at += 4) context.fillRect(rects[at], rects[at + 1], rects[at + 2], rects[at + 3]);
   }
-  paintLabels(context, model, view, theme, first, last, null);
+  paintLabels(context, model, view, theme, lanes, null);
   context.globalAlpha = 1;
-  paintFaults(context, model, view, theme, first, last);
-  paintMarked(context, model, view, theme, state, first, last);
+  paintFaults(context, model, view, theme, lanes);
+  paintMarked(context, model, view, theme, state, lanes);
   context.restore();
-  paintGutter(context, model, view, theme, first, last, state);
+  paintGutter(context, model, view, theme, lanes, state);
   paintAxis(context, model, view, theme);
 }
 
 function paintGround(context, model, view, theme, number) {
-  const lane = model.lanes[number], y = view.y(number), height = view.laneHeight;
+  const lane = model.lanes[number], y = view.y(number), height = view.heightOf(number);
   context.fillStyle = theme.absent;
   context.fillRect(GUTTER, y, view.width - GUTTER, height - 1);
-  context.fillStyle = number % 2 ? theme.laneOdd : theme.lane;
+  context.fillStyle = view.place[number] % 2 ? theme.laneOdd : theme.lane;
   for (const [, , , opened, over] of lane.sessions) {
     const to = over < 0 ? Infinity : over;
     if (to < view.from || opened > view.to) continue;
@@ -239,13 +254,12 @@ function paintUnknown(context, colour, x, y, width, height) {
   context.globalAlpha = alpha;
 }
 
-function paintLabels(context, model, view, theme, first, last, only) {
-  if (view.laneHeight < 24) return;
+function paintLabels(context, model, view, theme, lanes, only) {
   context.font = `11px ${theme.sans}`; context.textBaseline = "middle"; context.textAlign = "left";
   const one = row => {
     const box = view.box(row, 0);
     const x = Math.max(box.x, GUTTER), width = Math.min(box.x + box.width, view.width) - x;
-    if (width < 34 || model.isWait[model.kind[row]]) return;
+    if (width < 34 || box.height < 12 || model.isWait[model.kind[row]]) return;
     context.save();
     context.beginPath(); context.rect(x, box.y, width - 3, box.height); context.clip();
     context.fillStyle = model.outcome[row] === FAIL ? theme.ink : theme.onOperation;
@@ -253,7 +267,8 @@ function paintLabels(context, model, view, theme, first, last, only) {
     context.restore();
   };
   if (only) { only.forEach(one); return; }
-  for (let lane = first; lane <= last; lane++) {
+  for (const lane of lanes) {
+    if (view.heightOf(lane) < 24) continue;
     const spans = model.lanes[lane].operations;
     const least = 34 * view.perPixel;
     for (let at = spans.first(view.from); at < spans.of.length && spans.from[at] <= view.to; at++) {
@@ -262,10 +277,23 @@ function paintLabels(context, model, view, theme, first, last, only) {
   }
 }
 
+function paintEnds(context, model, view, theme, lanes) {
+  for (const number of lanes) {
+    const y = view.y(number), height = view.heightOf(number);
+    for (const [, , , , over, how] of model.lanes[number].sessions) {
+      if (over < view.from || over > view.to) continue;
+      context.fillStyle = how === "closed" ? theme.soft : theme.fault;
+      const x = view.x(over);
+      context.fillRect(x, y, 2, height - 1);
+      context.fillRect(x - 4, y, 4, 2); context.fillRect(x - 4, y + height - 3, 4, 2);
+    }
+  }
+}
+
 const SIGNS = { kill: "✕", trap: "!", drop: "↓", stop: "‖" };
 
-function paintFaults(context, model, view, theme, first, last) {
-  const sign = view.laneHeight >= 16;
+function paintFaults(context, model, view, theme, lanes) {
+  paintEnds(context, model, view, theme, lanes);
   context.font = `bold 10px ${theme.sans}`; context.textAlign = "center"; context.textBaseline = "middle";
   let drawn = -Infinity;
   for (const [at, until, name, lanes] of model.data.faults) {
@@ -278,35 +306,25 @@ function paintFaults(context, model, view, theme, first, last) {
       drawn = x;
     }
     for (const lane of lanes) {
-      if (lane < first || lane > last) continue;
-      const y = view.y(lane);
+      if (!view.shows(lane)) continue;
+      const y = view.y(lane), height = view.heightOf(lane);
       context.fillStyle = theme.fault;
-      if (until < 0) context.fillRect(x - 1, y, 2, view.laneHeight - 1);
-      if (sign) {
-        const radius = Math.min(7, view.laneHeight / 2 - 1);
+      if (until < 0) context.fillRect(x - 1, y, 2, height - 1);
+      if (height >= 16) {
+        const radius = Math.min(7, height / 2 - 1);
         context.beginPath(); context.arc(x, y + radius + 1, radius, 0, 7); context.fill();
         context.fillStyle = theme.ground;
         context.fillText(SIGNS[name] ?? "•", x, y + radius + 1.5);
       }
     }
   }
-  for (let number = first; number <= last; number++) {
-    const y = view.y(number);
-    for (const [, , , , over, how] of model.lanes[number].sessions) {
-      if (over < view.from || over > view.to) continue;
-      context.fillStyle = how === "closed" ? theme.soft : theme.fault;
-      const x = view.x(over);
-      context.fillRect(x, y, 2, view.laneHeight - 1);
-      context.fillRect(x - 4, y, 4, 2); context.fillRect(x - 4, y + view.laneHeight - 3, 4, 2);
-    }
-  }
 }
 
 /** The operations that violations name, above all else; those of the chosen one with numbers. */
-function paintMarked(context, model, view, theme, state, first, last) {
+function paintMarked(context, model, view, theme, state, lanes) {
   const outline = (row, number) => {
     const lane = model.lane[row];
-    if (lane < first || lane > last || model.to[row] < view.from || model.from[row] > view.to) return;
+    if (!view.shows(lane) || model.to[row] < view.from || model.from[row] > view.to) return;
     const box = view.box(row, 3);
     const x = Math.max(box.x, GUTTER - 6), width = Math.min(box.x + box.width, view.width + 6) - x;
     if (number) {
@@ -314,7 +332,7 @@ function paintMarked(context, model, view, theme, state, first, last) {
       else if (model.outcome[row] === FAIL) paintFailed(context, theme.kinds[model.kind[row]], x, box.y, width, box.height);
       else if (model.outcome[row] === INFO) paintUnknown(context, theme.kinds[model.kind[row]], x, box.y, width, box.height);
       else { context.fillStyle = theme.kinds[model.kind[row]]; context.fillRect(x, box.y, width, box.height); }
-      paintLabels(context, model, view, theme, first, last, [row]);
+      paintLabels(context, model, view, theme, lanes, [row]);
     }
     context.strokeStyle = theme.ground; context.lineWidth = 4;
     context.strokeRect(x - 1.5, box.y - 1.5, width + 3, box.height + 3);
@@ -331,8 +349,8 @@ function paintMarked(context, model, view, theme, state, first, last) {
   };
   if (state.chosen.length) {
     // The holds that the chosen operations began stand out too.
-    model.data.holds.forEach(([lane, lock, from, to, , acquire]) => {
-      if (!state.chosen.includes(acquire) || lane < first || lane > last) return;
+    state.holds.forEach(([lane, lock, from, to]) => {
+      if (!view.shows(lane)) return;
       const rows = view.rows(lane);
       context.fillStyle = theme.lock(lock);
       const x = Math.max(view.x(from), GUTTER - 4);
@@ -348,17 +366,20 @@ function paintMarked(context, model, view, theme, state, first, last) {
   }
 }
 
-function paintGutter(context, model, view, theme, first, last, state) {
+function paintGutter(context, model, view, theme, lanes, state) {
   context.fillStyle = theme.ground;
   context.fillRect(0, AXIS, GUTTER, view.height - AXIS);
   context.textAlign = "right"; context.textBaseline = "middle";
-  const size = Math.min(12, view.laneHeight - 2);
-  for (let lane = first; lane <= last; lane++) {
-    const y = view.y(lane) + view.laneHeight / 2;
+  for (const lane of lanes) {
+    const y = view.y(lane) + view.heightOf(lane) / 2, size = Math.min(12, view.heightOf(lane) - 2);
     const hot = state.chosen.some(row => model.lane[row] === lane);
     context.font = `${hot ? "bold " : ""}${size}px ${theme.sans}`;
     context.fillStyle = hot ? theme.mark : theme.soft;
     context.fillText(`worker ${model.worker(lane)}`, GUTTER - 8, y);
+  }
+  if (view.pinned && view.pinned < view.order.length) {
+    context.fillStyle = theme.soft;
+    context.fillRect(0, AXIS + view.edge(view.pinned) - view.top - 1, view.width, 1);
   }
 }
 
@@ -367,16 +388,26 @@ function paintAxis(context, model, view, theme) {
   context.fillRect(0, 0, view.width, AXIS);
   context.fillStyle = theme.line;
   context.fillRect(0, AXIS - 1, view.width, 1);
-  const step = tick(view.perPixel * 110);
   context.font = `11px ${theme.sans}`; context.textBaseline = "middle"; context.textAlign = "left";
-  for (let at = Math.max(0, Math.ceil(view.from / step)) * step; at <= view.to; at += step) {
-    const x = view.x(at);
-    if (x < GUTTER - 1) continue;
+  ticks(view, (at, x, step) => {
     context.fillStyle = theme.line;
     context.fillRect(x, AXIS - 8, 1, 8);
-    context.globalAlpha = .6; context.fillRect(x, AXIS, 1, view.height - AXIS); context.globalAlpha = 1;
     context.fillStyle = theme.soft;
     context.fillText(moment(at, model.end, step), x + 4, AXIS / 2);
+  });
+}
+
+function paintGrid(context, view, theme) {
+  context.fillStyle = theme.line; context.globalAlpha = .7;
+  ticks(view, (_, x) => context.fillRect(x, AXIS, 1, view.height - AXIS));
+  context.globalAlpha = 1;
+}
+
+function ticks(view, draw) {
+  const step = tick(view.perPixel * 110);
+  for (let at = Math.max(0, Math.ceil(view.from / step)) * step; at <= view.to; at += step) {
+    const x = view.x(at);
+    if (x >= GUTTER - 1) draw(at, x, step);
   }
 }
 

@@ -152,6 +152,9 @@ mod tests {
             "a quote stands in the clear"
         );
         assert!(!page.contains("<!-- ]]>"));
+        let steers = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        let (shown, _) = page.split_once("<script").unwrap();
+        assert!(!shown.contains(steers), "something unseen is in the page");
         for tag in elements(&page, "<", ">") {
             assert!(!tag.contains("alert("), "{tag}");
         }

@@ -100,8 +100,14 @@ class Model {
     const value = fields.has("value") ? ` = ${JSON.stringify(fields.get("value"))}` : "";
     const result = this.resultOf(row);
     const said = this.outcome[row] === OK ? (result === "null" && this.data.kinds[this.kind[row]][1] !== "read" ? "" : ` → ${result}`) : ` ${this.outcome[row] === FAIL ? "✗" : "?"} ${result}`;
-    return `${this.kindName(row)}${what === undefined ? "" : ` ${what}`}${value}${said}`;
+    return visible(`${this.kindName(row)}${what === undefined ? "" : ` ${what}`}${value}${said}`);
   }
+}
+
+/** The text with what can't be seen, or turns the direction of writing, as an escape. */
+function visible(text) {
+  const unseen = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+  return String(text).replace(unseen, one => `\\u{${one.codePointAt(0).toString(16)}}`);
 }
 
 const group = new Intl.NumberFormat("en-US");

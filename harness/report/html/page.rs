@@ -3,7 +3,7 @@
 use super::{SCRIPT, STYLE, policy, program};
 use crate::check::Verdict;
 use crate::protocol::Capability;
-use crate::report::words::{count, date, duration, rate};
+use crate::report::words::{count, date, duration, plain, rate};
 use crate::report::{Report, RunReport};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ pub(super) fn write(report: &Report, into: &mut dyn Write) -> io::Result<()> {
     into.write_all(begin(report).into_string().as_bytes())?;
     for (at, one) in report.programs.iter().enumerate() {
         // One after the other: the data of one can be some megabytes.
-        into.write_all(program::section(at, one).into_string().as_bytes())?;
+        into.write_all(program::section(at, report, one).into_string().as_bytes())?;
     }
     let end = html! {
         footer.quiet {
@@ -20,7 +20,7 @@ pub(super) fn write(report: &Report, into: &mut dyn Write) -> io::Result<()> {
         }
     };
     into.write_all(end.into_string().as_bytes())?;
-    write!(into, "</main><script>{SCRIPT}</script></body></html>\n")
+    writeln!(into, "</main><script>{SCRIPT}</script></body></html>")
 }
 
 fn begin(report: &Report) -> Markup {
@@ -33,7 +33,7 @@ fn begin(report: &Report) -> Markup {
             meta name="viewport" content="width=device-width, initial-scale=1";
             meta name="color-scheme" content="light dark";
             meta name="generator" content=(concat!("beaver-harness ", env!("CARGO_PKG_VERSION")));
-            title { (title) }
+            title { (plain(&title)) }
             link rel="icon" href="data:,";
             style { (PreEscaped(STYLE)) }
         }
@@ -60,15 +60,15 @@ fn begin(report: &Report) -> Markup {
 fn about(report: &Report) -> Markup {
     html! {
         dl.facts {
-            div { dt { "Driver" } dd { code { (report.driver) } } }
+            div { dt { "Driver" } dd { code { (plain(&report.driver)) } } }
             @if let Some(description) = &report.description {
-                div { dt { "System" } dd { (description.name) " " span.quiet { (description.version) } } }
+                div { dt { "System" } dd { (plain(&description.name)) " " span.quiet { (plain(&description.version)) } } }
             }
             div { dt { "Begun" } dd { (date(report.started_unix_s)) } }
             div { dt { "Took" } dd { (duration(u64::try_from(report.elapsed.as_nanos()).unwrap_or(u64::MAX))) } }
             div { dt { "Seed" } dd { code { (report.seed) } } }
             @for (name, value) in &report.environment {
-                div { dt { (name) } dd { (value) } }
+                div { dt { (plain(name)) } dd { (plain(value)) } }
             }
         }
         (command("Command", &report.command))
@@ -92,7 +92,7 @@ pub(super) fn command(label: &str, text: &str) -> Markup {
         @if !text.is_empty() {
             div.command {
                 span.label { (label) }
-                pre tabindex="0" aria-label=(label) { code { (text) } }
+                pre tabindex="0" aria-label=(label) { code { (plain(text)) } }
                 button.copy type="button" hidden { "Copy" }
             }
         }
@@ -161,9 +161,9 @@ fn row(at: usize, program: &RunReport) -> Markup {
         tr data-verdict=(program.word()) {
             td { (program_badge(program)) }
             th.words scope="row" {
-                a href=(format!("#program-{at}")) { (program.program) }
-                p.quiet { (program.promise) }
-                @if let Some(reason) = program::reason(program) { p.reason { (reason) } }
+                a href=(format!("#program-{at}")) { (plain(&program.program)) }
+                p.quiet { (plain(&program.promise)) }
+                @if let Some(reason) = program::reason(program) { p.reason { (plain(&reason)) } }
             }
             @if let Some(judged) = program.judged() {
                 @let passed = judged.results.iter().filter(|result| result.verdict == Verdict::Pass).count();
@@ -171,7 +171,7 @@ fn row(at: usize, program: &RunReport) -> Markup {
                 td.number { (passed) " of " (judged.results.len()) }
                 td.number { (count(judged.summary.operations)) }
                 td.number { (rate(judged.operations_per_s())) }
-                td { @if judged.summary.faults.is_empty() { span.quiet { "none" } } @else { (judged.summary.faults_in_words()) } }
+                td.faults { @if judged.summary.faults.is_empty() { span.quiet { "none" } } @else { (judged.summary.faults_in_words()) } }
                 @for ns in [latency.p50_ns, latency.p99_ns, latency.max_ns] {
                     td.number { @if latency.count == 0 { "–" } @else { (duration(ns)) } }
                 }

@@ -7,8 +7,8 @@ use crate::check::{CheckResult, Verdict, Violation};
 use crate::history::{Operation, Seen};
 use crate::report::excerpt::{NEIGHBOURS, STRETCHES};
 use crate::report::statement::{parameters, statement};
-use crate::report::words::{count, counted, duration, rate};
-use crate::report::{Judged, Outcome, RunReport};
+use crate::report::words::{count, counted, duration, plain, rate};
+use crate::report::{Judged, Outcome, Report, RunReport};
 use maud::{Markup, PreEscaped, html};
 
 /// So many violations of a check are in sight; the rest unfolds.
@@ -32,31 +32,31 @@ pub(super) fn reason(program: &RunReport) -> Option<String> {
     }
 }
 
-pub(super) fn section(at: usize, program: &RunReport) -> Markup {
+pub(super) fn section(at: usize, report: &Report, program: &RunReport) -> Markup {
     let open = matches!(program.verdict(), Some(Verdict::Fail | Verdict::Unknown));
     html! {
         section.program id=(format!("program-{at}")) data-verdict=(program.word()) {
             details open[open] {
                 summary {
                     (program_badge(program))
-                    h2 { (program.program) }
+                    h2 { (plain(&program.program)) }
                 }
-                @if !program.promise.is_empty() { p.promise { (program.promise) } }
+                @if !program.promise.is_empty() { p.promise { (plain(&program.promise)) } }
                 @match &program.outcome {
-                    Outcome::Judged(judged) => (run(at, program, judged)),
-                    _ => @if let Some(reason) = reason(program) { p.reason { (reason) } },
+                    Outcome::Judged(judged) => (run(at, report, program, judged)),
+                    _ => @if let Some(reason) = reason(program) { p.reason { (plain(&reason)) } },
                 }
                 @if !matches!(program.outcome, Outcome::NotOffered { .. }) {
                     h3 { "Replay" }
                     (command("Replay", &program.replay))
                 }
                 @if let Some(history) = &program.history {
-                    p.quiet { "The whole history is in " code { (history.display()) } ". " code { "beaver-harness check" } " judges it again." }
+                    p.quiet { "The whole history is in " code { (plain(&history.display().to_string())) } ". " code { "beaver-harness check" } " judges it again." }
                 }
                 @if !program.notes.is_empty() {
                     details.notes {
                         summary { "What the driver wrote for people" }
-                        pre tabindex="0" { (program.notes) }
+                        pre tabindex="0" { (plain(&program.notes)) }
                     }
                 }
             }
@@ -64,7 +64,7 @@ pub(super) fn section(at: usize, program: &RunReport) -> Markup {
     }
 }
 
-fn run(at: usize, program: &RunReport, judged: &Judged) -> Markup {
+fn run(at: usize, report: &Report, program: &RunReport, judged: &Judged) -> Markup {
     let summary = &judged.summary;
     html! {
         dl.facts {
@@ -78,8 +78,8 @@ fn run(at: usize, program: &RunReport, judged: &Judged) -> Markup {
             }
             div { dt { "Faults" } dd { @if summary.faults.is_empty() { "none" } @else { (summary.faults_in_words()) } } }
             div { dt { "Seed" } dd { code { (program.seed) } } }
-            @if judged.header.driver.name != program.program {
-                div { dt { "System" } dd { (judged.header.driver.name) " " span.quiet { (judged.header.driver.version) } } }
+            @if report.description.as_ref() != Some(&judged.header.driver) {
+                div { dt { "System" } dd { (plain(&judged.header.driver.name)) " " span.quiet { (plain(&judged.header.driver.version)) } } }
             }
         }
         h3 { "Checks" }
@@ -120,11 +120,11 @@ fn notes(judged: &Judged) -> Markup {
                 ul {
                     @for observation in observations.iter().take(NOTES_MAX) {
                         li {
-                            span.quiet { (moment(observation.at_ns)) " " }
+                            span.quiet { (moment(observation.at_ns, judged.excerpt.end_ns)) " " }
                             @match &observation.seen {
-                                Seen::Note(note) => (note),
-                                Seen::IntegrityCheck(said) => { "integrity_check: " (said) },
-                                Seen::Waiting { lock, count, .. } => { (count) " hold or wait for " (lock) },
+                                Seen::Note(note) => (plain(note)),
+                                Seen::IntegrityCheck(said) => { "integrity_check: " (plain(said)) },
+                                Seen::Waiting { lock, count, .. } => { (count) " hold or wait for " (plain(&lock.to_string())) },
                             }
                         }
                     }
@@ -147,11 +147,11 @@ fn check(judged: &Judged, number: usize, result: &CheckResult) -> Markup {
             div.verdict {
                 @if result.verdict == Verdict::Pass && result.examined == 0 { (nothing_badge()) } @else { (verdict_badge(Some(result.verdict))) }
                 " " strong { (result.spec.name()) }
-                @for parameter in parameters(&result.spec) { " " code.chip { (parameter) } }
+                @for parameter in parameters(&result.spec) { " " code.chip { (plain(&parameter)) } }
                 " " span.claim { (statement(&result.spec)) }
                 " " span.quiet { (count(result.examined)) " examined" @if result.violation_count > 0 { ", " (counted(result.violation_count, "violation", "violations")) } }
             }
-            @if let Some(why) = &result.unknown { p.reason { "Could not decide: " (why) } }
+            @if let Some(why) = &result.unknown { p.reason { "Could not decide: " (plain(why)) } }
             @if !result.violations.is_empty() {
                 ol.violations { @for (at, violation) in all.clone().take(IN_SIGHT) { (violation_at(at, violation)) } }
             }
@@ -170,7 +170,7 @@ fn violation_item(judged: &Judged, (check, at): (usize, usize), violation: &Viol
     let named = violation.operations.len();
     html! {
         li.violation data-check=(check) data-violation=(at) {
-            p.message { (violation.message) }
+            p.message { (plain(&violation.message)) }
             button.show type="button" hidden { "Show in the timeline" }
             @if named > 0 {
                 details open[at == 0] {
@@ -187,7 +187,7 @@ fn violation_item(judged: &Judged, (check, at): (usize, usize), violation: &Viol
                                 th.number scope="col" { "number" }
                             } }
                             tbody { @for (row, id) in violation.operations.iter().take(ROWS_MAX).enumerate() {
-                                (operation_row(row + 1, *id, judged.excerpt.operation(*id)))
+                                (operation_row(row + 1, *id, judged.excerpt.operation(*id), judged.excerpt.end_ns))
                             } }
                         }
                     }
@@ -198,7 +198,7 @@ fn violation_item(judged: &Judged, (check, at): (usize, usize), violation: &Viol
     }
 }
 
-fn operation_row(row: usize, id: u64, operation: Option<&Operation>) -> Markup {
+fn operation_row(row: usize, id: u64, operation: Option<&Operation>, end_ns: u64) -> Markup {
     html! {
         tr {
             td.number { (row) }
@@ -206,10 +206,11 @@ fn operation_row(row: usize, id: u64, operation: Option<&Operation>) -> Markup {
                 None => td colspan="5" { span.quiet { "not shown" } },
                 Some(operation) => {
                     td { (operation.worker) }
-                    td.words { code { (operation.op.name()) } " " span.arguments { (arguments(&operation.op)) } }
+                    td.words { code { (operation.op.name()) } " " span.arguments { (plain(&arguments(&operation.op))) } }
                     @let (outcome, said) = result(operation);
+                    @let said = plain(&said);
                     td.words { @match outcome { 0 => code { (said) }, 1 => { "failed: " (said) }, _ => { "unknown: " (said) } } }
-                    td.number { (moment(operation.invoked_ns)) }
+                    td.number { (moment(operation.invoked_ns, end_ns)) }
                     td.number { @match operation.completed_ns { Some(end) => (duration(end.saturating_sub(operation.invoked_ns))), None => "no answer" } }
                 }
             }
@@ -218,8 +219,12 @@ fn operation_row(row: usize, id: u64, operation: Option<&Operation>) -> Markup {
     }
 }
 
-/// A moment of the run, with microseconds.
-fn moment(ns: u64) -> String {
+/// A moment of a run of this length, with microseconds; in the unit that its timeline has.
+fn moment(ns: u64, end_ns: u64) -> String {
     let us = ns / 1_000;
-    format!("{}.{:06} s", count(us / 1_000_000), us % 1_000_000)
+    if end_ns < 10_000_000_000 {
+        format!("{}.{:03} ms", count(us / 1_000), us % 1_000)
+    } else {
+        format!("{}.{:06} s", count(us / 1_000_000), us % 1_000_000)
+    }
 }

@@ -14,14 +14,13 @@ class Timeline {
     this.host = host;
     this.model = new Model(data);
     this.view = new View(this.model);
-    this.state = { chosen: [], cursor: -1, violation: null };
+    this.state = { chosen: [], holds: [], cursor: -1, violation: null };
     this.onChoose = () => {};
     this.build();
-    this.theme = new Theme(this.kinds);
-    this.drawLegend();
+    this.colour();
     new ResizeObserver(() => this.resize()).observe(this.board);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-      this.theme = new Theme(this.kinds); this.drawLegend(); this.draw();
+      this.colour(); this.draw();
     });
     this.resize();
   }
@@ -39,7 +38,9 @@ class Timeline {
       button("◂", "Earlier (←)", () => this.pan(-.4)), button("▸", "Later (→)", () => this.pan(.4)),
       button("Whole run", "Show all of it (0)", () => this.show(-this.view.margin, model.end + this.view.margin)));
     if (model.named.size) bar.append(button("Next violation", "Show the next violation (v)", () => this.nextViolation()));
-    bar.append(this.where);
+    this.clear = button("Clear", "Show all alike (Esc)", () => this.choose(-1, -1));
+    this.clear.hidden = true;
+    bar.append(this.clear, this.where);
     this.whole = element("canvas", { className: "whole" });
     this.whole.setAttribute("aria-hidden", "true");
     this.canvas = element("canvas", { tabIndex: 0 });
@@ -59,16 +60,25 @@ class Timeline {
     });
     this.legend = element("ul", { className: "legend" });
     const help = element("p", { className: "quiet", textContent: "Drag to move; Ctrl and wheel to zoom (the wheel alone after a click); point at anything to see what it is; click to keep it." });
-    this.host.replaceChildren(bar, this.board, this.detail, this.legend, help);
+    // Elements have the colours of kinds; the legend shows copies.
+    const colours = element("span", { hidden: true }, ...this.kinds);
+    this.host.replaceChildren(bar, this.board, this.detail, this.legend, help, colours);
     document.body.append(this.tip);
     this.listen();
+  }
+
+  /** Takes the page's colours, which change with its scheme. */
+  colour() {
+    this.theme = new Theme(this.kinds);
+    this.model.isWait.forEach((wait, kind) => { if (wait) this.theme.kinds[kind] = this.theme.lock(0); });
+    this.drawLegend();
   }
 
   drawLegend() {
     const model = this.model, theme = this.theme;
     const items = model.data.kinds.map(([name], at) => [name, this.kinds[at]]).filter(([name]) => name !== "lock-acquire");
     items.sort(([a], [b]) => a.localeCompare(b));
-    const entries = items.map(([name, swatch]) => element("li", {}, swatch, name));
+    const entries = items.map(([name, swatch]) => element("li", {}, swatch.cloneNode(), name));
     const drawn = (name, paint) => {
       const canvas = element("canvas", { width: 52, height: 28 });
       const context = canvas.getContext("2d");
@@ -81,7 +91,7 @@ class Timeline {
     if (model.outcomeSeen.has(FAIL)) drawn("failed: did not happen", on => paintFailed(on, some, 2, 1, 22, 12));
     if (model.outcomeSeen.has(INFO)) drawn("unknown: may take effect later", on => paintUnknown(on, some, 0, 1, 5, 12));
     if (model.hasLocks) {
-      model.data.locks.slice(0, 6).forEach((name, at) => drawn(model.data.locks.length > 6 && at === 5 ? "other locks" : `${name} waited for, held`, on => {
+      model.data.locks.slice(0, 6).forEach((name, at) => drawn(model.data.locks.length > 6 && at === 5 ? "other locks" : `${visible(name).slice(0, 40)} waited for, held`, on => {
         paintWait(on, theme, theme.lock(at), 0, 2, 12, 10, OK);
         on.fillStyle = theme.lock(at); on.fillRect(13, 2, 13, 10);
       }));
@@ -90,20 +100,17 @@ class Timeline {
     if (model.data.faults.some(fault => fault[1] < 0)) drawn("fault", on => { on.fillStyle = theme.fault; on.fillRect(12, 0, 2, 14); on.beginPath(); on.arc(13, 6, 5, 0, 7); on.fill(); });
     if (model.data.faults.some(fault => fault[1] >= 0)) drawn("paused", on => { on.fillStyle = theme.pause; on.globalAlpha = .55; on.fillRect(1, 0, 24, 14); on.globalAlpha = 1; on.fillStyle = theme.fault; on.fillRect(1, 0, 1.5, 14); on.fillRect(23.5, 0, 1.5, 14); });
     if (model.data.sessions.some(session => session[4] >= 0)) drawn("session ends", on => { on.fillStyle = theme.soft; on.fillRect(14, 0, 2, 14); on.fillRect(10, 0, 4, 2); on.fillRect(10, 12, 4, 2); });
-    drawn("no session", on => { on.fillStyle = theme.absent; on.fillRect(0, 0, 26, 14); });
+    drawn("no session", on => { on.fillStyle = theme.absent; on.fillRect(0, 0, 26, 14); on.strokeStyle = theme.line; on.strokeRect(.5, .5, 25, 13); });
     if (model.named.size) drawn("named by a violation", on => { on.strokeStyle = theme.mark; on.lineWidth = 2; on.strokeRect(3, 2, 20, 10); });
     if (model.data.gaps.length) drawn("left out", on => { on.fillStyle = theme.hatched(on, theme.soft, 8); on.fillRect(0, 0, 26, 14); });
     this.legend.replaceChildren(...entries);
-    // Swatches have their colours only where they stand in the page.
-    this.theme.kinds = this.kinds.map(swatch => swatch.isConnected ? getComputedStyle(swatch).backgroundColor : theme.soft);
-    model.data.kinds.forEach(([name], at) => { if (name === "lock-acquire") this.theme.kinds[at] = theme.lock(0); });
   }
 
   resize() {
     const { view, model } = this;
     view.width = this.board.clientWidth;
     if (!view.width) return;
-    const all = AXIS + model.lanes.length * view.laneHeight;
+    const all = view.all;
     this.room.style.height = `${all}px`;
     view.height = Math.min(all, this.scroller.clientHeight || all);
     const ratio = devicePixelRatio || 1;
@@ -173,19 +180,26 @@ class Timeline {
   choose(check, violation) {
     const operations = this.model.data.violations[check]?.[violation] ?? [];
     this.state.chosen = operations; this.state.violation = operations.length ? [check, violation] : null;
+    this.state.holds = this.model.data.holds.filter(hold => operations.includes(hold[5]));
     this.state.cursor = -1;
+    this.clear.hidden = !operations.length;
     this.detail.replaceChildren();
+    this.view.pin(operations.map(row => this.model.lane[row]));
+    this.resize();
     this.onChoose(this.state.violation);
-    if (!operations.length) { this.draw(); return; }
+    if (!operations.length) return;
     let from = Infinity, to = -Infinity, top = Infinity, bottom = -Infinity;
+    const { view } = this;
     for (const row of operations) {
       from = Math.min(from, this.model.from[row]); to = Math.max(to, this.model.to[row]);
-      top = Math.min(top, this.model.lane[row]); bottom = Math.max(bottom, this.model.lane[row]);
+      const place = view.place[this.model.lane[row]];
+      top = Math.min(top, view.edge(place)); bottom = Math.max(bottom, view.edge(place + 1));
     }
+    // What they hold from then on belongs to them.
+    for (const [, , , until] of this.state.holds) to = Math.max(to, until);
     const air = Math.max((to - from) * .25, 2_000);
     this.show(from - air, to + air);
-    const middle = (top + bottom + 1) / 2 * this.view.laneHeight;
-    this.scroller.scrollTo({ top: middle - (this.view.height - AXIS) / 2 });
+    this.scroller.scrollTo({ top: (top + bottom) / 2 - (view.height - AXIS) / 2 });
     this.draw();
   }
 
@@ -207,7 +221,7 @@ class Timeline {
     const rows = view.rows(number);
     const below = rows.stripHeight && y >= rows.strip - 1;
     const struck = lane.strikes.find(row => Math.abs(view.x(model.data.faults[row][0]) - x) <= 5);
-    if (struck !== undefined && view.laneHeight >= 16 && y < view.y(number) + 16) return { fault: struck };
+    if (struck !== undefined && view.heightOf(number) >= 16 && y < view.y(number) + 16) return { fault: struck };
     const find = spans => { const at = spans.near(time, slack); return at < 0 ? -1 : spans.of[at]; };
     if (below) {
       const wait = find(lane.waits), hold = find(lane.holds);
@@ -230,8 +244,8 @@ class Timeline {
   about(thing) {
     const { model } = this, data = model.data;
     const list = element("dl", { className: "about" });
-    const title = text => list.append(element("dt", { className: "title", textContent: text }));
-    const say = (name, text) => list.append(element("dt", { textContent: name }), element("dd", { textContent: text }));
+    const title = text => list.append(element("dt", { className: "title", textContent: visible(text) }));
+    const say = (name, text) => list.append(element("dt", { textContent: visible(name) }), element("dd", { textContent: visible(text) }));
     const time = ns => moment(ns, model.end, 1_000);
     if (thing.operation !== undefined) {
       const row = thing.operation, rows = data.operations;
@@ -293,31 +307,30 @@ class Timeline {
       const middle = (model.from[row] + model.to[row]) / 2;
       this.set(middle - view.span / 2, middle + view.span / 2);
     }
-    const y = model.lane[row] * view.laneHeight;
-    if (y < this.scroller.scrollTop || y + view.laneHeight > this.scroller.scrollTop + view.height - AXIS) {
+    const lane = model.lane[row], y = view.edge(view.place[lane]);
+    if (y < this.scroller.scrollTop || y + view.heightOf(lane) > this.scroller.scrollTop + view.height - AXIS) {
       this.scroller.scrollTo({ top: y - view.height / 2 });
     }
   }
 
   /** The operation `by` after the cursor in its lane. */
   along(by) {
-    const { model, view, state } = this;
+    const { model, state } = this;
     if (state.cursor < 0) { this.across(0); return; }
     const lane = model.lane[state.cursor];
     for (let row = state.cursor + by; row >= 0 && row < model.count; row += by) {
       if (model.lane[row] === lane) { this.go(row); return; }
     }
-    void view;
   }
 
   /** An operation of the lane `by` below the cursor's, at about the same time. */
   across(by) {
     const { model, view, state } = this;
     const time = state.cursor >= 0 ? model.from[state.cursor] : (view.from + view.to) / 2;
-    let lane = state.cursor >= 0 ? model.lane[state.cursor] : Math.floor(view.top / view.laneHeight);
+    let place = state.cursor >= 0 ? view.place[model.lane[state.cursor]] : view.placeAt(view.top);
     do {
-      lane += by;
-      const spans = model.lanes[lane]?.operations;
+      place += by;
+      const spans = model.lanes[view.order[place]]?.operations;
       if (!spans) return;
       if (spans.of.length) { this.go(spans.of[Math.min(spans.first(time), spans.of.length - 1)]); return; }
     } while (by);
@@ -349,7 +362,6 @@ class Timeline {
       if (!click || event.type !== "pointerup") return;
       const box = canvas.getBoundingClientRect();
       const thing = this.at(event.clientX - box.left, event.clientY - box.top);
-      if (!thing && this.state.chosen.length) this.choose(-1, -1);
       this.keep(thing);
     };
     canvas.addEventListener("pointerup", drop);
