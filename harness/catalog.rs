@@ -27,8 +27,8 @@ pub struct Entry {
 /// All there is: workloads, then scenarios.
 pub fn all() -> Vec<Entry> {
     let workloads = workload::all().iter().map(|workload| Entry {
-        name: workload.name().to_owned(),
-        promise: workload.promise().to_owned(),
+        name: workload.name.to_owned(),
+        promise: workload.promise.to_owned(),
         kind: Kind::Workload,
     });
     let scenarios = scenario::all().into_iter().map(|program| Entry {
@@ -44,7 +44,10 @@ pub fn plan(name: &str, workers: u32, seed: u64) -> Option<Plan> {
     if let Some(workload) = workload::named(name) {
         return Some(workload.plan(&workload::Settings { workers, seed }));
     }
-    scenario::all().into_iter().find(|program| program.name == name).map(Plan::from)
+    scenario::all()
+        .into_iter()
+        .find(|program| program.name == name)
+        .map(Plan::from)
 }
 
 /// The entries that a list of names means: names, `all`, `workloads`, `scenarios`, separated by
@@ -55,7 +58,11 @@ pub fn plan(name: &str, workers: u32, seed: u64) -> Option<Plan> {
 pub fn select(names: &str) -> Result<Vec<Entry>, String> {
     let all = all();
     let mut selected: Vec<Entry> = Vec::new();
-    for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+    for name in names
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+    {
         let found: Vec<_> = all
             .iter()
             .filter(|entry| match name {
@@ -66,7 +73,9 @@ pub fn select(names: &str) -> Result<Vec<Entry>, String> {
             })
             .collect();
         if found.is_empty() {
-            return Err(format!("there is no workload or scenario {name:?}; `beaver-harness list` names them"));
+            return Err(format!(
+                "there is no workload or scenario {name:?}; `beaver-harness list` names them"
+            ));
         }
         for entry in found {
             if !selected.iter().any(|known| known.name == entry.name) {
@@ -96,7 +105,10 @@ mod tests {
     fn lists_of_names_are_selections_without_repetition() {
         let count = |names: &str| select(names).map(|entries| entries.len());
         assert_eq!(count("all").unwrap(), all().len());
-        assert_eq!(count("scenarios,killed-holder").unwrap(), scenario::all().len());
+        assert_eq!(
+            count("scenarios,killed-holder").unwrap(),
+            scenario::all().len()
+        );
         assert_eq!(count(" killed-holder, stale-holder").unwrap(), 2);
         assert!(count("killed").unwrap_err().contains("killed"));
     }

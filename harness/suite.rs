@@ -15,6 +15,7 @@ use crate::driver::Driver;
 use crate::program::Plan;
 use crate::report::{Outcome, Run, RunReport};
 use crate::run::{self, Progress, RunError, Settings};
+use crate::workload;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
@@ -62,18 +63,38 @@ pub fn run_named(
 ) -> Result<RunReport, String> {
     let plan = catalog::plan(name, options.workers, options.seed)
         .ok_or_else(|| format!("there is no workload or scenario {name:?}"))?;
-    Ok(run_plan(driver, &plan, options, progress))
+    let mut options = options.clone();
+    if let Some(workload) = workload::named(name) {
+        options
+            .run
+            .faults
+            .retain(|fault| !workload.unfit.contains(fault));
+    }
+    Ok(run_plan(driver, &plan, &options, progress))
 }
 
 /// Runs a plan and judges it.
-pub fn run_plan(driver: &dyn Driver, plan: &Plan, options: &Options, progress: &Progress) -> RunReport {
+pub fn run_plan(
+    driver: &dyn Driver,
+    plan: &Plan,
+    options: &Options,
+    progress: &Progress,
+) -> RunReport {
     // The steps of a program written down end by themselves.
     let endless = plan.frame.workers.is_empty();
     let settings = Settings {
         seed: options.seed,
-        duration: if endless { Some(options.duration) } else { None },
+        duration: if endless {
+            Some(options.duration)
+        } else {
+            None
+        },
         // Faults from outside would break what a scenario shows.
-        faults: if endless { options.run.faults.clone() } else { Vec::new() },
+        faults: if endless {
+            options.run.faults.clone()
+        } else {
+            Vec::new()
+        },
         ..options.run.clone()
     };
     let mut report = RunReport {
@@ -83,7 +104,9 @@ pub fn run_plan(driver: &dyn Driver, plan: &Plan, options: &Options, progress: &
         replay: settings.replay.clone(),
         history: None,
         notes: String::new(),
-        outcome: Outcome::HarnessError { message: String::new() },
+        outcome: Outcome::HarnessError {
+            message: String::new(),
+        },
     };
     let mut file: Option<Box<dyn Write + Send>> = None;
     if let Some(folder) = &options.histories {
@@ -104,10 +127,16 @@ pub fn run_plan(driver: &dyn Driver, plan: &Plan, options: &Options, progress: &
             report.notes = ran.notes;
             report.outcome = if ran.troubles.is_empty() {
                 let results = judge(&ran.history);
-                let run = Run { history: ran.history, results, elapsed: ran.at_work };
+                let run = Run {
+                    history: ran.history,
+                    results,
+                    elapsed: ran.at_work,
+                };
                 Outcome::Judged(Box::new(run.condense(options.shown_max)))
             } else {
-                Outcome::HarnessError { message: ran.troubles.join("\n") }
+                Outcome::HarnessError {
+                    message: ran.troubles.join("\n"),
+                }
             };
         }
         Err(RunError::NotOffered(missing)) => {
@@ -115,7 +144,9 @@ pub fn run_plan(driver: &dyn Driver, plan: &Plan, options: &Options, progress: &
             report.outcome = Outcome::NotOffered { missing };
         }
         Err(error) => {
-            report.outcome = Outcome::HarnessError { message: error.to_string() };
+            report.outcome = Outcome::HarnessError {
+                message: error.to_string(),
+            };
         }
     }
     report
@@ -133,11 +164,20 @@ pub fn assert(driver: &dyn Driver, name: &str, options: &Options) {
     };
     match &report.outcome {
         Outcome::NotOffered { missing } => {
-            eprintln!("{name} on {}: left out, not offered: {}", driver.name(), missing.join(", "));
+            eprintln!(
+                "{name} on {}: left out, not offered: {}",
+                driver.name(),
+                missing.join(", ")
+            );
         }
         Outcome::HarnessError { message } => panic!("{name} on {}: {message}", driver.name()),
         Outcome::Judged(judged) => {
-            let said = || judged.first_violation().map(str::to_owned).or_else(|| judged.why_unknown());
+            let said = || {
+                judged
+                    .first_violation()
+                    .map(str::to_owned)
+                    .or_else(|| judged.why_unknown())
+            };
             assert!(
                 judged.verdict() == Verdict::Pass,
                 "{name} on {} with seed {}: {:?}: {}",

@@ -309,7 +309,8 @@ impl Simulation {
     }
 
     fn next_op(&mut self, worker: usize) -> Op {
-        match self.workers[worker].holds {
+        let holds = self.workers[worker].holds;
+        match holds {
             Some((lock, until)) if self.now < until => {
                 let ttl_ms = self.ttl();
                 match self.rng.random_range(0..10) {

@@ -67,7 +67,10 @@ pub(crate) enum Command {
     List(List),
     Shrink(Box<Run>),
     Serve(Which),
-    KeepWriteLock { database: PathBuf, duration: Duration },
+    KeepWriteLock {
+        database: PathBuf,
+        duration: Duration,
+    },
 }
 
 /// Which system.
@@ -134,7 +137,10 @@ const WORKERS_MAX: u32 = 10_000;
 
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command> {
     let args: Vec<OsString> = args.into_iter().collect();
-    let given = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let given = args
+        .iter()
+        .map(|arg| arg.to_string_lossy().into_owned())
+        .collect();
     let mut parser = lexopt::Parser::from_args(args);
     let command = match parser.next()? {
         None | Some(Short('h') | Long("help")) => return Ok(Command::Help),
@@ -160,7 +166,10 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command>
         "keep-write-lock" => {
             let database = parser.value()?.into();
             let ms = parser.value()?.parse()?;
-            Ok(Command::KeepWriteLock { database, duration: Duration::from_millis(ms) })
+            Ok(Command::KeepWriteLock {
+                database,
+                duration: Duration::from_millis(ms),
+            })
         }
         other => bail!("there is no command {other:?}"),
     }
@@ -250,7 +259,9 @@ fn run(parser: &mut lexopt::Parser, given: Vec<String>) -> Result<Run> {
         given,
     };
     while let Some(option) = next(parser, &mut run.which)? {
-        if which_option(&option, parser, &mut run.which)? || output_option(&option, parser, &mut run.outputs)? {
+        if which_option(&option, parser, &mut run.which)?
+            || output_option(&option, parser, &mut run.outputs)?
+        {
             continue;
         }
         match option.0.as_str() {
@@ -263,7 +274,9 @@ fn run(parser: &mut lexopt::Parser, given: Vec<String>) -> Result<Run> {
             "for" => run.repeat_for = Some(seconds(parser)?),
             "seed" => run.seed = Some(parser.value()?.parse()?),
             "faults" => run.faults = Some(parser.value()?.string()?),
-            "fault-interval-ms" => run.fault_interval = Duration::from_millis(parser.value()?.parse()?),
+            "fault-interval-ms" => {
+                run.fault_interval = Duration::from_millis(parser.value()?.parse()?)
+            }
             "patience" => run.patience = seconds(parser)?,
             "late-ms" => run.late_ms = Some(parser.value()?.parse()?),
             "handover-ms" => run.handover_ms = Some(parser.value()?.parse()?),
@@ -276,9 +289,15 @@ fn run(parser: &mut lexopt::Parser, given: Vec<String>) -> Result<Run> {
             _ => return Err(unexpected(&option)),
         }
     }
-    ensure!((1..=WORKERS_MAX).contains(&run.workers), "--workers takes 1 to {WORKERS_MAX}");
+    ensure!(
+        (1..=WORKERS_MAX).contains(&run.workers),
+        "--workers takes 1 to {WORKERS_MAX}"
+    );
     ensure!(run.processes != Some(0), "--processes takes 1 or more");
-    ensure!(!run.fault_interval.is_zero(), "--fault-interval-ms takes 1 or more");
+    ensure!(
+        !run.fault_interval.is_zero(),
+        "--fault-interval-ms takes 1 or more"
+    );
     Ok(run)
 }
 
@@ -296,12 +315,20 @@ fn check(parser: &mut lexopt::Parser) -> Result<Command> {
             other => return Err(other.unexpected().into()),
         }
     }
-    ensure!(!check.files.is_empty(), "check expects one or more histories");
+    ensure!(
+        !check.files.is_empty(),
+        "check expects one or more histories"
+    );
     Ok(Command::Check(check))
 }
 
 fn list(parser: &mut lexopt::Parser) -> Result<Command> {
-    let mut list = List { workers: 2, steps: 10, seed: 1, ..List::default() };
+    let mut list = List {
+        workers: 2,
+        steps: 10,
+        seed: 1,
+        ..List::default()
+    };
     while let Some(arg) = parser.next()? {
         match arg {
             Long("json") => list.json = Some(parser.value()?.string()?),
@@ -311,7 +338,10 @@ fn list(parser: &mut lexopt::Parser) -> Result<Command> {
             other => return Err(other.unexpected().into()),
         }
     }
-    ensure!((1..=WORKERS_MAX).contains(&list.workers), "--workers takes 1 to {WORKERS_MAX}");
+    ensure!(
+        (1..=WORKERS_MAX).contains(&list.workers),
+        "--workers takes 1 to {WORKERS_MAX}"
+    );
     Ok(Command::List(list))
 }
 
@@ -320,11 +350,16 @@ fn serve(parser: &mut lexopt::Parser) -> Result<Command> {
     while let Some(arg) = parser.next()? {
         match arg {
             Value(driver) if which.driver.is_none() => which.driver = Some(driver.string()?),
-            Value(component) if which.component.is_none() => which.component = Some(component.into()),
+            Value(component) if which.component.is_none() => {
+                which.component = Some(component.into())
+            }
             other => return Err(other.unexpected().into()),
         }
     }
-    ensure!(which.driver.is_some(), "serve expects component, native or reference");
+    ensure!(
+        which.driver.is_some(),
+        "serve expects component, native or reference"
+    );
     Ok(Command::Serve(which))
 }
 
@@ -333,7 +368,10 @@ pub(crate) fn faults(list: &str) -> Result<Option<Vec<FaultKind>>> {
     if list == "all" {
         return Ok(None);
     }
-    let names = list.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "none");
+    let names = list
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty() && *name != "none");
     let kinds = names.map(|name| name.parse().map_err(anyhow::Error::msg));
     Ok(Some(kinds.collect::<Result<_>>()?))
 }
@@ -363,7 +401,9 @@ mod tests {
 
     #[test]
     fn what_stands_behind_two_dashes_is_the_driver() {
-        let run = run_of("run --workers 3 --set poll_interval_ms=1 --set defect=stale -- node x.mjs --workers 9");
+        let run = run_of(
+            "run --workers 3 --set poll_interval_ms=1 --set defect=stale -- node x.mjs --workers 9",
+        );
         assert_eq!(run.workers, 3);
         assert_eq!(run.which.command, ["node", "x.mjs", "--workers", "9"]);
         assert_eq!(run.which.settings["poll_interval_ms"], 1);
@@ -372,7 +412,12 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_in_words() {
-        let said = |line: &str| parsed(line).err().map(|error| format!("{error:#}")).unwrap_or_default();
+        let said = |line: &str| {
+            parsed(line)
+                .err()
+                .map(|error| format!("{error:#}"))
+                .unwrap_or_default()
+        };
         assert!(said("run --workers 0").contains("1 to"));
         assert!(said("run --seconds -1").contains("seconds"));
         assert!(said("run --nonsense").contains("--nonsense"));
@@ -380,7 +425,10 @@ mod tests {
         assert!(said("check").contains("histories"));
         assert!(said("run --").contains("behind --"));
         assert!(faults("kill,nonsense").is_err());
-        assert_eq!(faults("kill, stop").unwrap().unwrap(), [FaultKind::Kill, FaultKind::Stop]);
+        assert_eq!(
+            faults("kill, stop").unwrap().unwrap(),
+            [FaultKind::Kill, FaultKind::Stop]
+        );
         assert!(faults("all").unwrap().is_none());
         assert!(faults("none").unwrap().unwrap().is_empty());
     }

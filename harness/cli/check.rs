@@ -14,10 +14,15 @@ use std::time::{Duration, Instant};
 
 pub(crate) fn check(check: &Check) -> Result<ExitCode> {
     let began = Instant::now();
-    let mut report = Report { command: "beaver-harness check".to_owned(), ..Report::default() };
+    let mut report = Report {
+        command: "beaver-harness check".to_owned(),
+        ..Report::default()
+    };
     let shown_max = report::operations_per_program(check.files.len());
     for file in &check.files {
-        report.programs.push(one(file, shown_max, &mut report.driver)?);
+        report
+            .programs
+            .push(one(file, shown_max, &mut report.driver)?);
     }
     report.elapsed = began.elapsed();
     run::write(&report, &check.outputs)?;
@@ -40,10 +45,20 @@ fn one(file: &Path, shown_max: usize, driver: &mut String) -> Result<RunReport> 
         replay: header.replay.clone(),
         history: Some(file.to_owned()),
         notes: String::new(),
-        outcome: Outcome::HarnessError { message: String::new() },
+        outcome: Outcome::HarnessError {
+            message: String::new(),
+        },
     };
     let results = judge(&history);
     let elapsed = Duration::from_nanos(history.end_ns());
-    let judged = Run { history, results, elapsed }.condense(shown_max);
-    Ok(RunReport { outcome: Outcome::Judged(Box::new(judged)), ..about })
+    let judged = Run {
+        history,
+        results,
+        elapsed,
+    }
+    .condense(shown_max);
+    Ok(RunReport {
+        outcome: Outcome::Judged(Box::new(judged)),
+        ..about
+    })
 }

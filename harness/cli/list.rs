@@ -19,7 +19,11 @@ pub(crate) fn list(list: &List) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let entries = catalog::all();
-    let width = entries.iter().map(|entry| entry.name.len()).max().unwrap_or(0);
+    let width = entries
+        .iter()
+        .map(|entry| entry.name.len())
+        .max()
+        .unwrap_or(0);
     for (title, kind) in [("workloads", Kind::Workload), ("scenarios", Kind::Scenario)] {
         println!("{title}:");
         for entry in entries.iter().filter(|entry| entry.kind == kind) {
@@ -28,7 +32,9 @@ pub(crate) fn list(list: &List) -> Result<ExitCode> {
     }
     let faults = FaultKind::ALL.map(FaultKind::name).join(", ");
     println!("faults: {faults}");
-    println!("drivers: component, processes, native, python:0.20.2, python:1.3.0, python:2.4.1, reference, -- COMMAND…");
+    println!(
+        "drivers: component, processes, native, python:0.20.2, python:1.3.0, python:2.4.1, reference, -- COMMAND…"
+    );
     println!("\n`beaver-harness list --json NAME` prints one as a scenario file.");
     Ok(ExitCode::SUCCESS)
 }

@@ -30,7 +30,11 @@ impl Live {
             let (progress, ended) = (Arc::clone(&progress), Arc::clone(&ended));
             std::thread::spawn(move || show(&title, &progress, &ended))
         });
-        Self { progress, ended, thread }
+        Self {
+            progress,
+            ended,
+            thread,
+        }
     }
 }
 

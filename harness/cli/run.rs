@@ -24,18 +24,28 @@ pub(crate) fn run(run: Run) -> Result<ExitCode> {
     let description = runner::describe(driver.as_ref(), &options.run)?;
     options.run.faults = faults(&run, driver.as_ref(), &description)?;
     let programs = programs(&run)?;
-    ensure!(run.keep.is_none() || programs.len() == 1, "--keep is for one program");
+    ensure!(
+        run.keep.is_none() || programs.len() == 1,
+        "--keep is for one program"
+    );
     let mut report = Report {
         command: command_line(&run.given),
         driver: driver.name(),
         description: Some(description),
         seed: options.seed,
-        started_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
+        started_unix_s: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0.0, |since| since.as_secs_f64()),
         environment: environment(),
         ..Report::default()
     };
     if !run.quiet {
-        eprintln!("{} on {}, seed {}", plural(programs.len()), report.driver, options.seed);
+        eprintln!(
+            "{} on {}, seed {}",
+            plural(programs.len()),
+            report.driver,
+            options.seed
+        );
     }
     let rounds = run.repeat_for.map(|time| began + time);
     options.shown_max = report::operations_per_program(programs.len());
@@ -46,11 +56,15 @@ pub(crate) fn run(run: Run) -> Result<ExitCode> {
             let live = Live::show(format!("{name} (seed {})", options.seed), run.quiet);
             let outcome = match chosen {
                 Chosen::Named(entry) => {
-                    suite::run_named(driver.as_ref(), &entry.name, &options, &live.progress).map_err(anyhow::Error::msg)?
+                    suite::run_named(driver.as_ref(), &entry.name, &options, &live.progress)
+                        .map_err(anyhow::Error::msg)?
                 }
-                Chosen::Written(program) => {
-                    suite::run_plan(driver.as_ref(), &Plan::from(program.clone()), &options, &live.progress)
-                }
+                Chosen::Written(program) => suite::run_plan(
+                    driver.as_ref(),
+                    &Plan::from((**program).clone()),
+                    &options,
+                    &live.progress,
+                ),
             };
             drop(live);
             report.programs.push(outcome);
@@ -70,7 +84,11 @@ pub(crate) fn run(run: Run) -> Result<ExitCode> {
 }
 
 fn plural(count: usize) -> String {
-    if count == 1 { "1 program".to_owned() } else { format!("{count} programs") }
+    if count == 1 {
+        "1 program".to_owned()
+    } else {
+        format!("{count} programs")
+    }
 }
 
 /// Something to run.
@@ -100,9 +118,19 @@ pub(crate) fn programs(run: &Run) -> Result<Vec<Chosen>> {
 
 fn read_scenario(file: &Path) -> Result<Program> {
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-    let program: Program = serde_json::from_str(&text).with_context(|| format!("{}: no scenario", file.display()))?;
-    ensure!(program.program == 1, "{}: version {} of the format is unknown", file.display(), program.program);
-    ensure!(!program.workers.is_empty(), "{}: a scenario has one worker or more", file.display());
+    let program: Program =
+        serde_json::from_str(&text).with_context(|| format!("{}: no scenario", file.display()))?;
+    ensure!(
+        program.program == 1,
+        "{}: version {} of the format is unknown",
+        file.display(),
+        program.program
+    );
+    ensure!(
+        !program.workers.is_empty(),
+        "{}: a scenario has one worker or more",
+        file.display()
+    );
     Ok(program)
 }
 
@@ -136,15 +164,24 @@ pub(crate) fn options(run: &Run) -> Result<Options> {
 
 /// Short enough to be typed again.
 fn seed_from_the_clock() -> u64 {
-    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
+    let nanos = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.subsec_nanos());
     u64::from(nanos) % 1_000_000
 }
 
 /// Which faults: those named, or for `all` those that the driver can take.
-pub(crate) fn faults(run: &Run, driver: &dyn Driver, description: &Description) -> Result<Vec<FaultKind>> {
-    let Some(list) = &run.faults else { return Ok(Vec::new()) };
+pub(crate) fn faults(
+    run: &Run,
+    driver: &dyn Driver,
+    description: &Description,
+) -> Result<Vec<FaultKind>> {
+    let Some(list) = &run.faults else {
+        return Ok(Vec::new());
+    };
     let possible = |kind: &FaultKind| {
-        kind.requires().is_none_or(|need| description.offers(need)) && (driver.has_processes() || !kind.needs_processes())
+        kind.requires().is_none_or(|need| description.offers(need))
+            && (driver.has_processes() || !kind.needs_processes())
     };
     match args::faults(list)? {
         None => Ok(FaultKind::ALL.into_iter().filter(possible).collect()),
@@ -158,7 +195,10 @@ pub(crate) fn faults(run: &Run, driver: &dyn Driver, description: &Description) 
 fn environment() -> Vec<(String, String)> {
     let mut about = vec![
         ("harness".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-        ("system".to_owned(), format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
+        (
+            "system".to_owned(),
+            format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        ),
     ];
     if let Ok(processors) = std::thread::available_parallelism() {
         about.push(("processors".to_owned(), processors.to_string()));
@@ -168,7 +208,11 @@ fn environment() -> Vec<(String, String)> {
 
 /// Writes the files that are wanted.
 pub(crate) fn write(report: &Report, outputs: &Outputs) -> Result<()> {
-    let create = |path: &Path| File::create(path).map(BufWriter::new).with_context(|| path.display().to_string());
+    let create = |path: &Path| {
+        File::create(path)
+            .map(BufWriter::new)
+            .with_context(|| path.display().to_string())
+    };
     if let Some(path) = &outputs.html {
         report::write_html(report, &mut create(path)?)?;
     }
@@ -183,7 +227,16 @@ pub(crate) fn write(report: &Report, outputs: &Outputs) -> Result<()> {
 
 /// Options that only say what to leave behind, or that a replay sets itself.
 const NOT_REPEATED: &[&str] = &[
-    "--workload", "--seed", "--for", "--html", "--junit", "--json", "--histories", "--keep", "--out", "--candidates",
+    "--workload",
+    "--seed",
+    "--for",
+    "--html",
+    "--junit",
+    "--json",
+    "--histories",
+    "--keep",
+    "--out",
+    "--candidates",
     "--tries",
 ];
 
@@ -193,7 +246,9 @@ fn replay(given: &[String], name: &str, seed: u64) -> String {
     let mut rest = given.iter().skip(1);
     let mut driver = Vec::new();
     while let Some(arg) = rest.next() {
-        let option = arg.split_once('=').map_or(arg.as_str(), |(option, _)| option);
+        let option = arg
+            .split_once('=')
+            .map_or(arg.as_str(), |(option, _)| option);
         if arg == "--" {
             driver.push(arg.clone());
             driver.extend(rest.by_ref().cloned());

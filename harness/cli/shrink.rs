@@ -1,8 +1,8 @@
 //! `beaver-harness shrink`: runs a program until it fails, then finds the least that still does.
 
 use super::args::Run;
-use super::run::{self, Chosen};
 use super::drivers;
+use super::run::{self, Chosen};
 use anyhow::{Context as _, Result, bail, ensure};
 use beaver_harness::catalog;
 use beaver_harness::check::{CheckResult, Verdict, judge};
@@ -19,22 +19,38 @@ pub(crate) fn shrink(run: Run) -> Result<ExitCode> {
     let description = runner::describe(driver.as_ref(), &options.run)?;
     options.run.faults = run::faults(&run, driver.as_ref(), &description)?;
     let programs = run::programs(&run)?;
-    let [chosen] = &programs[..] else { bail!("shrink takes one program: --workload NAME or --scenario FILE") };
+    let [chosen] = &programs[..] else {
+        bail!("shrink takes one program: --workload NAME or --scenario FILE")
+    };
     let Some((plan, ran, broken)) = find(driver.as_ref(), chosen, &mut options, run.tries)? else {
-        println!("{}: passed {} times; there is nothing to shrink", chosen.name(), run.tries);
+        println!(
+            "{}: passed {} times; there is nothing to shrink",
+            chosen.name(),
+            run.tries
+        );
         return Ok(ExitCode::SUCCESS);
     };
-    let written = if plan.frame.workers.is_empty() { plan.write_down(&ran.steps) } else { plan.frame };
+    let written = if plan.frame.workers.is_empty() {
+        plan.write_down(&ran.steps)
+    } else {
+        plan.frame
+    };
     let whole = shrink::with_faults_of(written, &ran.history, ran.began_ns);
     let check = broken.spec.name();
     let (workers, steps) = shrink::size(&whole);
-    eprintln!("{}: {check} fails with {workers} workers and {steps} steps, seed {}", whole.name, options.seed);
+    eprintln!(
+        "{}: {check} fails with {workers} workers and {steps} steps, seed {}",
+        whole.name, options.seed
+    );
     let mut found: Option<CheckResult> = None;
     let mut tried = 0;
-    let budget = Budget { candidates_max: run.candidates_max };
+    let budget = Budget {
+        candidates_max: run.candidates_max,
+    };
     let shrunk = shrink::shrink(&whole, budget, |candidate| {
         tried += 1;
-        let failed = (0..run.tries).find_map(|_| fails(driver.as_ref(), candidate, &options, check));
+        let failed =
+            (0..run.tries).find_map(|_| fails(driver.as_ref(), candidate, &options, check));
         if let Some(result) = failed {
             let (workers, steps) = shrink::size(candidate);
             if !run.quiet {
@@ -57,7 +73,11 @@ pub(crate) fn shrink(run: Run) -> Result<ExitCode> {
     match &run.out {
         Some(file) => {
             std::fs::write(file, text).with_context(|| file.display().to_string())?;
-            eprintln!("run it again: beaver-harness run --driver {} --scenario {}", driver.name(), file.display());
+            eprintln!(
+                "run it again: beaver-harness run --driver {} --scenario {}",
+                driver.name(),
+                file.display()
+            );
         }
         None => print!("{text}"),
     }
@@ -93,12 +113,30 @@ fn find(
 /// The check of this name, or of any, if it fails.
 fn broken(results: Vec<CheckResult>, name: Option<&str>) -> Option<CheckResult> {
     let wanted = |result: &CheckResult| name.is_none_or(|name| result.spec.name() == name);
-    results.into_iter().find(|result| result.verdict == Verdict::Fail && wanted(result))
+    results
+        .into_iter()
+        .find(|result| result.verdict == Verdict::Fail && wanted(result))
 }
 
 /// Whether the same check fails on this program.
-fn fails(driver: &dyn Driver, program: &Program, options: &Options, check: &str) -> Option<CheckResult> {
-    let settings = runner::Settings { duration: None, faults: Vec::new(), ..options.run.clone() };
-    let ran = runner::run(driver, &Plan::from(program.clone()), &settings, &Progress::default(), None).ok()?;
+fn fails(
+    driver: &dyn Driver,
+    program: &Program,
+    options: &Options,
+    check: &str,
+) -> Option<CheckResult> {
+    let settings = runner::Settings {
+        duration: None,
+        faults: Vec::new(),
+        ..options.run.clone()
+    };
+    let ran = runner::run(
+        driver,
+        &Plan::from(program.clone()),
+        &settings,
+        &Progress::default(),
+        None,
+    )
+    .ok()?;
     broken(judge(&ran.history), Some(check))
 }

@@ -12,12 +12,30 @@ use tempfile::TempDir;
 /// The drivers, which the executable carries with it.
 const FILES: &[(&str, &str)] = &[
     ("driver.py", include_str!("../drivers/driver.py")),
-    ("driver_async.py", include_str!("../drivers/driver_async.py")),
-    ("beaver_shared.py", include_str!("../drivers/beaver_shared.py")),
-    ("beaver_0_20_2.py", include_str!("../drivers/beaver_0_20_2.py")),
-    ("beaver_1_3_0.py", include_str!("../drivers/beaver_1_3_0.py")),
-    ("beaver_2_managers.py", include_str!("../drivers/beaver_2_managers.py")),
-    ("beaver_2_4_1.py", include_str!("../drivers/beaver_2_4_1.py")),
+    (
+        "driver_async.py",
+        include_str!("../drivers/driver_async.py"),
+    ),
+    (
+        "beaver_shared.py",
+        include_str!("../drivers/beaver_shared.py"),
+    ),
+    (
+        "beaver_0_20_2.py",
+        include_str!("../drivers/beaver_0_20_2.py"),
+    ),
+    (
+        "beaver_1_3_0.py",
+        include_str!("../drivers/beaver_1_3_0.py"),
+    ),
+    (
+        "beaver_2_managers.py",
+        include_str!("../drivers/beaver_2_managers.py"),
+    ),
+    (
+        "beaver_2_4_1.py",
+        include_str!("../drivers/beaver_2_4_1.py"),
+    ),
 ];
 
 /// The versions that there are drivers for.
@@ -41,17 +59,26 @@ impl PythonDriver {
     /// There is no driver for the version, or no interpreter.
     pub fn new(version: &str, interpreter: Option<PathBuf>) -> anyhow::Result<Self> {
         if !VERSIONS.contains(&version) {
-            bail!("there is no driver for beaver-db {version}, only for {}", VERSIONS.join(", "));
+            bail!(
+                "there is no driver for beaver-db {version}, only for {}",
+                VERSIONS.join(", ")
+            );
         }
         let interpreter = interpreter
             .or_else(|| std::env::var_os("BEAVER_PYTHON").map(PathBuf::from))
             .context("no Python is known: set BEAVER_PYTHON to one that has beaver-db")?;
-        ensure!(interpreter.is_file(), "{} is no file", interpreter.display());
+        ensure!(
+            interpreter.is_file(),
+            "{} is no file",
+            interpreter.display()
+        );
         let files = tempfile::tempdir()?;
         for (name, text) in FILES {
             std::fs::write(files.path().join(name), text)?;
         }
-        let script = files.path().join(format!("beaver_{}.py", version.replace('.', "_")));
+        let script = files
+            .path()
+            .join(format!("beaver_{}.py", version.replace('.', "_")));
         let mut child = StdioDriver::new(&interpreter)
             .named(format!("python:{version}"))
             // A warning about files that another version made, for one.
@@ -61,7 +88,18 @@ impl PythonDriver {
         if let Some(folder) = aside(&interpreter, version) {
             child = child.env("PYTHONPATH", folder);
         }
-        Ok(Self { version: version.to_owned(), child, _files: files })
+        Ok(Self {
+            version: version.to_owned(),
+            child,
+            _files: files,
+        })
+    }
+}
+
+impl PythonDriver {
+    /// The command; what it names is there as long as this driver.
+    pub fn command(&self) -> &StdioDriver {
+        &self.child
     }
 }
 
@@ -80,7 +118,11 @@ impl Driver for PythonDriver {
     fn start(&self, init: &Init) -> anyhow::Result<Arc<dyn Process>> {
         let process = self.child.start(init)?;
         let found = &process.description().version;
-        ensure!(*found == self.version, "this Python has beaver-db {found}, not {}", self.version);
+        ensure!(
+            *found == self.version,
+            "this Python has beaver-db {found}, not {}",
+            self.version
+        );
         Ok(process)
     }
 

@@ -58,7 +58,7 @@ pub(crate) fn suite(runs: Vec<(&str, Run)>) -> Report {
     programs.push(run_report(
         "log-delivery",
         Outcome::NotOffered {
-            missing: vec![Capability::LogFollow, Capability::Clock],
+            missing: vec!["log-follow", "clock"],
         },
     ));
     programs.push(run_report(

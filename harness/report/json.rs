@@ -39,7 +39,7 @@ use super::statement::statement;
 use super::{Judged, Latency, Outcome, Report, RunReport};
 use crate::check::{CheckResult, CheckSpec};
 use crate::history::{Operation, Outcome as End};
-use crate::protocol::{Capability, Description, Failure, Op};
+use crate::protocol::{Description, Failure, Op};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -87,7 +87,7 @@ struct Program<'a> {
     history: Option<String>,
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    missing: Option<&'a [Capability]>,
+    missing: Option<&'a [&'static str]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
     #[serde(skip_serializing_if = "str::is_empty")]

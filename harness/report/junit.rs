@@ -46,7 +46,6 @@ fn suite(report: &Report, program: &RunReport) -> TestSuite {
         }
         Outcome::NotOffered { missing } => {
             let mut status = TestCaseStatus::skipped();
-            let missing: Vec<&str> = missing.iter().map(|known| known.name()).collect();
             status.set_message(format!("not offered: {}", missing.join(", ")));
             suite.add_test_case(case(program, "offered", Duration::ZERO, status));
         }

@@ -33,7 +33,7 @@ pub use table::{TableStyle, print_table, write_table};
 
 use crate::check::{CheckResult, Verdict};
 use crate::history::{Header, History};
-use crate::protocol::{Capability, Description};
+use crate::protocol::Description;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -86,7 +86,7 @@ pub enum Outcome {
     /// The driver doesn't offer what it needs.
     NotOffered {
         /// What isn't there.
-        missing: Vec<Capability>,
+        missing: Vec<&'static str>,
     },
     /// The harness or the driver failed, so that nothing was judged.
     HarnessError {
@@ -322,7 +322,7 @@ mod tests {
         let pass = || judged(vec![result(Verdict::Pass, 1)]);
         let fail = || judged(vec![result(Verdict::Fail, 1)]);
         let not_offered = || {
-            let missing = vec![Capability::Log];
+            let missing = vec!["log"];
             fixture::run_report("n", Outcome::NotOffered { missing })
         };
         let error = || {

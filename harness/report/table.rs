@@ -194,7 +194,6 @@ fn explanations(program: &RunReport) -> Vec<String> {
     let replay = || format!("replay: {}", program.replay);
     match &program.outcome {
         Outcome::NotOffered { missing } => {
-            let missing: Vec<&str> = missing.iter().map(|known| known.name()).collect();
             vec![format!("the driver doesn't offer: {}", missing.join(", "))]
         }
         Outcome::HarnessError { message } => vec![message.clone(), replay()],

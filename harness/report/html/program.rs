@@ -20,7 +20,6 @@ const ROWS_MAX: usize = 50;
 pub(super) fn reason(program: &RunReport) -> Option<String> {
     match &program.outcome {
         Outcome::NotOffered { missing } => {
-            let missing: Vec<&str> = missing.iter().map(|known| known.name()).collect();
             Some(format!("The driver doesn't offer: {}", missing.join(", ")))
         }
         Outcome::HarnessError { message } => Some(message.clone()),
