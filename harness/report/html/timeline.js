@@ -387,7 +387,7 @@ class Timeline {
         v: () => this.nextViolation(), Escape: () => { this.choose(-1, -1); this.keep(null); },
       };
       const act = acts[event.key];
-      if (act) { event.preventDefault(); act(); }
+      if (act) { event.preventDefault(); this.tip.hidden = true; act(); }
     });
     this.scroller.addEventListener("scroll", () => { this.tip.hidden = true; this.draw(); });
     let holding = false;
