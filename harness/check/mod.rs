@@ -14,6 +14,9 @@ mod commit_order;
 mod completion;
 mod counter;
 mod delivery;
+#[cfg(test)]
+mod document_history;
+mod documents;
 mod effects;
 mod errors;
 mod failures;
