@@ -6,6 +6,7 @@
 //! - A check looks at the history and its own parameters, at nothing else.
 //! - A violation names its operations, and says in words what is wrong with them.
 
+mod balances;
 mod bank;
 mod channel_delivery;
 mod clocks;
