@@ -7,8 +7,11 @@
 //! - A violation names its operations, and says in words what is wrong with them.
 
 mod bank;
+#[cfg(test)]
+mod batch_history;
 mod channel_delivery;
 mod collection_states;
+mod collection_units;
 mod commit_order;
 mod completion;
 mod counter;
@@ -30,6 +33,7 @@ mod list_edits;
 mod lock_liveness;
 mod lock_ttl;
 mod log_delivery;
+mod losses;
 mod mandatory_locks;
 mod mutual_exclusion;
 mod one_order;
