@@ -85,6 +85,7 @@ pub(super) fn find<'l, 'h>(
     let mut requests = line.requests.iter().copied().peekable();
     let mut waiting: Vec<(&Operation, u64)> = Vec::new();
     let mut found = Vec::new();
+    let mut unknown_due = 0;
     let end = Busy {
         from: end_ns,
         to: u64::MAX,
@@ -123,11 +124,17 @@ pub(super) fn find<'l, 'h>(
                 });
             }
         }
+        // Who is granted it comes after all former holders, but perhaps before
+        // somebody dead that still stands in the line.
+        if !busy.taken {
+            unknown_due = busy.due.max(unknown_due);
+        }
         last = if busy.taken && busy.from >= last.to {
             busy
         } else {
             after_both(last, busy)
         };
+        last.due = last.due.max(unknown_due);
     }
     found
 }
@@ -180,14 +187,20 @@ fn busy<'l, 'h>(locks: &'l Locks<'h>, line: &'l Line<'h>, allowed: Allowed) -> V
     let unknown = line.requests.iter().copied().chain(writes);
     for operation in unknown.filter(|it| it.is_info()) {
         let life = locks.lives.get(operation.session);
+        // As long as it is under way, it is to be answered in time like the others.
+        let from = operation.completed_ns.unwrap_or(u64::MAX);
+        let from = from.min(life.lived_until_ns).max(operation.invoked_ns);
+        if from == u64::MAX {
+            continue;
+        }
         let (to, allowed) = match (life.died_ns(), dead) {
-            (Some(died), Some(dead)) => (died, dead),
-            _ => (life.closed_ns(), handover),
+            (Some(died), Some(dead)) => (died.max(from), dead),
+            _ => (life.closed_ns().max(from), handover),
         };
         all.push(Busy {
-            from: operation.invoked_ns,
-            to: to.max(operation.invoked_ns),
-            due: to.max(operation.invoked_ns).saturating_add(allowed),
+            from,
+            to,
+            due: to.saturating_add(allowed),
             since: Since::Gone(operation),
             taken: false,
             next: None,

@@ -36,7 +36,7 @@ pub(super) fn in_line(
     let mut present: Vec<Place> = Vec::new();
     let mut since = HashMap::new();
     for (at, count) in counts.iter().enumerate() {
-        while let Some(place) = places.next_if(|place| place.from_ns < count.to_ns) {
+        while let Some(place) = places.next_if(|place| place.from_ns <= count.to_ns) {
             present.push(place);
         }
         present.retain(|place| place.to_ns >= earliest[at]);

@@ -64,7 +64,7 @@ const WRITE_WAIT_MS: u64 = 300;
 
 enum Event {
     /// A worker does its next operation.
-    Act(usize),
+    Act(usize, u64),
     /// A request reaches the store.
     Arrive(usize),
     /// A wait runs out.
@@ -155,7 +155,7 @@ impl Simulation {
     fn new(seed: u64, weather: Weather) -> Self {
         let mut script = Script::new(CheckSpec::MutualExclusion);
         let bounds = &mut script.history.header.bounds;
-        bounds.handover_ms = weather.delay_ms + 1;
+        bounds.handover_ms = 2 * weather.delay_ms + 1;
         bounds.late_ms = 2 * weather.delay_ms + 1;
         let mut it = Self {
             rng: ChaCha8Rng::seed_from_u64(seed),
@@ -181,7 +181,7 @@ impl Simulation {
                 alive: true,
             });
             let at = it.delay();
-            it.at(at, Event::Act(worker as usize));
+            it.at(at, Event::Act(worker as usize, session));
             if it.weather.kills {
                 let at = it.rng.random_range(0..it.weather.for_ms) * MS;
                 it.at(at, Event::Kill(worker as usize));
@@ -237,6 +237,7 @@ impl Simulation {
     }
 
     fn at(&mut self, time: u64, event: Event) {
+        let time = time.max(self.now);
         self.events.push(Reverse((time, self.bodies.len() as u64)));
         self.bodies.push(Some(event));
     }
@@ -252,7 +253,7 @@ impl Simulation {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Act(worker) => self.act(worker),
+            Event::Act(worker, session) => self.act(worker, session),
             Event::Arrive(operation) => self.arrive(operation),
             Event::TimeUp(operation) => self.time_up(operation),
             Event::Look(lock) => self.advance(lock),
@@ -266,13 +267,14 @@ impl Simulation {
         &self.script.history.operations[operation]
     }
 
-    fn act(&mut self, worker: usize) {
-        if !self.workers[worker].alive || self.now > self.weather.for_ms * MS {
+    fn act(&mut self, worker: usize, session: u64) {
+        let me = &self.workers[worker];
+        if me.session != session || !me.alive || self.now > self.weather.for_ms * MS {
             return;
         }
         let awake = self.awake(worker, self.now);
         if awake > self.now {
-            self.at(awake, Event::Act(worker));
+            self.at(awake, Event::Act(worker, session));
             return;
         }
         let op = self.next_op(worker);
@@ -356,7 +358,8 @@ impl Simulation {
 
     /// When a grant made now expires, by the clocks of whoever stamps it and whoever looks.
     fn expires(&mut self, from: u64, ttl_ms: u64) -> u64 {
-        let offsets = self.weather.offsets_ms.clone();
+        let sessions = self.script.history.sessions.iter();
+        let offsets: Vec<i64> = sessions.map(|it| it.clock_offset_ms).chain([0]).collect();
         let off = (self.pick(&offsets) - self.pick(&offsets)) * MS as i64;
         (from + ttl_ms * MS).saturating_add_signed(off)
     }
@@ -591,7 +594,7 @@ impl Simulation {
             lock_state.token += 1 + u64::from(operation % 3 == 0);
         }
         let token = lock_state.token;
-        self.at(expires.max(now), Event::Look(lock));
+        self.at(expires, Event::Look(lock));
         self.reply(operation, Ok(json!({ "token": token })));
     }
 
@@ -664,11 +667,11 @@ impl Simulation {
             (_, Outcome::Fail(failure)) if failure.error == ErrorCode::LockLost => me.holds = None,
             _ => {}
         }
-        let mut gap = 1000 + self.delay();
+        let mut gap = MS + self.delay();
         if me_holds(&self.workers[worker]) || self.chance(30) {
             gap += self.rng.random_range(0..=self.weather.hold_ms / 4) * MS;
         }
-        self.at(now + gap, Event::Act(worker));
+        self.at(now + gap, Event::Act(worker, session));
     }
 
     fn kill(&mut self, worker: usize) {
@@ -709,7 +712,7 @@ impl Simulation {
                 pauses: Vec::new(),
                 alive: true,
             };
-            self.at(over + MS, Event::Act(worker));
+            self.at(over + MS, Event::Act(worker, again));
         }
     }
 
@@ -755,7 +758,7 @@ mod tests {
             CheckSpec::Timeouts,
             CheckSpec::LockTtl,
             CheckSpec::LockLiveness {
-                dead_holder_ms: Some(NOTICE_MS + weather.delay_ms + 6),
+                dead_holder_ms: Some(NOTICE_MS + 2 * weather.delay_ms + 6),
             },
             CheckSpec::LockLiveness {
                 dead_holder_ms: None,
