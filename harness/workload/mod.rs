@@ -182,6 +182,15 @@ fn chance(random: &mut ChaCha8Rng, share: u32, of: u32) -> bool {
     random.random_range(0..of) < share
 }
 
+/// A list has always so many items, so that each index below means something: nothing before that
+/// is deleted.
+const LIST_LEAST: i64 = 8;
+
+/// The items that a list begins with.
+fn first_items() -> impl Iterator<Item = String> {
+    (0..LIST_LEAST).map(|item| format!("first.{item}"))
+}
+
 /// Several steps as one.
 fn all_of(body: Vec<Step>) -> Step {
     Step::Repeat { count: 1, body }
