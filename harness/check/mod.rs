@@ -6,6 +6,7 @@
 //! - A check looks at the history and its own parameters, at nothing else.
 //! - A violation names its operations, and says in words what is wrong with them.
 
+mod balances;
 mod bank;
 mod channel_delivery;
 mod clocks;
@@ -14,6 +15,9 @@ mod commit_order;
 mod completion;
 mod counter;
 mod delivery;
+#[cfg(test)]
+mod document_history;
+mod documents;
 mod effects;
 mod errors;
 mod failures;

@@ -87,7 +87,7 @@ pub(super) fn units<'a>(
     // Who holds the lock, and the unit made under it so far.
     let mut held: HashMap<u64, Option<usize>> = HashMap::new();
     let mut of_transaction: HashMap<u32, usize> = HashMap::new();
-    let mut add = |units: &mut Vec<Unit<'a>>, guard, from, certain| {
+    let add = |units: &mut Vec<Unit<'a>>, guard, from, certain| {
         units.push(Unit::new(guard, from, certain));
         units.len() - 1
     };
