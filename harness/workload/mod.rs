@@ -11,6 +11,7 @@ mod channel_delivery;
 mod collection_states;
 mod dict_increment;
 mod dict_registers;
+mod dict_transactions;
 mod list_edits;
 mod lock_exclusion;
 mod lock_fencing;
@@ -99,6 +100,7 @@ pub fn all() -> &'static [Workload] {
     const ALL: &[Workload] = &[
         dict_increment::WORKLOAD,
         dict_registers::WORKLOAD,
+        dict_transactions::WORKLOAD,
         queue_delivery::WORKLOAD,
         queue_batches::BATCHES,
         queue_batches::LOCKED,
