@@ -62,16 +62,16 @@ pub enum Op {
     },
     CollectionIndex {
         name: String,
-        id: String,
+        key: String,
         body: Value,
     },
     CollectionGet {
         name: String,
-        id: String,
+        key: String,
     },
     CollectionDrop {
         name: String,
-        id: String,
+        key: String,
     },
     CollectionConnect {
         name: String,
@@ -81,7 +81,7 @@ pub enum Op {
     },
     CollectionNeighbors {
         name: String,
-        id: String,
+        key: String,
         label: String,
     },
     CollectionMatch {
@@ -257,6 +257,19 @@ impl Op {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_field_is_called_as_the_requests_own() {
+        let page = include_str!("../PROTOCOL.md");
+        let (_, table) = page.split_once("## Operations").unwrap();
+        for row in table.lines().filter(|line| line.starts_with("| `")) {
+            let fields = row.split('|').nth(2).unwrap();
+            assert!(
+                !fields.contains("`id`") && !fields.contains("`client`"),
+                "{row}"
+            );
+        }
+    }
 
     #[test]
     fn operations_read_as_on_the_protocol_page() {

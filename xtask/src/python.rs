@@ -19,9 +19,14 @@ const PYTHON_VERSION: &str = "3.13";
 const BEAVER_VERSION: &str = "1.3.0";
 /// Encrypted dictionaries are an extra, which brings `cryptography`.
 const REQUIREMENT: &str = "beaver-db[security]==1.3.0";
-/// The last version before the managers of 1.x took internal locks; it shares their tables. It
-/// lies in a folder of its own, by this name, for whoever puts that first in `PYTHONPATH`.
-const OLD_REQUIREMENT: &str = "beaver-db==0.20.2";
+/// Other versions, each in a folder of its own by the name of its first package, for whoever puts
+/// that first in `PYTHONPATH`. What a version needs and `REQUIREMENT` doesn't bring lies with it.
+const OTHERS: [&[&str]; 2] = [
+    // The last before the managers of 1.x took internal locks; it shares their tables.
+    &["beaver-db==0.20.2"],
+    // Has tables of its own, and is built on asyncio.
+    &["beaver-db==2.4.1", "aiosqlite==0.22.1"],
+];
 const STAMP: &str = "beaver-db.requirements";
 
 /// As `make`; without Python the reason is told in one line, and work goes on.
@@ -65,13 +70,24 @@ pub(crate) fn make() -> Result<PathBuf> {
         install
     };
     run_quiet(install().arg(REQUIREMENT))?;
-    run_quiet(
-        install()
-            .args(["--no-deps", "--target"])
-            .arg(made.join(OLD_REQUIREMENT))
-            .arg(OLD_REQUIREMENT),
-    )?;
     run_quiet(program(interpreter(&made)).args(["-c", "import beaver, cryptography"]))?;
+    for packages in OTHERS {
+        let folder = made.join(packages[0]);
+        run_quiet(
+            install()
+                .args(["--no-deps", "--target"])
+                .arg(&folder)
+                .args(packages),
+        )?;
+        // Only this shows that `REQUIREMENT` brings the rest.
+        let check =
+            "import beaver, sys; sys.exit(f'beaver-db=={beaver.__version__}' != sys.argv[1])";
+        run_quiet(
+            program(interpreter(&made))
+                .env("PYTHONPATH", &folder)
+                .args(["-c", check, packages[0]]),
+        )?;
+    }
     std::fs::write(made.join(STAMP), stamp())?;
     // Only the scripts in an environment know its path, and nobody calls those.
     staging.publish(&made, &paths::python_env())?;
@@ -80,7 +96,7 @@ pub(crate) fn make() -> Result<PathBuf> {
 
 /// What an environment that is complete says of itself.
 fn stamp() -> String {
-    format!("{REQUIREMENT} {OLD_REQUIREMENT}")
+    format!("{REQUIREMENT} {}", OTHERS.concat().join(" "))
 }
 
 fn find_made() -> Option<PathBuf> {

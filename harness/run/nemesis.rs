@@ -1,0 +1,166 @@
+//! Who does the faults of a run.
+
+use super::Settings;
+use super::Shared;
+use crate::program::{Fault, Plan};
+use crate::protocol::Capability;
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// SIGKILL of a process, and a new one.
+    Kill,
+    /// SIGSTOP of a process, and SIGCONT after up to a second and a half.
+    Stop,
+    /// A client is abandoned.
+    Drop,
+    /// A client's guest fails.
+    Trap,
+    /// Wall clocks that are off by up to ten seconds.
+    Clock,
+    /// Another process keeps SQLite's write lock for up to half a second.
+    BusyWriter,
+}
+
+impl FaultKind {
+    /// All there are.
+    pub const ALL: [Self; 6] = [
+        Self::Kill,
+        Self::Stop,
+        Self::Drop,
+        Self::Trap,
+        Self::Clock,
+        Self::BusyWriter,
+    ];
+
+    /// What a driver must offer for it.
+    pub fn requires(self) -> Option<Capability> {
+        match self {
+            Self::Kill | Self::Stop => None,
+            Self::Drop => Some(Capability::Drop),
+            Self::Trap => Some(Capability::Trap),
+            Self::Clock => Some(Capability::Clock),
+            Self::BusyWriter => Some(Capability::Sqlite),
+        }
+    }
+
+    /// Whether it needs real processes.
+    pub fn needs_processes(self) -> bool {
+        matches!(self, Self::Kill | Self::Stop)
+    }
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Stop => "stop",
+            Self::Drop => "drop",
+            Self::Trap => "trap",
+            Self::Clock => "clock",
+            Self::BusyWriter => "busy-writer",
+        }
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for FaultKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.name() == text)
+            .ok_or_else(|| {
+                format!(
+                    "{text:?} is no fault: there are kill, stop, drop, trap, clock and busy-writer"
+                )
+            })
+    }
+}
+
+/// The longest pause. Shorter than what a waiter's place in line survives.
+const STOP_MAX_MS: u64 = 1500;
+/// The longest that somebody else writes. Shorter than what anybody's busy handler waits.
+const BUSY_MAX_MS: u64 = 500;
+/// How far clocks are off at most. What BeaverDB's locks promise to tolerate is twice that.
+const CLOCK_OFFSET_MAX_MS: i64 = 10_000;
+
+/// By how much the clock of each process is off.
+pub(super) fn clock_offsets(plan: &Plan, settings: &Settings, processes: u32) -> Vec<i64> {
+    if settings.faults.contains(&FaultKind::Clock) {
+        let mut random = ChaCha8Rng::seed_from_u64(settings.seed ^ 0xC10C);
+        let offset = |_| random.random_range(-CLOCK_OFFSET_MAX_MS..=CLOCK_OFFSET_MAX_MS);
+        return (0..processes).map(offset).collect();
+    }
+    plan.frame.clock_offsets_ms.clone()
+}
+
+/// Does faults until the workers have finished.
+pub(super) fn rage(shared: &Shared<'_>) {
+    let settings = shared.settings;
+    let kinds: Vec<_> = settings
+        .faults
+        .iter()
+        .filter(|kind| **kind != FaultKind::Clock)
+        .collect();
+    if kinds.is_empty() || shared.plan.workers == 0 {
+        // A program may have busy writers of its own.
+        while wait(shared, Duration::from_secs(1)) {}
+        return;
+    }
+    let mut random = ChaCha8Rng::seed_from_u64(settings.seed ^ 0xFA17);
+    let mean = settings.fault_interval;
+    loop {
+        let pause = mean.mul_f64(random.random_range(0.5..1.5));
+        if !wait(shared, pause) {
+            return;
+        }
+        let worker = random.random_range(0..shared.plan.workers);
+        let fault = match kinds[random.random_range(0..kinds.len())] {
+            FaultKind::Kill => Fault::Kill { worker },
+            FaultKind::Stop => Fault::Stop {
+                worker,
+                for_ms: random.random_range(20..=STOP_MAX_MS),
+            },
+            FaultKind::Drop => Fault::Drop { worker },
+            FaultKind::BusyWriter => Fault::BusyWriter {
+                for_ms: random.random_range(20..=BUSY_MAX_MS),
+            },
+            FaultKind::Trap | FaultKind::Clock => Fault::Trap { worker },
+        };
+        match shared.crew.inflict(fault) {
+            Ok(true) => {
+                shared.progress.faults.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(false) => {}
+            Err(error) => shared.crew.trouble(format!("{}: {error:#}", fault.name())),
+        }
+    }
+}
+
+/// Waits; false when the workers have finished or the time is up.
+fn wait(shared: &Shared<'_>, pause: Duration) -> bool {
+    let until = Instant::now() + pause;
+    loop {
+        if shared.time_is_up() || shared.crew.idle() {
+            return false;
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return true;
+        }
+        shared.crew.reap_writers(false);
+        std::thread::sleep(left.min(Duration::from_millis(20)));
+    }
+}
