@@ -6,10 +6,12 @@
 //! - A check looks at the history and its own parameters, at nothing else.
 //! - A violation names its operations, and says in words what is wrong with them.
 
+mod balances;
 mod bank;
 #[cfg(test)]
 mod batch_history;
 mod channel_delivery;
+mod clocks;
 mod collection_states;
 mod collection_units;
 mod commit_order;
@@ -26,12 +28,23 @@ mod faults;
 mod fencing_tokens;
 mod fifo_grants;
 mod findings;
+#[cfg(test)]
+mod generate;
 mod held_by_others;
+mod hold_order;
+mod holds;
+mod idle;
+mod in_line;
 mod integrity;
 mod linearizable;
 mod list_edits;
+mod list_state;
+mod lives;
+#[cfg(test)]
+mod lock_history;
 mod lock_liveness;
 mod lock_ttl;
+mod lock_words;
 mod log_delivery;
 mod losses;
 mod mandatory_locks;
@@ -44,14 +57,21 @@ mod queue_delivery;
 mod queue_history;
 mod queue_items;
 mod queue_order;
+mod register;
 #[cfg(test)]
-mod script;
+pub(crate) mod script;
+mod search;
+mod spans;
 mod spec;
 mod stale_holders;
 #[cfg(test)]
 mod stream_history;
 mod streams;
 mod timeouts;
+mod transactions;
+mod units;
+mod values;
+mod wording;
 mod write_skew;
 
 pub use findings::{CheckResult, Findings, Verdict, Violation};
