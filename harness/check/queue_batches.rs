@@ -617,6 +617,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(super::super::queue_history::patient())]
+
         #[test]
         fn correct_histories_pass(moves in batch_history::moves()) {
             let (script, _) = batch_history::simulate(spec(), &moves, None);
