@@ -28,6 +28,8 @@ mod lock_ttl;
 mod log_delivery;
 mod mandatory_locks;
 mod mutual_exclusion;
+#[cfg(test)]
+mod porcupine_tests;
 mod queue_batches;
 mod queue_delivery;
 mod queue_order;
