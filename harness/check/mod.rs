@@ -50,6 +50,8 @@ mod losses;
 mod mandatory_locks;
 mod mutual_exclusion;
 mod one_order;
+#[cfg(test)]
+mod porcupine_tests;
 mod prefix;
 mod queue_batches;
 mod queue_delivery;

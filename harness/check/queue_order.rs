@@ -14,8 +14,8 @@
 //! rolled back never happened, not even meanwhile.
 //!
 //! A take that found nothing is excused if it may have waited for somebody else, who held
-//! the queue's lock or had a transaction open: there are systems whose takes then run out of time. And so
-//! is one in a transaction of its own, where what it took out before is missing.
+//! the queue's lock or had a transaction open, or for a process that was stopped or wrote: there are
+//! systems whose takes then run out of time. And so is one in a transaction of its own, where what it took out before is missing.
 //!
 //! What must stay true: n log n. The takes are gone through in the order of their
 //! beginnings; items are entered in a tree once they are certainly there, at their place in
@@ -25,6 +25,7 @@
 use super::held_by_others::HeldByOthers;
 use super::prefix::{Counts, Maxima};
 use super::queue_items::{Items, Touch};
+use super::spans::Spans;
 use super::{Findings, queue_items};
 use crate::history::History;
 use crate::protocol::{LockKind, LockName};
@@ -141,9 +142,11 @@ fn questions<'i, 'h>(history: &History, name: &str, items: &'i Items<'h>) -> Vec
         Some(Question::Taken { item, put, take })
     });
     let held = HeldByOthers::of(history, &LockName::new(LockKind::Queue, name));
+    let pauses = Spans::pauses(history);
     let empties = items.empties.iter().filter(|empty| {
         let session = history.operations[empty.at].session;
-        !empty.in_transaction && !held.at(session, empty.from_ns, empty.to_ns)
+        let (from, to) = (empty.from_ns, empty.to_ns);
+        !empty.in_transaction && !held.at(session, from, to) && pauses.within(from, to) == 0
     });
     let mut questions: Vec<_> = taken.chain(empties.map(Question::Empty)).collect();
     questions.sort_by_key(Question::begun_ns);
@@ -220,6 +223,7 @@ mod tests {
     use super::super::script::Script;
     use super::super::{CheckSpec, Verdict};
     use super::*;
+    use crate::program::Fault;
     use crate::protocol::{ErrorCode, Op};
     use proptest::prelude::*;
     use proptest::sample::Index;
@@ -364,8 +368,11 @@ mod tests {
         script.fail(a, 15, 16, get(0), ErrorCode::Timeout);
         script.ok(a, 17, 18, Op::Rollback, ());
         passes(&script);
-        script.fail(b, 19, 20, get(0), ErrorCode::Timeout);
-        fails(&script, "found nothing", &[1, 10]);
+        script.fault(19, Fault::BusyWriter { for_ms: 2 }, &[], Some(21));
+        script.fail(b, 20, 22, get(0), ErrorCode::Timeout);
+        passes(&script);
+        script.fail(b, 22, 23, get(0), ErrorCode::Timeout);
+        fails(&script, "found nothing", &[1, 11]);
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 use super::args::Which;
 use anyhow::{Context as _, Result, bail};
+#[cfg(feature = "component")]
+use beaver_harness::driver::ComponentDriver;
+#[cfg(feature = "native")]
+use beaver_harness::driver::NativeDriver;
 use beaver_harness::driver::validate;
-use beaver_harness::driver::{
-    ComponentDriver, Driver, NativeDriver, PythonDriver, Reference, StdioDriver, own, serve,
-};
+use beaver_harness::driver::{Driver, PythonDriver, Reference, StdioDriver, own, serve};
 use std::process::ExitCode;
 
 /// The driver that the command line names.
@@ -18,6 +20,7 @@ pub(crate) fn open(which: &Which) -> Result<Box<dyn Driver>> {
     }
     let component = which.component.clone();
     Ok(match which.driver.as_deref().unwrap_or("component") {
+        #[cfg(feature = "component")]
         "component" => Box::new(ComponentDriver::new(component)),
         "processes" => Box::new(own::processes(None, component)?),
         "native" => Box::new(own::native(None)?),
@@ -73,7 +76,9 @@ pub(crate) fn check(which: &Which) -> Result<ExitCode> {
 /// Is a driver, until standard input ends.
 pub(crate) fn serve(which: &Which) -> Result<ExitCode> {
     let driver: Box<dyn Driver> = match which.driver.as_deref() {
+        #[cfg(feature = "component")]
         Some("component") => Box::new(ComponentDriver::new(which.component.clone())),
+        #[cfg(feature = "native")]
         Some("native") => Box::new(NativeDriver),
         Some("reference") => Box::new(Reference::new()),
         other => bail!("{other:?} can't be served: there are component, native and reference"),
