@@ -9,10 +9,16 @@
 //! What must stay true: whatever decides about right or wrong is in a check, and a check is a
 //! pure function of the history. So a verdict can be reproduced from the file alone.
 
+pub mod catalog;
 pub mod check;
 pub mod driver;
 pub mod history;
 pub mod program;
 pub mod protocol;
+pub mod report;
 pub mod run;
+pub mod scenario;
+pub mod shrink;
 pub mod step;
+pub mod suite;
+pub mod workload;

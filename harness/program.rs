@@ -35,22 +35,28 @@ pub enum Fault {
         /// Whose.
         worker: u32,
     },
+    /// A process that has nothing to do with the workers keeps SQLite's write lock for a while.
+    BusyWriter {
+        /// How long.
+        for_ms: u64,
+    },
 }
 
 impl Fault {
-    /// Whom it hits.
-    pub fn worker(self) -> u32 {
+    /// Whom it hits; none: everybody.
+    pub fn worker(self) -> Option<u32> {
         match self {
             Self::Kill { worker }
             | Self::Stop { worker, .. }
             | Self::Drop { worker }
-            | Self::Trap { worker } => worker,
+            | Self::Trap { worker } => Some(worker),
+            Self::BusyWriter { .. } => None,
         }
     }
 
     /// Whether it goes by.
     pub fn is_pause(self) -> bool {
-        matches!(self, Self::Stop { .. })
+        matches!(self, Self::Stop { .. } | Self::BusyWriter { .. })
     }
 
     /// Its name.
@@ -60,6 +66,7 @@ impl Fault {
             Self::Stop { .. } => "stop",
             Self::Drop { .. } => "drop",
             Self::Trap { .. } => "trap",
+            Self::BusyWriter { .. } => "busy-writer",
         }
     }
 }
@@ -90,10 +97,12 @@ pub struct Program {
     /// How workers are spread over processes.
     #[serde(default)]
     pub layout: Layout,
-    /// By how much the wall clock of each worker's process is off; those that aren't listed
-    /// are right.
+    /// By how much the wall clock of each process is off; those that aren't listed are right.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clock_offsets_ms: Vec<i64>,
+    /// In what steps all wall clocks go on; 0: as fine as they are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub clock_resolution_ms: u64,
     /// Done by worker 0 before all else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub set_up: Vec<Step>,
@@ -110,6 +119,10 @@ pub struct Program {
     pub tear_down: Vec<Step>,
     /// What is to be checked.
     pub checks: Vec<CheckSpec>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What worker `worker` does as its `number`-th step; none: it has finished.
@@ -144,7 +157,8 @@ impl Program {
         for step in lists.chain([&self.set_up, &self.tear_down]).flatten() {
             step.require(&mut needs);
         }
-        if self.clock_offsets_ms.iter().any(|offset| *offset != 0) {
+        if self.clock_resolution_ms != 0 || self.clock_offsets_ms.iter().any(|offset| *offset != 0)
+        {
             needs.push(Capability::Clock);
         }
         if self.layout == Layout::Together {
@@ -157,18 +171,26 @@ impl Program {
 impl Program {
     /// Whether some step does what can be done to a real process alone.
     pub fn needs_processes(&self) -> bool {
-        fn kills(steps: &[Step]) -> bool {
+        self.has_fault(|fault| matches!(fault, Fault::Kill { .. } | Fault::Stop { .. }))
+    }
+
+    /// Whether some step lets somebody else keep SQLite's write lock.
+    pub fn has_busy_writers(&self) -> bool {
+        self.has_fault(|fault| matches!(fault, Fault::BusyWriter { .. }))
+    }
+
+    fn has_fault(&self, is_it: impl Fn(&Fault) -> bool + Copy) -> bool {
+        fn within(steps: &[Step], is_it: impl Fn(&Fault) -> bool + Copy) -> bool {
             steps.iter().any(|step| {
-                matches!(step, Step::Fault(Fault::Kill { .. } | Fault::Stop { .. }))
-                    || kills(step.body())
+                matches!(step, Step::Fault(fault) if is_it(fault)) || within(step.body(), is_it)
             })
         }
         let lists = [&self.prologue, &self.workers, &self.epilogue];
-        lists
+        let mut all = lists
             .into_iter()
             .flatten()
-            .chain([&self.set_up, &self.tear_down])
-            .any(|steps| kills(steps))
+            .chain([&self.set_up, &self.tear_down]);
+        all.any(|steps| within(steps, is_it))
     }
 }
 

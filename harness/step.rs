@@ -35,6 +35,16 @@ pub enum Step {
         /// What to do in it.
         body: Vec<Step>,
     },
+    /// `body` as the best unit that the system offers: a transaction, else under the lock.
+    Atomic {
+        /// Which, where there are no transactions.
+        lock: LockName,
+        /// How long to wait for it; none: for ever.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timeout_ms: Option<u64>,
+        /// What to do in it.
+        body: Vec<Step>,
+    },
     /// Reads a number (absent is 0) and writes one more.
     Increment {
         /// The dictionary.
@@ -147,6 +157,7 @@ impl Step {
             Self::Call(call) => call.op.name(),
             Self::Locked { .. } => "locked",
             Self::Transaction { .. } => "transaction",
+            Self::Atomic { .. } => "atomic",
             Self::Increment { .. } => "increment",
             Self::CompareAndSet { .. } => "compare-and-set",
             Self::Transfer { .. } => "transfer",
@@ -165,9 +176,10 @@ impl Step {
     /// The steps inside.
     pub fn body(&self) -> &[Self] {
         match self {
-            Self::Locked { body, .. } | Self::Transaction { body } | Self::Repeat { body, .. } => {
-                body
-            }
+            Self::Locked { body, .. }
+            | Self::Transaction { body }
+            | Self::Atomic { body, .. }
+            | Self::Repeat { body, .. } => body,
             _ => &[],
         }
     }
@@ -187,7 +199,8 @@ impl Step {
                 }
             }
             Self::UntilTimeout { op } => need(op.capability()),
-            Self::Locked { .. } => need(Capability::Locks),
+            // A system with transactions has locks to try them against, or needs none.
+            Self::Locked { .. } | Self::Atomic { .. } => need(Capability::Locks),
             Self::Transaction { .. } => need(Capability::Transactions),
             Self::Increment { .. }
             | Self::CompareAndSet { .. }
@@ -196,6 +209,7 @@ impl Step {
             Self::AwaitWaiting { .. } => need(Capability::LockWaiting),
             Self::Fault(Fault::Drop { .. }) => need(Capability::Drop),
             Self::Fault(Fault::Trap { .. }) => need(Capability::Trap),
+            Self::Fault(Fault::BusyWriter { .. }) => need(Capability::Sqlite),
             Self::Fault(Fault::Kill { .. } | Fault::Stop { .. })
             | Self::Repeat { .. }
             | Self::Raise

@@ -1,8 +1,735 @@
 //! Readers see documents, edges and index entries together or not at all.
+//!
+//! The program's contract: each body is `{"text": "<word> <word> …", "version": n}`; one of its words belongs to
+//! this version of this document alone, others may be in common. `collection-match` asks for one word.
+//! Documents are connected in a unit in which both have been indexed or read before (the rules that need
+//! it look whether it was so).
+//!
+//! A *unit* is a committed transaction, or a hold of the collection's lock that certainly lasted: between its
+//! operations nobody else's came. (The lock of a system without `mandatory-locks` makes a unit only if every
+//! write on the collection was made under it.) Within a unit, what was read agrees:
+//! - a document that is read twice is the same;
+//! - a match has a document if, and only if, the body that is read has the word;
+//! - a neighbour, and the document whose neighbour it is, is there.
+//!
+//! After a unit's own write its reader expects what it wrote, and what was read before of that
+//! document no longer counts.
+//!
+//! For readings anywhere, if it is certain which write came last before them:
+//! - a document is what was written, in `get` and in `match`, with each of its words and no others;
+//! - a document that was dropped is nowhere, until it may have been indexed, or connected, again;
+//! - an edge leads to its target as long as nobody may have written either end, or once it was
+//!   connected.
+//! And whatever is read was written by somebody.
+//!
+//! Soundness: an operation without an answer leaves unclear which write came last, from its beginning
+//! on; readings of that document outside units are then not judged.
 
 use super::Findings;
-use crate::history::History;
+use super::documents::{Document, Documents, Reading, Unit, words};
+use super::effects::Fate;
+use super::queue_items::shown;
+use crate::history::{History, Operation};
+use crate::protocol::Op;
+use serde_json::Value;
+use std::collections::HashMap;
 
-pub(super) fn check(_history: &History, _name: &str, findings: &mut Findings) {
-    findings.unknown("this check is not written yet");
+pub(super) fn check(history: &History, name: &str, findings: &mut Findings) {
+    let documents = Documents::of(history, name);
+    let judge = Judge {
+        history,
+        name,
+        documents: &documents,
+        never_written: Document::default(),
+    };
+    findings.examined(documents.readings.len() as u64);
+    for reading in &documents.readings {
+        let operation = &history.operations[reading.at];
+        match &operation.op {
+            Op::CollectionGet { key, .. } => judge.get(reading, key, findings),
+            Op::CollectionMatch { text, .. } => judge.matched(reading, text, findings),
+            Op::CollectionNeighbors { key, label, .. } => {
+                judge.neighbors(reading, key, label, findings);
+            }
+            _ => {}
+        }
+    }
+    for unit in documents.units.iter().filter(|unit| unit.certain) {
+        judge.unit(unit, findings);
+    }
+}
+
+struct Judge<'a, 'h> {
+    history: &'h History,
+    name: &'a str,
+    documents: &'a Documents<'h>,
+    never_written: Document<'h>,
+}
+
+/// The keys of an answer.
+fn keys(answer: &Value) -> impl Iterator<Item = &str> {
+    let keys = answer.as_array().map_or(&[][..], Vec::as_slice);
+    keys.iter().filter_map(Value::as_str)
+}
+
+impl<'h> Judge<'_, 'h> {
+    fn operation(&self, at: usize) -> &'h Operation {
+        &self.history.operations[at]
+    }
+
+    fn document(&self, key: &str) -> &Document<'h> {
+        let known = self.documents.documents.get(key);
+        known.unwrap_or(&self.never_written)
+    }
+
+    fn who(&self, at: usize) -> String {
+        let operation = self.operation(at);
+        format!(
+            "worker {}'s {} in collection {:?}",
+            operation.worker,
+            operation.op.name(),
+            self.name
+        )
+    }
+
+    fn get(&self, reading: &Reading<'h>, key: &str, findings: &mut Findings) {
+        let (document, id) = (self.document(key), self.operation(reading.at).id);
+        let who = self.who(reading.at);
+        let written = document.writes().iter();
+        let mut written = written.filter(|write| write.effect.from_ns <= reading.to_ns);
+        if !reading.answer.is_null() && !written.any(|write| write.state == Some(reading.answer)) {
+            findings.violation(
+                format!(
+                    "{who} found {} as {key:?}, which nobody had written",
+                    shown(reading.answer)
+                ),
+                [id],
+            );
+            return;
+        }
+        let Ok(Some(last)) = document.last(reading.from_ns, reading.to_ns) else {
+            return;
+        };
+        if last.state.unwrap_or(&Value::Null) == reading.answer {
+            return;
+        }
+        let wrote = self.operation(last.at);
+        let found = match reading.answer {
+            Value::Null => format!("did not find {key:?}"),
+            body => format!("found {} as {key:?}", shown(body)),
+        };
+        let instead = match last.state {
+            None => format!("worker {} had dropped it", wrote.worker),
+            Some(body) => format!("worker {} had written {}", wrote.worker, shown(body)),
+        };
+        findings.violation(
+            format!("{who} {found}, though {instead} and nobody can have changed it since"),
+            [wrote.id, id],
+        );
+    }
+
+    fn matched(&self, reading: &Reading<'h>, word: &str, findings: &mut Findings) {
+        if word.split_whitespace().count() != 1 {
+            return;
+        }
+        let id = self.operation(reading.at).id;
+        let who = format!("{} for {word:?}", self.who(reading.at));
+        for key in keys(reading.answer) {
+            let document = self.document(key);
+            match document.last(reading.from_ns, reading.to_ns) {
+                Ok(None) => {
+                    findings.violation(
+                        format!("{who} found {key:?}, which nobody had written"),
+                        [id],
+                    );
+                }
+                Ok(Some(last)) => {
+                    let wrote = self.operation(last.at);
+                    let why = match last.state {
+                        None => "had dropped",
+                        Some(body) if !words(body).any(|known| known == word) => {
+                            "had replaced by one without this word"
+                        }
+                        Some(_) => continue,
+                    };
+                    findings.violation(
+                        format!("{who} found {key:?}, which worker {} {why}", wrote.worker),
+                        [wrote.id, id],
+                    );
+                }
+                Err(_) => {}
+            }
+        }
+        let found: Vec<&str> = keys(reading.answer).collect();
+        let candidates = self.documents.words.get(word).into_iter().flatten();
+        for key in candidates.filter(|key| !found.contains(*key)) {
+            if let Ok(Some(last)) = self.document(key).last(reading.from_ns, reading.to_ns)
+                && let Some(body) = last.state
+                && words(body).any(|known| known == word)
+            {
+                let wrote = self.operation(last.at);
+                findings.violation(
+                    format!(
+                        "{who} did not find {key:?}, which worker {} had written with this word",
+                        wrote.worker
+                    ),
+                    [wrote.id, id],
+                );
+            }
+        }
+    }
+
+    fn neighbors(&self, reading: &Reading<'h>, source: &str, label: &str, findings: &mut Findings) {
+        let id = self.operation(reading.at).id;
+        let who = format!("{} of {source:?} by {label:?}", self.who(reading.at));
+        let found: Vec<&str> = keys(reading.answer).collect();
+        let targets = self.documents.connections.get(&(source, label));
+        for target in &found {
+            let connections = targets.and_then(|targets| targets.get(target));
+            let mut begun = connections
+                .into_iter()
+                .flatten()
+                .filter(|connection| connection.effect.from_ns <= reading.to_ns)
+                .peekable();
+            if begun.peek().is_none() {
+                findings.violation(
+                    format!("{who} found {target:?}, which nobody had connected"),
+                    [id],
+                );
+                continue;
+            }
+            let latest = begun
+                .map(|connection| connection.effect.to_ns)
+                .max()
+                .unwrap_or(0);
+            for end in [source, *target] {
+                // A document that is indexed again has none of its edges back.
+                let writes = self.document(end).writes().iter();
+                let drop = writes.filter(|write| write.state.is_none()).find(|write| {
+                    let certain = write.effect.to_ns < reading.from_ns;
+                    certain && latest < write.effect.from_ns
+                });
+                if let Some(drop) = drop {
+                    let dropped = self.operation(drop.at);
+                    findings.violation(
+                        format!(
+                            "{who} found {target:?}, though worker {} had dropped {end:?} and nobody can have \
+                             connected them since",
+                            dropped.worker
+                        ),
+                        [dropped.id, id],
+                    );
+                    break;
+                }
+            }
+        }
+        for (target, connections) in targets.into_iter().flatten() {
+            if found.contains(target) {
+                continue;
+            }
+            let made = connections.iter().rev().find(|connection| {
+                let both = connection.guarded == (true, true);
+                both && connection.effect.to_ns < reading.from_ns
+            });
+            let Some(made) = made else {
+                continue;
+            };
+            let changed = [source, *target].into_iter().any(|end| {
+                self.document(end).writes().iter().any(|write| {
+                    // The transaction that connects them may have written them before.
+                    let own = write.effect.transaction.is_some()
+                        && write.effect.transaction == made.effect.transaction
+                        && write.at < made.at;
+                    let over = write.effect.to_ns < made.effect.from_ns;
+                    write.effect.from_ns <= reading.to_ns && !over && !own
+                })
+            });
+            if !changed {
+                let connected = self.operation(made.at);
+                findings.violation(
+                    format!(
+                        "{who} did not find {target:?}, though worker {} had connected them and nobody can \
+                         have changed either since",
+                        connected.worker
+                    ),
+                    [connected.id, id],
+                );
+            }
+        }
+    }
+
+    /// What was read between two of its own writes agrees; the first contradiction is reported.
+    fn unit(&self, unit: &Unit, findings: &mut Findings) {
+        let mut facts = Facts::default();
+        for at in &unit.operations {
+            let operation = self.operation(*at);
+            let effect = self.documents.effects[*at];
+            let answer = operation.ok().filter(|_| effect.fate == Fate::Done);
+            let fact = match (&operation.op, answer) {
+                (Op::CollectionGet { key, .. }, Some(body)) => Fact::Is(key, body),
+                (Op::CollectionMatch { text, .. }, Some(found)) => {
+                    Fact::Matches(text, keys(found).collect())
+                }
+                (Op::CollectionNeighbors { key, label, .. }, Some(found)) => {
+                    Fact::Leads(key, label, keys(found).collect())
+                }
+                (Op::CollectionIndex { key, body, .. }, Some(_)) => {
+                    facts.written(key, *at, Some(body));
+                    continue;
+                }
+                (Op::CollectionDrop { key, .. }, Some(_)) => {
+                    facts.written(key, *at, Some(&Value::Null));
+                    continue;
+                }
+                (Op::CollectionIndex { key, .. } | Op::CollectionDrop { key, .. }, None) => {
+                    facts.written(key, *at, None);
+                    continue;
+                }
+                _ => continue,
+            };
+            let wrong = facts.known.iter().find_map(|(known, other)| {
+                let why = self.contradiction(&facts, (*known, other), (*at, &fact))?;
+                Some((*known, why))
+            });
+            if let Some((known, why)) = wrong {
+                findings.violation(
+                    format!(
+                        "worker {} saw in one {} of collection {:?}: {why}",
+                        operation.worker, unit.kind, self.name
+                    ),
+                    [self.operation(known).id, operation.id],
+                );
+                return;
+            }
+            facts.known.push((*at, fact));
+        }
+    }
+
+    fn contradiction(
+        &self,
+        facts: &Facts<'h>,
+        one: (usize, &Fact<'h>),
+        other: (usize, &Fact<'h>),
+    ) -> Option<String> {
+        match (one.1, other.1) {
+            (Fact::Is(key, body), Fact::Is(same, now)) => (key == same && body != now)
+                .then(|| format!("{key:?} was {} and then {}", shown(body), shown(now))),
+            (Fact::Is(key, body), Fact::Matches(word, found)) => {
+                let current = facts.current(key, other.0);
+                current.then(|| matches(key, body, word, found)).flatten()
+            }
+            (Fact::Matches(word, found), Fact::Is(key, body)) => {
+                let current = facts.current(key, one.0);
+                current.then(|| matches(key, body, word, found)).flatten()
+            }
+            (Fact::Is(key, body), Fact::Leads(source, label, found)) => {
+                let current = facts.current(key, other.0);
+                current
+                    .then(|| self.leads(key, body, source, label, found))
+                    .flatten()
+            }
+            (Fact::Leads(source, label, found), Fact::Is(key, body)) => {
+                let current = facts.current(key, one.0);
+                current
+                    .then(|| self.leads(key, body, source, label, found))
+                    .flatten()
+            }
+            _ => None,
+        }
+    }
+
+    /// An edge leads from a document that is there to one that is there, if it was so when they were
+    /// connected.
+    fn leads(
+        &self,
+        key: &str,
+        body: &Value,
+        source: &str,
+        label: &str,
+        found: &[&str],
+    ) -> Option<String> {
+        if !body.is_null() {
+            return None;
+        }
+        let targets = self.documents.connections.get(&(source, label))?;
+        let target = if key == source {
+            found.iter().find(|target| {
+                let connections = targets.get(*target).into_iter().flatten();
+                let mut connections = connections.peekable();
+                connections.peek().is_some() && connections.all(|made| made.guarded.0)
+            })
+        } else {
+            found.iter().find(|target| {
+                let connections = targets.get(*target).into_iter().flatten();
+                let mut connections = connections.peekable();
+                **target == key
+                    && connections.peek().is_some()
+                    && connections.all(|made| made.guarded.1)
+            })
+        };
+        target.map(|target| {
+            format!(
+                "an edge {label:?} from {source:?} to {target:?}, and that {key:?} is not there"
+            )
+        })
+    }
+}
+
+/// A match has a document if and only if the document has the word.
+fn matches(key: &str, body: &Value, word: &str, found: &[&str]) -> Option<String> {
+    if word.split_whitespace().count() != 1 {
+        return None;
+    }
+    let has = words(body).any(|known| known == word);
+    let is_found = found.contains(&key);
+    if has == is_found {
+        return None;
+    }
+    let body = if body.is_null() {
+        "not there".to_owned()
+    } else {
+        shown(body)
+    };
+    let found = if is_found { "found" } else { "not found" };
+    Some(format!("{key:?} is {body}, and is {found} for {word:?}"))
+}
+
+/// Something that was read in a unit, or written by it.
+enum Fact<'h> {
+    /// This document is this, or null.
+    Is(&'h str, &'h Value),
+    /// This word has these documents.
+    Matches(&'h str, Vec<&'h str>),
+    /// From this document, edges of this label lead to these.
+    Leads(&'h str, &'h str, Vec<&'h str>),
+}
+
+/// What a unit knows.
+#[derive(Default)]
+struct Facts<'h> {
+    /// With the operations that showed it, by their places in the history.
+    known: Vec<(usize, Fact<'h>)>,
+    /// The unit's own last write on a document.
+    writes: HashMap<&'h str, usize>,
+}
+
+impl<'h> Facts<'h> {
+    /// The unit wrote this, or something that nobody knows.
+    fn written(&mut self, key: &'h str, at: usize, body: Option<&'h Value>) {
+        let of_it = |fact: &Fact<'_>| matches!(fact, Fact::Is(known, _) if *known == key);
+        self.known.retain(|(_, fact)| !of_it(fact));
+        self.writes.insert(key, at);
+        if let Some(body) = body {
+            self.known.push((at, Fact::Is(key, body)));
+        }
+    }
+
+    /// Whether something that was read of this document at `at` is not older than the unit's own write.
+    fn current(&self, key: &str, at: usize) -> bool {
+        self.writes.get(key).is_none_or(|write| *write <= at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::document_history::{
+        body, connect, drop_it, get, index, matching, moves, neighbors, readings, simulate,
+    };
+    use super::super::script::Script;
+    use super::super::{CheckSpec, Verdict};
+    use crate::history::Outcome;
+    use crate::protocol::{Capability, ErrorCode, LockKind, LockName, Op};
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+    use serde_json::{Value, json};
+
+    fn spec() -> CheckSpec {
+        CheckSpec::CollectionStates { name: "c".into() }
+    }
+
+    fn script() -> (Script, u64, u64) {
+        let mut script = Script::new(spec());
+        let (a, b) = (script.session(0, 0), script.session(1, 0));
+        (script, a, b)
+    }
+
+    fn fails(script: &Script, words: &str, operations: &[u64]) {
+        let result = script.judge();
+        assert_eq!(result.violation_count, 1, "{result:?}");
+        let violation = &result.violations[0];
+        assert!(violation.message.contains(words), "{}", violation.message);
+        assert_eq!(violation.operations, operations, "{}", violation.message);
+    }
+
+    fn passes(script: &Script) {
+        let result = script.judge();
+        assert_eq!(result.verdict, Verdict::Pass, "{result:?}");
+    }
+
+    fn set(script: &mut Script, id: u64, value: Value) {
+        script.history.operations[id as usize - 1].outcome = Outcome::Ok {
+            value,
+            commit: None,
+        };
+    }
+
+    #[test]
+    fn a_document_is_what_was_written_last() {
+        let (mut script, a, b) = script();
+        script.ok(a, 1, 2, index("k", 1), ());
+        script.ok(b, 3, 9, index("k", 2), ());
+        script.ok(a, 4, 5, get("k"), body("k", 1));
+        let late = script.ok(a, 10, 11, get("k"), body("k", 2));
+        let word = script.ok(a, 12, 13, matching("k2"), json!(["k"]));
+        script.ok(a, 14, 15, matching("k1"), json!([]));
+        script.ok(a, 16, 17, matching("all"), json!(["k"]));
+        passes(&script);
+        set(&mut script, late, body("k", 1));
+        fails(&script, "and nobody can have changed it since", &[2, late]);
+        set(&mut script, late, body("k", 3));
+        fails(&script, "which nobody had written", &[late]);
+        set(&mut script, late, body("k", 2));
+        set(&mut script, word, json!([]));
+        fails(
+            &script,
+            r#"did not find "k", which worker 1 had written with this word"#,
+            &[2, word],
+        );
+        set(&mut script, word, json!(["k"]));
+        script.ok(a, 18, 19, matching("k1"), json!(["k"]));
+        fails(&script, "had replaced by one without this word", &[2, 8]);
+    }
+
+    #[test]
+    fn what_nobody_knows_of_leaves_open_what_came_last() {
+        let (mut script, a, b) = script();
+        script.ok(a, 1, 2, index("k", 1), ());
+        script.info(b, 3, Some(4), index("k", 2));
+        script.ok(a, 5, 6, get("k"), body("k", 1));
+        script.ok(a, 7, 8, get("k"), body("k", 2));
+        script.ok(a, 9, 10, matching("k1"), json!([]));
+        passes(&script);
+    }
+
+    #[test]
+    fn what_was_dropped_is_nowhere() {
+        let (mut script, a, b) = script();
+        script.ok(a, 1, 2, index("k", 1), ());
+        script.ok(a, 3, 4, index("l", 1), ());
+        script.ok(a, 5, 6, connect("l", "k"), ());
+        let linked = script.ok(a, 7, 8, neighbors("l"), json!(["k"]));
+        let dropped = script.ok(b, 9, 10, drop_it("k"), true);
+        let read = script.ok(a, 11, 12, get("k"), Value::Null);
+        let word = script.ok(a, 13, 14, matching("all"), json!(["l"]));
+        let edges = script.ok(a, 15, 16, neighbors("l"), json!([]));
+        passes(&script);
+        set(&mut script, read, body("k", 1));
+        fails(&script, "though worker 1 had dropped it", &[dropped, read]);
+        set(&mut script, read, Value::Null);
+        set(&mut script, word, json!(["k", "l"]));
+        fails(
+            &script,
+            r#"found "k", which worker 1 had dropped"#,
+            &[dropped, word],
+        );
+        set(&mut script, word, json!(["l"]));
+        set(&mut script, edges, json!(["k"]));
+        fails(
+            &script,
+            r#"had dropped "k" and nobody can have connected them since"#,
+            &[dropped, edges],
+        );
+        set(&mut script, edges, json!([]));
+        set(&mut script, linked, json!(["m"]));
+        fails(&script, "which nobody had connected", &[linked]);
+    }
+
+    #[test]
+    fn an_edge_that_was_made_is_there() {
+        let (mut script, a, b) = script();
+        script.ok(a, 1, 2, Op::Begin, ());
+        script.ok(a, 3, 4, index("k", 1), ());
+        script.ok(a, 5, 6, index("l", 1), ());
+        script.ok(a, 7, 8, connect("l", "k"), ());
+        script.ok(a, 9, 10, Op::Commit, ());
+        let edges = script.ok(b, 11, 12, neighbors("l"), json!(["k"]));
+        passes(&script);
+        set(&mut script, edges, json!([]));
+        fails(
+            &script,
+            r#"did not find "k", though worker 0 had connected them"#,
+            &[4, edges],
+        );
+        // Somebody may have dropped it meanwhile.
+        script.history.operations.pop();
+        script.info(a, 10, None, drop_it("k"));
+        script.ok(b, 11, 12, neighbors("l"), json!([]));
+        passes(&script);
+    }
+
+    /// A transaction in which these are read, one millisecond after the other.
+    fn unit(script: &mut Script, session: u64, at: u64, read: &[(Op, Value)]) {
+        script.ok(session, at, at, Op::Begin, ());
+        for (number, (op, value)) in read.iter().enumerate() {
+            let at = at + number as u64 + 1;
+            script.ok(session, at, at, op.clone(), value.clone());
+        }
+        script.ok(session, at + 50, at + 51, Op::Commit, ());
+    }
+
+    #[test]
+    fn torn_readings_in_a_transaction_are_found() {
+        let cases = [
+            (get("k"), body("k", 1), get("k"), body("k", 2), "and then"),
+            (
+                get("k"),
+                body("k", 1),
+                matching("k2"),
+                json!(["k"]),
+                "is found for",
+            ),
+            (
+                matching("k2"),
+                json!([]),
+                get("k"),
+                body("k", 2),
+                "is not found for",
+            ),
+            (
+                matching("all"),
+                json!(["k"]),
+                get("k"),
+                Value::Null,
+                "is not there, and is found",
+            ),
+            (
+                neighbors("l"),
+                json!(["k"]),
+                get("k"),
+                Value::Null,
+                "and that \"k\" is not there",
+            ),
+            (
+                get("l"),
+                Value::Null,
+                neighbors("l"),
+                json!(["k"]),
+                "and that \"l\" is not there",
+            ),
+        ];
+        for (one, saw, other, seen, words) in cases {
+            let (mut script, a, b) = script();
+            script.ok(a, 1, 2, Op::Begin, ());
+            script.ok(a, 3, 4, index("k", 1), ());
+            script.ok(a, 5, 6, index("l", 1), ());
+            script.ok(a, 7, 8, connect("l", "k"), ());
+            script.ok(a, 9, 10, Op::Commit, ());
+            // While others write all the time, so that nothing else is certain.
+            for (at, op) in [(11, index("k", 2)), (12, drop_it("k")), (13, drop_it("l"))] {
+                let writer = script.session(2, 0);
+                script.ok(writer, at, 99, op, ());
+            }
+            unit(&mut script, b, 20, &[(one, saw), (other, seen)]);
+            fails(&script, words, &[10, 11]);
+            assert!(
+                script.judge().violations[0]
+                    .message
+                    .contains("in one transaction")
+            );
+            // Two readings by themselves are no unit.
+            let end = script.history.operations.len() - 1;
+            script.history.operations[end].op = Op::Rollback;
+            passes(&script);
+        }
+    }
+
+    #[test]
+    fn a_unit_sees_what_it_wrote() {
+        let (mut script, a, _) = script();
+        script.ok(a, 1, 2, Op::Begin, ());
+        script.ok(a, 3, 4, matching("k1"), json!([]));
+        script.ok(a, 5, 6, get("k"), Value::Null);
+        script.ok(a, 7, 8, index("k", 1), ());
+        script.ok(a, 9, 10, get("k"), body("k", 1));
+        let word = script.ok(a, 11, 12, matching("k1"), json!(["k"]));
+        script.ok(a, 13, 14, Op::Commit, ());
+        passes(&script);
+        set(&mut script, word, json!([]));
+        fails(&script, "is not found for", &[4, word]);
+    }
+
+    #[test]
+    fn a_lock_makes_a_unit_if_it_keeps_everybody_out() {
+        let lock = LockName::new(LockKind::Collection, "c");
+        let (mut script, a, b) = script();
+        let acquire = Op::LockAcquire {
+            lock: lock.clone(),
+            timeout_ms: None,
+            ttl_ms: None,
+        };
+        script.ok(a, 1, 99, index("k", 1), ());
+        script.ok(b, 2, 3, acquire, ());
+        script.ok(b, 4, 5, get("k"), Value::Null);
+        script.ok(b, 6, 7, get("k"), body("k", 1));
+        script.ok(b, 8, 9, Op::LockRelease { lock }, ());
+        passes(&script);
+        let capabilities = &mut script.history.header.driver.capabilities;
+        capabilities.push(Capability::MandatoryLocks);
+        fails(&script, "in one hold of the collection's lock", &[3, 4]);
+        // Nobody writes but under the lock.
+        script.history.header.driver.capabilities.clear();
+        script.history.operations.remove(0);
+        let result = script.judge();
+        assert_eq!(result.violation_count, 2, "{result:?}");
+        assert!(
+            result.violations[0]
+                .message
+                .contains("which nobody had written")
+        );
+        assert!(result.violations[1].message.contains("in one hold"));
+    }
+
+    #[test]
+    fn an_operation_that_failed_wrote_nothing() {
+        let (mut script, a, b) = script();
+        script.fail(a, 1, 2, index("k", 1), ErrorCode::Locked);
+        script.ok(b, 3, 4, matching("k1"), json!([]));
+        passes(&script);
+        script.ok(b, 5, 6, matching("all"), json!(["k"]));
+        fails(&script, "which nobody had written", &[3]);
+    }
+
+    proptest! {
+        #[test]
+        fn correct_histories_pass(moves in moves()) {
+            let result = simulate(spec(), &moves).judge();
+            prop_assert_eq!(result.verdict, Verdict::Pass, "{:?}", result);
+        }
+
+        #[test]
+        fn a_reading_that_is_turned_over_in_a_unit_is_found(moves in moves(), which in any::<Index>()) {
+            let mut script = simulate(spec(), &moves);
+            // Each unit reads a document, and matches its common word.
+            let units = readings(&script);
+            prop_assume!(!units.is_empty());
+            let at = units[which.index(units.len())];
+            let Op::CollectionGet { key, .. } = &script.history.operations[at].op else {
+                unreachable!()
+            };
+            let key = key.clone();
+            let Outcome::Ok { value: Value::Array(found), .. } =
+                &mut script.history.operations[at + 1].outcome
+            else {
+                unreachable!()
+            };
+            match found.iter().position(|known| *known == key) {
+                Some(place) => drop(found.remove(place)),
+                None => found.push(key.clone().into()),
+            }
+            let result = script.judge();
+            let id = at as u64 + 2;
+            let found = result.violations.iter().any(|found| found.operations.contains(&id));
+            prop_assert!(found, "{}: {:?}", id, result);
+        }
+    }
 }

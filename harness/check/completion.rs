@@ -1,8 +1,175 @@
 //! Every operation was answered in time, and no process ended by itself.
+//!
+//! The rule: unless a fault that ends sessions hit its session,
+//! - each operation has a definite answer: it happened or it didn't;
+//! - no session is `lost`: its process never ended by itself, nor had to be given up by the harness
+//!   because it no longer answered.
+//!
+//! How late an answer may be is for [`timeouts`](super::timeouts). A pause excuses nothing: it is
+//! over, and then the answer comes. An operation without an end in a session without an end
+//! is where the history itself was cut off: about that one nothing is known.
 
 use super::Findings;
-use crate::history::History;
+use super::failures::Failures;
+use super::faults::Ends;
+use crate::history::{History, Operation, SessionEnd};
+use std::collections::{BTreeMap, HashMap};
 
-pub(super) fn check(_history: &History, findings: &mut Findings) {
-    findings.unknown("this check is not written yet");
+pub(super) fn check(history: &History, findings: &mut Findings) {
+    let ends = Ends::of(history);
+    let mut lost: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+    for session in &history.sessions {
+        if let Some((at, SessionEnd::Lost)) = session.over
+            && !ends.hit_by(session.session, at)
+        {
+            lost.entry(session.process)
+                .or_default()
+                .push(session.session);
+        }
+    }
+    let is_lost = |session| {
+        let known = history.session(session);
+        known.is_some_and(|known| {
+            lost.get(&known.process)
+                .is_some_and(|all| all.contains(&session))
+        })
+    };
+    let mut unanswered = Failures::default();
+    // What a lost session was last asked.
+    let mut last: HashMap<u64, &Operation> = HashMap::new();
+    for operation in &history.operations {
+        findings.examined(1);
+        let session = operation.session;
+        if is_lost(session) {
+            last.insert(session, operation);
+            continue;
+        }
+        if !operation.is_info() || ends.hit_by(session, operation.latest_end_ns()) {
+            continue;
+        }
+        let over = history.session(session).and_then(|known| known.over);
+        if operation.completed_ns.is_none() && over.is_none() {
+            findings.unknown(format!(
+                "the history ends while worker {}'s {} is under way",
+                operation.worker,
+                operation.op.name()
+            ));
+        } else {
+            unanswered.add(operation);
+        }
+    }
+    for (process, sessions) in lost {
+        let known = sessions
+            .iter()
+            .filter_map(|session| history.session(*session));
+        let mut workers: Vec<_> = known.map(|known| known.worker.to_string()).collect();
+        workers.dedup();
+        let asked: Vec<_> = sessions
+            .iter()
+            .filter_map(|session| last.get(session))
+            .collect();
+        let open: Vec<_> = asked.iter().filter(|last| last.is_info()).collect();
+        let during = match open[..] {
+            [] => String::new(),
+            [one] => format!(" during {}", one.op.name()),
+            [one, ..] => format!(" during {} and {} more", one.op.name(), open.len() - 1),
+        };
+        let shown = if open.is_empty() {
+            asked.iter().map(|last| last.id).collect::<Vec<_>>()
+        } else {
+            open.iter().map(|last| last.id).collect()
+        };
+        findings.violation(
+            format!(
+                "process {process} (worker {}) ended by itself or no longer answered{during}, though nothing \
+                 was done to it",
+                workers.join(", ")
+            ),
+            shown,
+        );
+    }
+    unanswered.report(
+        "has no definite answer, though nothing was done to its session:",
+        findings,
+    );
+}
+
+impl Operation {
+    /// When its answer came, definite or not: the end of time if none did.
+    fn latest_end_ns(&self) -> u64 {
+        self.completed_ns.unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::script::Script;
+    use super::super::{CheckSpec, Verdict};
+    use crate::history::SessionEnd;
+    use crate::program::Fault;
+    use crate::protocol::{ErrorCode, Op};
+
+    fn read() -> Op {
+        Op::ListItems { name: "l".into() }
+    }
+
+    #[test]
+    fn whatever_a_fault_hit_needs_no_answer() {
+        let mut script = Script::new(CheckSpec::Completion);
+        let (a, b) = (script.session(0, 0), script.session(1, 0));
+        script.ok(a, 1, 2, read(), ());
+        script.fail(b, 1, 2, read(), ErrorCode::Failed);
+        script.info(a, 3, None, read());
+        script.info(b, 3, Some(6), read());
+        script.fault(4, Fault::Kill { worker: 0 }, &[a, b], None);
+        script.over(a, 4, SessionEnd::Killed);
+        script.over(b, 4, SessionEnd::Killed);
+        let result = script.judge();
+        assert_eq!(result.verdict, Verdict::Pass, "{result:?}");
+        assert_eq!(result.examined, 4);
+    }
+
+    #[test]
+    fn an_operation_of_which_nobody_knows_is_found() {
+        let mut script = Script::new(CheckSpec::Completion);
+        let a = script.session(0, 0);
+        script.info(a, 1, Some(2), read());
+        script.fault(3, Fault::Drop { worker: 0 }, &[a], None);
+        script.over(a, 3, SessionEnd::Dropped);
+        let b = script.session(0, 4);
+        script.info(b, 5, None, read());
+        script.over(b, 6, SessionEnd::Closed);
+        let result = script.judge();
+        assert_eq!((result.verdict, result.violation_count), (Verdict::Fail, 1));
+        assert_eq!(result.violations[0].operations, [1, 2]);
+        assert!(result.violations[0].message.contains("2 times"));
+    }
+
+    #[test]
+    fn a_lost_process_is_found_once() {
+        let mut script = Script::new(CheckSpec::Completion);
+        let (a, b) = (script.session(0, 0), script.session(1, 0));
+        script.history.sessions[1].process = 0;
+        script.ok(a, 1, 2, read(), ());
+        script.info(b, 3, None, read());
+        script.info(a, 4, Some(5), read());
+        script.over(a, 6, SessionEnd::Lost);
+        script.over(b, 6, SessionEnd::Lost);
+        let result = script.judge();
+        assert_eq!((result.verdict, result.violation_count), (Verdict::Fail, 1));
+        assert_eq!(result.violations[0].operations, [3, 2]);
+        assert_eq!(
+            result.violations[0].message,
+            "process 0 (worker 0, 1) ended by itself or no longer answered during list-items and 1 more, though \
+             nothing was done to it"
+        );
+    }
+
+    #[test]
+    fn a_history_that_was_cut_off_decides_nothing() {
+        let mut script = Script::new(CheckSpec::Completion);
+        let a = script.session(0, 0);
+        script.info(a, 1, None, read());
+        assert_eq!(script.judge().verdict, Verdict::Unknown);
+    }
 }

@@ -9,36 +9,62 @@
 mod balances;
 mod bank;
 mod channel_delivery;
+mod clocks;
 mod collection_states;
 mod commit_order;
 mod completion;
 mod counter;
+mod delivery;
+#[cfg(test)]
+mod document_history;
+mod documents;
+mod effects;
 mod errors;
+mod failures;
+mod faults;
 mod fencing_tokens;
 mod fifo_grants;
 mod findings;
 #[cfg(test)]
 mod generate;
+mod held_by_others;
+mod hold_order;
+mod holds;
+mod idle;
+mod in_line;
 mod integrity;
 mod linearizable;
 mod list_edits;
 mod list_state;
+mod lives;
+#[cfg(test)]
+mod lock_history;
 mod lock_liveness;
 mod lock_ttl;
+mod lock_words;
 mod log_delivery;
 mod mandatory_locks;
 mod mutual_exclusion;
+mod one_order;
 #[cfg(test)]
 mod porcupine_tests;
+mod prefix;
 mod queue_batches;
 mod queue_delivery;
+#[cfg(test)]
+mod queue_history;
+mod queue_items;
 mod queue_order;
 mod register;
 #[cfg(test)]
-mod script;
+pub(crate) mod script;
 mod search;
+mod spans;
 mod spec;
 mod stale_holders;
+#[cfg(test)]
+mod stream_history;
+mod streams;
 mod timeouts;
 mod transactions;
 mod units;

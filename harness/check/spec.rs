@@ -70,7 +70,12 @@ pub enum CheckSpec {
     /// A grant lasts as long as it was given for, counted from the grant, and no longer.
     LockTtl,
     /// A lock that is free is granted in time to who waits for it, also after its holder died.
-    LockLiveness,
+    LockLiveness {
+        /// Within how long after the death of who held it, or waited for it, a lock is granted
+        /// to the next; none: a dead one may keep it for its time to live.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dead_holder_ms: Option<u64>,
+    },
     /// Who lost a lock can't write under it, and is told so.
     StaleHolders,
     /// A lock binds those who don't take it.
@@ -126,7 +131,7 @@ impl CheckSpec {
             Self::FifoGrants => "fifo-grants",
             Self::Timeouts => "timeouts",
             Self::LockTtl => "lock-ttl",
-            Self::LockLiveness => "lock-liveness",
+            Self::LockLiveness { .. } => "lock-liveness",
             Self::StaleHolders => "stale-holders",
             Self::MandatoryLocks => "mandatory-locks",
             Self::Bank { .. } => "bank",
@@ -162,7 +167,9 @@ impl CheckSpec {
             Self::FifoGrants => super::fifo_grants::check(history, &mut findings),
             Self::Timeouts => super::timeouts::check(history, &mut findings),
             Self::LockTtl => super::lock_ttl::check(history, &mut findings),
-            Self::LockLiveness => super::lock_liveness::check(history, &mut findings),
+            Self::LockLiveness { dead_holder_ms } => {
+                super::lock_liveness::check(history, *dead_holder_ms, &mut findings);
+            }
             Self::StaleHolders => super::stale_holders::check(history, &mut findings),
             Self::MandatoryLocks => super::mandatory_locks::check(history, &mut findings),
             Self::Bank {

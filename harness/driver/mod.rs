@@ -3,6 +3,27 @@
 //! What must stay true: a call never takes longer than its patience; an error [`ErrorCode::Gone`]
 //! (and only that) means that the client is no more.
 
+#[cfg(any(feature = "component", feature = "native"))]
+mod beaver;
+#[cfg(feature = "component")]
+mod component;
+#[cfg(feature = "native")]
+mod native;
+pub mod own;
+mod python;
+pub mod reference;
+pub mod serve;
+mod stdio;
+pub mod validate;
+
+#[cfg(feature = "component")]
+pub use component::ComponentDriver;
+#[cfg(feature = "native")]
+pub use native::NativeDriver;
+pub use python::{PythonDriver, VERSIONS as PYTHON_VERSIONS};
+pub use reference::Reference;
+pub use stdio::StdioDriver;
+
 use crate::protocol::{Description, ErrorCode, Failure, Init, Op};
 use serde_json::Value;
 use std::sync::Arc;
@@ -91,4 +112,20 @@ pub trait Abandon: Send + Sync {
 /// The error of whoever is no more.
 pub fn gone(why: impl Into<String>) -> Failure {
     Failure::new(ErrorCode::Gone, why)
+}
+
+/// The error of what was asked of somebody who was no more already: it was not even begun.
+fn ended(why: impl Into<String>) -> Failure {
+    Failure {
+        definite: true,
+        ..gone(why)
+    }
+}
+
+/// How long a call may take in all; none: for ever.
+fn limit(op: &Op, patience: Duration) -> Option<Duration> {
+    let own = op.timeout_ms().flatten().unwrap_or(0);
+    patience
+        .checked_add(Duration::from_millis(own))
+        .filter(|limit| std::time::Instant::now().checked_add(*limit).is_some())
 }

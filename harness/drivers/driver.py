@@ -3,7 +3,8 @@
 A client is a thread, as in a program that shares one store among its threads. `serve` is given
 `connect(database, settings)`, which opens the store and returns its version and what makes a
 client: a `Client` whose method `dict_get` answers `dict-get`, and so on, with the request's fields
-as arguments. No store may be imported before `connect`, or it would keep the true clock.
+as arguments. No store may be imported before `connect`, or it would keep the true clock. All have
+`clock_resolution_ms`: clocks that count in steps give two requests the same time.
 """
 
 import datetime
@@ -38,22 +39,25 @@ class Client:
         pass
 
 
-def shift_clock(seconds):
-    """Puts every reading of the wall clock wrong, for modules imported from now on."""
+def set_clock(offset, resolution):
+    """Puts every reading of the wall clock wrong, for modules imported from now on. In seconds."""
     true_time, true_datetime = time.time, datetime.datetime
 
-    class Shifted(true_datetime):
+    def wrong_time():
+        now = true_time() + offset
+        return now - now % resolution if resolution else now
+
+    class WrongDatetime(true_datetime):
         @classmethod
         def now(cls, tz=None):
             return true_datetime.fromtimestamp(time.time(), tz)
 
-    time.time = lambda: true_time() + seconds
-    datetime.datetime = Shifted
+    time.time, datetime.datetime = wrong_time, WrongDatetime
 
 
 def timeout_of(timeout_ms):
     """Seconds, as Python's libraries count; `None` waits for ever."""
-    return None if timeout_ms is None else timeout_ms / 1000
+    return None if timeout_ms is None else float(timeout_ms) / 1000
 
 
 def serve(name, capabilities, connect):
@@ -80,9 +84,11 @@ def serve(name, capabilities, connect):
 
     def init(request):
         nonlocal make_client
-        if offset := request.get("clock_offset_ms", 0):
-            shift_clock(offset / 1000)
-        version, make_client = connect(request["database"], request.get("settings", {}))
+        settings = request.get("settings", {})
+        offset, resolution = request.get("clock_offset_ms", 0), request.get("clock_resolution_ms", 0)
+        if offset or resolution:
+            set_clock(offset / 1000, resolution / 1000)
+        version, make_client = connect(request["database"], settings)
         return {"protocol": 1, "name": name, "version": version, "capabilities": capabilities}
 
     def operate(client, request):

@@ -27,16 +27,22 @@ class Task(Client):
 
     async def live(self):
         while job := await self.jobs.get():
-            done, method, arguments = job
-            try:
-                done.set_result(await method(**arguments))
-            except Exception as error:
-                done.set_exception(error)
+            await self.do(*job)
+            del job
+
+    async def do(self, done, method, arguments):
+        try:
+            done.set_result(await method(**arguments))
+        except Exception as error:
+            done.set_exception(error)
 
     def perform(self, method, arguments):
         done = concurrent.futures.Future()
         self.loop.call_soon_threadsafe(self.jobs.put_nowait, (done, method, arguments))
-        return done.result()
+        try:
+            return done.result()
+        finally:
+            del done  # an exception must not keep itself alive, and with it what the store had open
 
     async def pump(self, source, values):
         """From now on keeps what an asynchronous iterator gives, for `next_of`."""

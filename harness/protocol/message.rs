@@ -56,12 +56,19 @@ pub struct Init {
     /// Added to every reading of the wall clock.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub clock_offset_ms: i64,
+    /// In what steps the wall clock goes on; 0: as fine as it is.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub clock_resolution_ms: u64,
     /// The driver's own.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub settings: Map<String, Value>,
 }
 
 fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+fn is_nothing(number: &u64) -> bool {
     *number == 0
 }
 

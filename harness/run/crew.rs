@@ -3,10 +3,13 @@
 //! What must stay true: a session is entered in the history once it is ready, and as over exactly
 //! once; a fault is entered before it is done, so that whatever follows from it comes later.
 
+use super::busy_writer::BusyWriter;
 use crate::driver::{Abandon, Client, Driver, Process};
 use crate::history::{Recorder, Seen, SessionEnd};
 use crate::program::Fault;
 use crate::protocol::{ErrorCode, Failure, Init};
+use anyhow::Context as _;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -47,6 +50,8 @@ pub(super) struct Crew<'a> {
     unfinished: AtomicU32,
     notes: Mutex<String>,
     troubles: Mutex<Vec<String>>,
+    helper: Option<PathBuf>,
+    writers: Mutex<Vec<BusyWriter>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -61,6 +66,7 @@ impl<'a> Crew<'a> {
         processes: u32,
         workers: u32,
         offsets_ms: Vec<i64>,
+        helper: Option<PathBuf>,
     ) -> Self {
         let slots = (0..processes as usize).map(|at| Slot {
             process: Mutex::new(None),
@@ -76,6 +82,8 @@ impl<'a> Crew<'a> {
             unfinished: AtomicU32::new(workers),
             notes: Mutex::new(String::new()),
             troubles: Mutex::new(Vec::new()),
+            helper,
+            writers: Mutex::new(Vec::new()),
         }
     }
 
@@ -183,12 +191,20 @@ impl<'a> Crew<'a> {
 
     /// Does it; returns whether there was anybody to do it to.
     pub(super) fn inflict(&self, fault: Fault) -> anyhow::Result<bool> {
-        let worker = fault.worker();
-        anyhow::ensure!(
-            (worker as usize) < self.live.len(),
-            "there is no worker {worker}"
-        );
+        let worker = fault.worker().unwrap_or(0);
+        let known = (worker as usize) < self.live.len();
+        anyhow::ensure!(known, "there is no worker {worker}");
         match fault {
+            Fault::BusyWriter { for_ms } => {
+                let helper = self
+                    .helper
+                    .as_ref()
+                    .context("no executable for it is known")?;
+                let duration = Duration::from_millis(for_ms);
+                let writer = BusyWriter::start(helper, &self.init.database, duration)?;
+                self.recorder.fault(fault, Vec::new());
+                lock(&self.writers).push(writer);
+            }
             Fault::Kill { .. } => {
                 let mut slot = lock(&self.slot(worker).process);
                 let Some((number, process)) = slot.take() else {
@@ -258,8 +274,21 @@ impl<'a> Crew<'a> {
         lock(&self.troubles).push(what.into());
     }
 
+    /// Enters the ends of the busy writers that have ended; with `all`, waits for the others.
+    pub(super) fn reap_writers(&self, all: bool) {
+        let mut writers = lock(&self.writers);
+        writers.retain_mut(|writer| {
+            let ended = writer.has_ended(all);
+            if ended {
+                self.recorder.resumed(Vec::new());
+            }
+            !ended
+        });
+    }
+
     /// Ends all processes; returns what they wrote for people, and the troubles.
     pub(super) fn end(&self) -> (String, Vec<String>) {
+        self.reap_writers(true);
         for slot in &self.slots {
             if let Some((number, process)) = lock(&slot.process).take() {
                 self.keep_notes(number, &process);

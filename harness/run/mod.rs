@@ -4,6 +4,7 @@
 //! operation has its patience, each wait of the harness its limit.
 
 mod blob_text;
+mod busy_writer;
 mod crew;
 mod integrity;
 mod nemesis;
@@ -11,9 +12,10 @@ mod signals;
 mod worker;
 
 pub use blob_text::pattern;
+pub use busy_writer::keep_write_lock;
 pub use nemesis::FaultKind;
 
-use crate::check::Bounds;
+use crate::check::{Bounds, CheckSpec};
 use crate::driver::Driver;
 use crate::history::{Header, History, Recorder, Seen};
 use crate::program::{Layout, Plan};
@@ -54,6 +56,9 @@ pub struct Settings {
     pub folder: Option<PathBuf>,
     /// The command that repeats the run, for reports.
     pub replay: String,
+    /// The executable `beaver-harness`, for what must happen in a process of its own; without it
+    /// there are no busy writers.
+    pub helper: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -71,6 +76,7 @@ impl Default for Settings {
             driver_settings: Map::new(),
             folder: None,
             replay: String::new(),
+            helper: None,
         }
     }
 }
@@ -95,6 +101,12 @@ pub struct Ran {
     pub history: History,
     /// How long it took, set-up and all.
     pub elapsed: Duration,
+    /// When the workers began their steps, in nanoseconds of the history.
+    pub began_ns: u64,
+    /// How many steps of its source each worker began.
+    pub steps: Vec<u64>,
+    /// How long the workers were at their steps.
+    pub at_work: Duration,
     /// What went wrong in the harness itself while the run went on.
     pub troubles: Vec<String>,
     /// The last of what the processes wrote for people.
@@ -127,6 +139,10 @@ struct Shared<'a> {
     phase: &'a Barrier,
     /// When workers stop.
     until: std::sync::OnceLock<Instant>,
+    /// Whether the system offers them.
+    transactions: bool,
+    /// How many steps each worker began.
+    steps: Vec<AtomicU64>,
 }
 
 impl Shared<'_> {
@@ -167,9 +183,10 @@ pub fn run(
         protocol: VERSION,
         database: database.clone(),
         clock_offset_ms: 0,
+        clock_resolution_ms: plan.frame.clock_resolution_ms,
         settings: settings.driver_settings.clone(),
     };
-    let description = describe(driver, &init)?;
+    let description = describe(driver, settings)?;
     let missing = missing(driver, plan, settings, &description);
     if !missing.is_empty() {
         return Err(RunError::NotOffered(missing));
@@ -190,7 +207,15 @@ pub fn run(
         plan.workers
     };
     let offsets = nemesis::clock_offsets(plan, settings, processes);
-    let crew = Crew::new(driver, &recorder, init, processes, plan.workers, offsets);
+    let crew = Crew::new(
+        driver,
+        &recorder,
+        init,
+        processes,
+        plan.workers,
+        offsets,
+        settings.helper.clone(),
+    );
     let phase = Barrier::new(usize::try_from(plan.workers).unwrap_or(0) + 1);
     let shared = Shared {
         plan,
@@ -201,7 +226,10 @@ pub fn run(
         signals: &signals::Signals::default(),
         phase: &phase,
         until: std::sync::OnceLock::new(),
+        transactions: description.offers(Capability::Transactions),
+        steps: (0..plan.workers).map(|_| AtomicU64::new(0)).collect(),
     };
+    let (mut began_ns, mut ended_ns) = (0, 0);
     std::thread::scope(|scope| {
         for number in 0..plan.workers {
             let shared = &shared;
@@ -213,11 +241,18 @@ pub fn run(
         if let Some(duration) = settings.duration {
             let _ = shared.until.set(Instant::now() + duration);
         }
+        began_ns = recorder.now_ns();
         nemesis::rage(&shared);
         phase.wait();
+        ended_ns = recorder.now_ns();
         // Epilogue, then tear-down.
         phase.wait();
     });
+    let steps = shared
+        .steps
+        .iter()
+        .map(|steps| steps.load(Ordering::Relaxed))
+        .collect();
     let (notes, mut troubles) = crew.end();
     if description.offers(Capability::Sqlite) {
         match integrity::check(&database) {
@@ -230,18 +265,27 @@ pub fn run(
     Ok(Ran {
         history,
         elapsed: began.elapsed(),
+        began_ns,
+        steps,
+        at_work: Duration::from_nanos(ended_ns - began_ns),
         troubles,
         notes,
     })
 }
 
-/// What a driver says of itself when it is started on `init`'s database.
-fn describe(driver: &dyn Driver, init: &Init) -> Result<Description, RunError> {
+/// What a driver says of itself.
+///
+/// # Errors
+/// It doesn't start.
+pub fn describe(driver: &dyn Driver, settings: &Settings) -> Result<Description, RunError> {
     // In a folder of its own: it may create the file.
     let aside = tempfile::tempdir().map_err(anyhow::Error::from)?;
     let init = Init {
+        protocol: VERSION,
         database: aside.path().join("store.db"),
-        ..init.clone()
+        clock_offset_ms: 0,
+        clock_resolution_ms: 0,
+        settings: settings.driver_settings.clone(),
     };
     let process = driver.start(&init).map_err(RunError::Driver)?;
     Ok(process.description().clone())
@@ -265,7 +309,19 @@ fn missing(
     if (wants_processes || plan.frame.needs_processes()) && !driver.has_processes() {
         missing.push("processes");
     }
+    let wants_helper =
+        settings.faults.contains(&FaultKind::BusyWriter) || plan.frame.has_busy_writers();
+    if wants_helper && settings.helper.is_none() {
+        missing.push("helper");
+    }
     missing
+}
+
+/// The plan's checks, without what is never looked at.
+fn checks(plan: &Plan, description: &Description) -> Vec<CheckSpec> {
+    let mut checks = plan.frame.checks.clone();
+    checks.retain(|check| *check != CheckSpec::Integrity || description.offers(Capability::Sqlite));
+    checks
 }
 
 fn header(plan: &Plan, settings: &Settings, description: &Description) -> Header {
@@ -277,7 +333,7 @@ fn header(plan: &Plan, settings: &Settings, description: &Description) -> Header
         workers: plan.workers,
         driver: description.clone(),
         bounds: settings.bounds.clone(),
-        checks: plan.frame.checks.clone(),
+        checks: checks(plan, description),
         replay: settings.replay.clone(),
         unix_s: SystemTime::now()
             .duration_since(UNIX_EPOCH)

@@ -24,11 +24,20 @@ pub enum FaultKind {
     Trap,
     /// Wall clocks that are off by up to ten seconds.
     Clock,
+    /// Another process keeps SQLite's write lock for up to half a second.
+    BusyWriter,
 }
 
 impl FaultKind {
     /// All there are.
-    pub const ALL: [Self; 5] = [Self::Kill, Self::Stop, Self::Drop, Self::Trap, Self::Clock];
+    pub const ALL: [Self; 6] = [
+        Self::Kill,
+        Self::Stop,
+        Self::Drop,
+        Self::Trap,
+        Self::Clock,
+        Self::BusyWriter,
+    ];
 
     /// What a driver must offer for it.
     pub fn requires(self) -> Option<Capability> {
@@ -37,6 +46,7 @@ impl FaultKind {
             Self::Drop => Some(Capability::Drop),
             Self::Trap => Some(Capability::Trap),
             Self::Clock => Some(Capability::Clock),
+            Self::BusyWriter => Some(Capability::Sqlite),
         }
     }
 
@@ -53,6 +63,7 @@ impl FaultKind {
             Self::Drop => "drop",
             Self::Trap => "trap",
             Self::Clock => "clock",
+            Self::BusyWriter => "busy-writer",
         }
     }
 }
@@ -71,13 +82,17 @@ impl FromStr for FaultKind {
             .into_iter()
             .find(|kind| kind.name() == text)
             .ok_or_else(|| {
-                format!("{text:?} is no fault: there are kill, stop, drop, trap and clock")
+                format!(
+                    "{text:?} is no fault: there are kill, stop, drop, trap, clock and busy-writer"
+                )
             })
     }
 }
 
 /// The longest pause. Shorter than what a waiter's place in line survives.
 const STOP_MAX_MS: u64 = 1500;
+/// The longest that somebody else writes. Shorter than what anybody's busy handler waits.
+const BUSY_MAX_MS: u64 = 500;
 /// How far clocks are off at most. What BeaverDB's locks promise to tolerate is twice that.
 const CLOCK_OFFSET_MAX_MS: i64 = 10_000;
 
@@ -100,6 +115,8 @@ pub(super) fn rage(shared: &Shared<'_>) {
         .filter(|kind| **kind != FaultKind::Clock)
         .collect();
     if kinds.is_empty() || shared.plan.workers == 0 {
+        // A program may have busy writers of its own.
+        while wait(shared, Duration::from_secs(1)) {}
         return;
     }
     let mut random = ChaCha8Rng::seed_from_u64(settings.seed ^ 0xFA17);
@@ -117,6 +134,9 @@ pub(super) fn rage(shared: &Shared<'_>) {
                 for_ms: random.random_range(20..=STOP_MAX_MS),
             },
             FaultKind::Drop => Fault::Drop { worker },
+            FaultKind::BusyWriter => Fault::BusyWriter {
+                for_ms: random.random_range(20..=BUSY_MAX_MS),
+            },
             FaultKind::Trap | FaultKind::Clock => Fault::Trap { worker },
         };
         match shared.crew.inflict(fault) {
@@ -140,6 +160,7 @@ fn wait(shared: &Shared<'_>, pause: Duration) -> bool {
         if left.is_zero() {
             return true;
         }
+        shared.crew.reap_writers(false);
         std::thread::sleep(left.min(Duration::from_millis(20)));
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Worker<'a> {
     open: Option<Opened>,
     /// It could not get a client any more: its steps are left out.
     crippled: bool,
+    /// It is at its steps, not at what comes before or after.
+    working: bool,
 }
 
 impl<'a> Worker<'a> {
@@ -48,6 +50,7 @@ impl<'a> Worker<'a> {
             number,
             open: None,
             crippled: false,
+            working: false,
         }
     }
 
@@ -82,7 +85,19 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// Whether nobody need wait for others any more: who has ended its steps signals nothing.
+    fn is_over(&self) -> bool {
+        self.shared.progress.halt.load(Ordering::Relaxed)
+            || self.working && self.shared.time_is_up()
+    }
+
     fn steps(&mut self) {
+        self.working = true;
+        self.work();
+        self.working = false;
+    }
+
+    fn work(&mut self) {
         let most = self.shared.settings.steps_max.unwrap_or(u64::MAX);
         for number in 0..most {
             if self.shared.time_is_up() || self.crippled {
@@ -91,6 +106,7 @@ impl<'a> Worker<'a> {
             let Some(step) = (self.shared.plan.source)(self.number, number) else {
                 return;
             };
+            self.shared.steps[self.number as usize].fetch_add(1, Ordering::Relaxed);
             self.task(&step);
         }
     }
@@ -155,6 +171,19 @@ impl<'a> Worker<'a> {
                         Err(trouble)
                     }
                 }
+            }
+            Step::Atomic {
+                lock,
+                timeout_ms,
+                body,
+            } => {
+                let body = body.clone();
+                let unit = if self.shared.transactions {
+                    Step::Transaction { body }
+                } else {
+                    Step::locked(lock.clone(), *timeout_ms, body)
+                };
+                self.perform(task, &unit)
             }
             Step::Increment { name, key } => {
                 let now = self.number(task, name, key)?;
@@ -227,12 +256,7 @@ impl<'a> Worker<'a> {
             }
             Step::Await(name) => {
                 let limit = self.shared.settings.patience_forever;
-                let halt = &self.shared.progress.halt;
-                if self
-                    .shared
-                    .signals
-                    .wait(name, limit, || halt.load(Ordering::Relaxed))
-                {
+                if self.shared.signals.wait(name, limit, || self.is_over()) {
                     Ok(())
                 } else {
                     Err(Trouble::InVain(format!("nobody signalled {name:?}")))
@@ -285,7 +309,7 @@ impl<'a> Worker<'a> {
                 });
                 return Ok(());
             }
-            if Instant::now() >= until || self.shared.progress.halt.load(Ordering::Relaxed) {
+            if Instant::now() >= until || self.is_over() {
                 return Err(Trouble::InVain(format!(
                     "{seen} of {count} in the line of {lock}"
                 )));

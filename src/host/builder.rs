@@ -4,16 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre, Linker};
-use wasmtime::{Engine, PoolConcurrencyLimitError, Store};
 
+use crate::Error;
 use crate::cache::Cache;
 use crate::engine::{Ticker, pooled_engine};
-use crate::instance::{CallResult, explain, within};
 use crate::interfaces::Indices;
-use crate::limits::{Limits, on_tick};
 use crate::state::State;
-use crate::{Ctx, Error, Grant, Instance};
 
 /// Where [`Host::builder`] looks for the component unless told otherwise: the
 /// environment variable `BEAVER_COMPONENT`, else `target/component/beaver.wasm`
@@ -36,14 +34,14 @@ pub struct Host {
 
 /// What a host and its instances share.
 pub(crate) struct Shared {
-    engine: Engine,
-    pre: InstancePre<State>,
+    pub(crate) engine: Engine,
+    pub(crate) pre: InstancePre<State>,
     pub(crate) indices: Indices,
-    instances_max: u32,
-    memory_bytes_max: u64,
-    files_max: usize,
-    file_bytes_max: u64,
-    cpu_limit: Option<Duration>,
+    pub(crate) instances_max: u32,
+    pub(crate) memory_bytes_max: u64,
+    pub(crate) files_max: usize,
+    pub(crate) file_bytes_max: u64,
+    pub(crate) cpu_limit: Option<Duration>,
     pub(crate) call_timeout: Option<Duration>,
     /// Ticks as long as an instance may run.
     _ticker: Ticker,
@@ -55,42 +53,8 @@ impl Host {
         HostBuilder::default()
     }
 
-    /// Starts an instance that may use the files of `grant` and nothing else.
-    ///
-    /// [`Error::TooManyInstances`] when as many are alive as the host may have.
-    pub async fn instantiate(&self, grant: Grant) -> Result<Instance, Error> {
-        let shared = &self.shared;
-        let ctx = Ctx::builder(grant)
-            .max_open_files(shared.files_max)
-            .max_file_bytes(shared.file_bytes_max)
-            .restart_tick_after_wait()
-            .build();
-        let limits = Limits::new(shared.memory_bytes_max, shared.cpu_limit);
-        let mut store = Store::new(&shared.engine, State::new(ctx, limits));
-        store.limiter(|state| &mut state.limits);
-        store
-            .epoch_deadline_callback(|store| on_tick(store, |state: &mut State| &mut state.limits));
-        store.set_epoch_deadline(1);
-
-        match within(
-            shared.call_timeout,
-            shared.pre.instantiate_async(&mut store),
-        )
-        .await
-        {
-            CallResult::Done(Ok(instance)) => Ok(Instance::new(store, instance, shared.clone())),
-            CallResult::TimedOut(limit) => Err(Error::CallTimeout(limit)),
-            CallResult::Done(Err(error)) if error.is::<PoolConcurrencyLimitError>() => {
-                Err(Error::TooManyInstances(shared.instances_max))
-            }
-            // A trap in the component's own start, or a limit that it hit there.
-            CallResult::Done(Err(error))
-                if error.is::<wasmtime::Trap>() || store.data().limits.exceeded() =>
-            {
-                Err(explain(error, store.data()))
-            }
-            CallResult::Done(Err(error)) => Err(Error::component(error)),
-        }
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 }
 

@@ -12,6 +12,7 @@
 use std::ops::Range;
 
 use crate::Grant;
+use crate::interrupt::Interrupter;
 use crate::memory::GuestBuffer;
 use crate::storage::{ErrorCode, OpenFile, Storage, StorageLimits};
 
@@ -28,6 +29,8 @@ pub struct Ctx {
     mapped: Vec<Mapped>,
     /// Set by [`Host`](crate::Host), whose epochs count computing time.
     pub(crate) restart_tick_after_wait: bool,
+    /// Ends the guest's waits; set by [`Host`](crate::Host).
+    pub(crate) interrupter: Option<Interrupter>,
 }
 
 /// A region of a file's wal-index in the guest's memory.
@@ -43,6 +46,7 @@ impl Ctx {
             grant,
             limits: StorageLimits::default(),
             restart_tick_after_wait: false,
+            interrupter: None,
         }
     }
 
@@ -145,6 +149,7 @@ pub struct CtxBuilder {
     grant: Grant,
     limits: StorageLimits,
     restart_tick_after_wait: bool,
+    interrupter: Option<Interrupter>,
 }
 
 impl CtxBuilder {
@@ -169,6 +174,12 @@ impl CtxBuilder {
         self
     }
 
+    /// What ends a wait of the guest's, by a trap.
+    pub(crate) fn interrupter(mut self, interrupter: Interrupter) -> Self {
+        self.interrupter = Some(interrupter);
+        self
+    }
+
     /// The context.
     pub fn build(self) -> Ctx {
         Ctx {
@@ -176,6 +187,7 @@ impl CtxBuilder {
             files: Vec::new(),
             mapped: Vec::new(),
             restart_tick_after_wait: self.restart_tick_after_wait,
+            interrupter: self.interrupter,
         }
     }
 }

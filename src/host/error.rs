@@ -43,6 +43,12 @@ pub enum Error {
     #[error("the call took more than {} ms", .0.as_millis())]
     CallTimeout(Duration),
 
+    /// The instance was made to trap
+    /// ([`Interrupter::interrupt`](crate::Interrupter::interrupt)). Whether the operation
+    /// happened is unknown.
+    #[error("the instance was interrupted")]
+    Interrupted,
+
     /// The component needed more than `memory_limit_bytes` and gave up with a
     /// trap (it normally answers `out-of-memory` instead, which is
     /// [`Error::Db`]). Whether the operation happened is unknown.
@@ -96,6 +102,7 @@ impl Error {
             Error::Trap { .. }
             | Error::CpuLimit(_)
             | Error::CallTimeout(_)
+            | Error::Interrupted
             | Error::MemoryLimit(_) => Outcome::Unknown,
         }
     }
@@ -108,6 +115,7 @@ impl Error {
             Error::Trap { .. }
                 | Error::CpuLimit(_)
                 | Error::CallTimeout(_)
+                | Error::Interrupted
                 | Error::MemoryLimit(_)
                 | Error::Poisoned
         )

@@ -16,7 +16,8 @@ use crate::Error;
 use crate::builder::Shared;
 use crate::client::handle::Registry;
 use crate::interfaces::{Api, Interfaces};
-use crate::limits::CpuLimitReached;
+use crate::interrupt::Interrupter;
+use crate::limits::Stopped;
 use crate::state::State;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub struct Instance {
     interfaces: Interfaces,
     registry: Registry,
     host: Arc<Shared>,
+    interrupter: Interrupter,
 }
 
 impl Instance {
@@ -45,6 +47,7 @@ impl Instance {
         host: Arc<Shared>,
     ) -> Self {
         Self {
+            interrupter: store.data().limits.interrupter().clone(),
             store: Some(store),
             interfaces: Interfaces::new(instance),
             registry: Registry::default(),
@@ -78,6 +81,11 @@ impl Instance {
         self.store.is_none()
     }
 
+    /// What makes this instance trap, from any thread, whatever it is doing.
+    pub fn interrupter(&self) -> Interrupter {
+        self.interrupter.clone()
+    }
+
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }
@@ -102,7 +110,9 @@ impl Instance {
         let store = self.store.as_mut().ok_or(Error::Poisoned)?;
         store.data_mut().limits.restart();
         // The epoch went on while nobody called.
-        store.set_epoch_deadline(1);
+        // One that is to trap does so at its first look.
+        let is_interrupted = store.data().limits.interrupter().is_requested();
+        store.set_epoch_deadline(u64::from(!is_interrupted));
         Ok(Call {
             instance: self,
             finished: false,
@@ -202,8 +212,10 @@ pub(crate) async fn within<R>(
 
 /// What wasmtime's error means, given the meters of the instance.
 pub(crate) fn explain(error: wasmtime::Error, state: &State) -> Error {
-    if error.is::<CpuLimitReached>() {
-        return Error::CpuLimit(state.limits.cpu_limit());
+    match error.downcast_ref::<Stopped>() {
+        Some(Stopped::CpuLimit) => return Error::CpuLimit(state.limits.cpu_limit()),
+        Some(Stopped::Interrupted) => return Error::Interrupted,
+        None => {}
     }
     if state.limits.memory_refused() {
         return Error::MemoryLimit(state.limits.memory_bytes_max());

@@ -10,6 +10,7 @@ use std::time::Duration;
 use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
 
 use crate::engine::TICK;
+use crate::interrupt::Interrupter;
 
 /// Far above what a component's function tables need; only there so that a
 /// hostile `table.grow` can't take the host's memory.
@@ -21,21 +22,38 @@ pub(crate) struct Limits {
     memory_refused: bool,
     cpu_limit: Option<Duration>,
     cpu_ticks: u32,
+    interrupter: Interrupter,
 }
 
-/// The error that the epoch callback raises; found again by downcast.
-#[derive(Debug, thiserror::Error)]
-#[error("the call used up its computing time")]
-pub(crate) struct CpuLimitReached;
+/// The error with which the host makes a guest trap; found again by downcast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Stopped {
+    /// It has computed for too long.
+    #[error("the call used up its computing time")]
+    CpuLimit,
+    /// Somebody wants it to.
+    #[error("the instance was interrupted")]
+    Interrupted,
+}
 
 impl Limits {
-    pub(crate) fn new(memory_bytes_max: u64, cpu_limit: Option<Duration>) -> Self {
+    pub(crate) fn new(
+        memory_bytes_max: u64,
+        cpu_limit: Option<Duration>,
+        interrupter: Interrupter,
+    ) -> Self {
         Self {
             memory_bytes_max: usize::try_from(memory_bytes_max).unwrap_or(usize::MAX),
             memory_refused: false,
             cpu_limit,
             cpu_ticks: 0,
+            interrupter,
         }
+    }
+
+    /// What makes the guest trap.
+    pub(crate) fn interrupter(&self) -> &Interrupter {
+        &self.interrupter
     }
 
     /// Before each call: the meters are per call.
@@ -64,11 +82,14 @@ impl Limits {
         self.cpu_limit.unwrap_or(Duration::MAX)
     }
 
-    /// Counts a tick; an error when there were too many.
-    fn tick(&mut self) -> Result<(), CpuLimitReached> {
+    /// Counts a tick; an error when there were too many, or the guest is to stop.
+    fn tick(&mut self) -> Result<(), Stopped> {
+        if self.interrupter.is_requested() {
+            return Err(Stopped::Interrupted);
+        }
         self.cpu_ticks = self.cpu_ticks.saturating_add(1);
         match self.cpu_limit {
-            Some(limit) if TICK * self.cpu_ticks > limit => Err(CpuLimitReached),
+            Some(limit) if TICK * self.cpu_ticks > limit => Err(Stopped::CpuLimit),
             _ => Ok(()),
         }
     }
@@ -125,7 +146,7 @@ mod tests {
 
     #[test]
     fn refused_growth_is_recorded_until_the_next_call() {
-        let mut limits = Limits::new(1 << 20, None);
+        let mut limits = Limits::new(1 << 20, None, Interrupter::default());
         assert!(limits.memory_growing(0, 1 << 20, None).unwrap());
         assert!(!limits.memory_refused());
         assert!(!limits.memory_growing(1 << 20, (1 << 20) + 1, None).unwrap());
@@ -136,19 +157,19 @@ mod tests {
 
     #[test]
     fn ticks_add_up_to_the_limit_within_one_call() {
-        let mut limits = Limits::new(0, Some(TICK * 3));
+        let mut limits = Limits::new(0, Some(TICK * 3), Interrupter::default());
         for _ in 0..2 {
             for _ in 0..3 {
                 limits.tick().unwrap();
             }
-            limits.tick().unwrap_err();
+            assert_eq!(limits.tick(), Err(Stopped::CpuLimit));
             limits.restart();
         }
     }
 
     #[test]
     fn no_limit_is_no_limit() {
-        let mut limits = Limits::new(0, None);
+        let mut limits = Limits::new(0, None, Interrupter::default());
         for _ in 0..100_000 {
             limits.tick().unwrap();
         }

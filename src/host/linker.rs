@@ -21,6 +21,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType, WasmList, WasmStr};
 
 use crate::View;
+use crate::limits::Stopped;
 use crate::memory::GuestBuffer;
 use crate::storage::{ErrorCode, Nap};
 use crate::wire::{
@@ -328,7 +329,7 @@ fn waits<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> 
                 let file_number = file.rep();
                 let file = store.data_mut().ctx().file(file_number)?;
                 let wait = file.shm_lock(first, count, kind.into(), duration(timeout));
-                let locked = parked(&mut store, wait).await;
+                let locked = parked(&mut store, wait).await?;
                 if locked.is_ok() {
                     let file = store.data_mut().ctx().file(file_number)?;
                     file.note_lock(first, kind.into());
@@ -343,7 +344,7 @@ fn waits<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> 
             Box::new(async move {
                 let file = store.data_mut().ctx().file(file.rep())?;
                 match file.wait_change(seen, duration(timeout)) {
-                    Ok(wait) => answer(parked(&mut store, wait).await),
+                    Ok(wait) => answer(parked(&mut store, wait).await?),
                     Err(error) => answer(Err(error)),
                 }
             })
@@ -353,30 +354,43 @@ fn waits<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> 
         Box::new(async move {
             // Without a timer thread it would return at once: better a trap than
             // a guest that spins.
-            let nap = parked(&mut store, Nap::new(duration(time))).await;
+            let nap = parked(&mut store, Nap::new(duration(time))).await?;
             nap.map_err(|error| wasmtime::Error::msg(format!("sleeping failed: {error:?}")))
         })
     })
 }
 
 /// Awaits on behalf of a guest. Time spent waiting isn't computing: the guest
-/// gets a whole tick before it is looked at again.
-async fn parked<T: View, R>(store: &mut Store<'_, T>, wait: impl Future<Output = R>) -> R {
-    let mut wait = pin!(wait);
+/// gets a whole tick before it is looked at again. An error when the guest is to trap.
+async fn parked<T: View, R>(
+    store: &mut Store<'_, T>,
+    wait: impl Future<Output = R>,
+) -> wasmtime::Result<R> {
+    let interrupter = store.data_mut().ctx().interrupter.clone();
+    let interrupted = async {
+        match &interrupter {
+            Some(interrupter) => interrupter.requested().await,
+            None => std::future::pending().await,
+        }
+    };
+    let (mut wait, mut interrupted) = (pin!(wait), pin!(interrupted));
     let mut waited = false;
     let result = std::future::poll_fn(|context| {
-        let poll = wait.as_mut().poll(context);
-        waited |= matches!(poll, Poll::Pending);
-        poll
+        if let Poll::Ready(result) = wait.as_mut().poll(context) {
+            return Poll::Ready(Ok(result));
+        }
+        waited = true;
+        let interrupted = interrupted.as_mut().poll(context);
+        interrupted.map(|()| Err(wasmtime::Error::new(Stopped::Interrupted)))
     })
-    .await;
+    .await?;
     // Only after a real wait: else a guest that keeps asking would never be
     // counted. And only for a `Host`, whose deadline is a tick; an embedder's
     // own deadline is its own.
     if waited && store.data_mut().ctx().restart_tick_after_wait {
         store.set_epoch_deadline(1);
     }
-    result
+    Ok(result)
 }
 
 /// A result for the guest.

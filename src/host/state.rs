@@ -6,6 +6,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use crate::instance_builder::WallClock;
 use crate::limits::Limits;
 use crate::{Ctx, View};
 
@@ -23,12 +24,13 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(ctx: Ctx, limits: Limits) -> Self {
+    pub(crate) fn new(ctx: Ctx, limits: Limits, clock: WallClock) -> Self {
         let stderr = MemoryOutputPipe::new(STDERR_BYTES_MAX);
         // Nothing is granted: no directories, arguments, variables, standard
-        // input or output, no network. The clocks and the random source are real.
+        // input or output, no network. The monotonic clock and the random source are real.
         let wasi = WasiCtx::builder()
             .stderr(stderr.clone())
+            .wall_clock(clock)
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)

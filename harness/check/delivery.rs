@@ -1,0 +1,757 @@
+//! What a log and a channel promise alike: no loss, no duplicate, one order.
+//!
+//! The program's contract: the values are distinct. Then
+//! - whatever is seen was appended, by an append that happened or may have, and not only later;
+//! - no reading has a value twice, and no follower is delivered one twice;
+//! - no value stands before another whose append was over before its own began;
+//! - all readings and followers agree on one order;
+//! - a reading has all that was certainly there when it began: what had been appended for certain, or seen by
+//!   somebody;
+//! - a follower is not delivered what was there before it followed; and from the first value that
+//!   it is delivered, or from when it followed, on, it is delivered everything, up to the last value, or
+//!   up to when a `…-next` ended in `timeout`. What lies between is certain by times, or
+//!   by where it stands in the longest sequence. Where an answer of its own was lost, its values
+//!   before and after are looked at apart; so of a follower that died, only what it was
+//!   delivered counts.
+//!
+//! Nothing is said about where a value stands whose append overlapped others'.
+
+use super::Findings;
+use super::one_order::{Before, contradiction, longest, places};
+use super::queue_items::shown;
+use super::streams::{Entry, Part, Seen, Sequence, Stream};
+use crate::history::{History, Operation};
+
+/// How a log's or a channel's things are called.
+pub(super) struct Words<'a> {
+    /// Such as `log "l"`.
+    pub(super) stream: String,
+    /// Such as `appended`.
+    pub(super) appended: &'a str,
+}
+
+pub(super) fn check(
+    history: &History,
+    stream: &Stream<'_>,
+    words: &Words<'_>,
+    findings: &mut Findings,
+) {
+    findings.examined(stream.operations);
+    let judge = Judge {
+        history,
+        stream,
+        words,
+    };
+    for at in &stream.malformed {
+        let operation = &history.operations[*at];
+        let answer = operation.ok().map(shown).unwrap_or_default();
+        let (name, worker) = (operation.op.name(), operation.worker);
+        findings.violation(
+            format!(
+                "worker {worker}'s {name} was answered with {answer}, which is no list of values"
+            ),
+            [operation.id],
+        );
+    }
+    judge.nothing_from_nowhere(findings);
+    for sequence in &stream.sequences {
+        judge.nothing_twice(sequence, findings);
+        judge.real_time(sequence, findings);
+    }
+    let mut entries = stream.entries.iter();
+    if stream.sequences.is_empty() && entries.any(|entry| entry.done().is_some()) {
+        findings.unknown(format!("nobody read or followed {}", words.stream));
+    }
+    judge.one_order(findings);
+    judge.readings_are_whole(findings);
+    judge.followers_miss_nothing(findings);
+}
+
+struct Judge<'a, 'h> {
+    history: &'h History,
+    stream: &'a Stream<'h>,
+    words: &'a Words<'a>,
+}
+
+impl<'h> Judge<'_, 'h> {
+    fn operation(&self, at: usize) -> &'h Operation {
+        &self.history.operations[at]
+    }
+
+    fn entry(&self, seen: &Seen) -> &Entry<'h> {
+        &self.stream.entries[seen.entry]
+    }
+
+    fn value(&self, seen: &Seen) -> String {
+        shown(self.entry(seen).value)
+    }
+
+    /// Who read or followed, in words.
+    fn who(&self, sequence: &Sequence) -> String {
+        let operation = self.operation(sequence.at);
+        let kind = if sequence.parts.is_none() {
+            "reading"
+        } else {
+            "follower"
+        };
+        format!(
+            "worker {}'s {kind} of {}",
+            operation.worker, self.words.stream
+        )
+    }
+
+    fn nothing_from_nowhere(&self, findings: &mut Findings) {
+        let (appended, of) = (self.words.appended, &self.words.stream);
+        // The first time that each is seen.
+        let mut first: Vec<Option<&Seen>> = vec![None; self.stream.entries.len()];
+        for seen in self
+            .stream
+            .sequences
+            .iter()
+            .flat_map(|sequence| &sequence.seen)
+        {
+            let known = &mut first[seen.entry];
+            let end = |seen: &Seen| self.operation(seen.at).latest_ns();
+            if known.is_none_or(|known| end(seen) < end(known)) {
+                *known = Some(seen);
+            }
+        }
+        for seen in first.into_iter().flatten() {
+            let reader = self.operation(seen.at);
+            let who = format!("worker {} saw {} in {of}", reader.worker, self.value(seen));
+            let entry = self.entry(seen);
+            let mut possible = entry.possible().peekable();
+            if possible.peek().is_none() {
+                match entry.appends.first() {
+                    None => {
+                        findings.violation(format!("{who}, which nobody {appended}"), [reader.id]);
+                    }
+                    Some((at, _)) => {
+                        let append = self.operation(*at);
+                        let why = if append.ok().is_some() {
+                            format!("which was {appended} in a transaction that was undone")
+                        } else {
+                            format!("whose {} had failed", append.op.name())
+                        };
+                        findings.violation(
+                            format!("{who}, {why} (worker {})", append.worker),
+                            [append.id, reader.id],
+                        );
+                    }
+                }
+            } else {
+                let mut appends = possible.map(|(at, _)| self.operation(at));
+                let end = reader.latest_ns();
+                if let Some(append) = appends.next()
+                    && append.invoked_ns > end
+                    && appends.all(|append| append.invoked_ns > end)
+                {
+                    findings.violation(
+                        format!("{who} before it was {appended} by worker {}", append.worker),
+                        [reader.id, append.id],
+                    );
+                }
+            }
+        }
+    }
+
+    fn nothing_twice(&self, sequence: &Sequence, findings: &mut Findings) {
+        let mut entries: Vec<Seen> = sequence.seen.clone();
+        entries.sort_by_key(|seen| seen.entry);
+        for same in entries.chunk_by(|a, b| a.entry == b.entry) {
+            let [first, second, ..] = same else {
+                continue;
+            };
+            let appends = self.entry(first).possible().count().max(1);
+            if same.len() <= appends {
+                continue;
+            }
+            let mut ids = vec![self.operation(first.at).id, self.operation(second.at).id];
+            ids.dedup();
+            findings.violation(
+                format!(
+                    "{} has {} {} times, though it was {} once",
+                    self.who(sequence),
+                    self.value(first),
+                    same.len(),
+                    self.words.appended
+                ),
+                ids,
+            );
+        }
+    }
+
+    fn real_time(&self, sequence: &Sequence, findings: &mut Findings) {
+        // Of those before, the one whose append began last.
+        let mut latest: Option<(u64, Seen)> = None;
+        for seen in &sequence.seen {
+            let Some((_, effect)) = self.entry(seen).append() else {
+                continue;
+            };
+            if let Some((from_ns, before)) = latest
+                && effect.to_ns < from_ns
+            {
+                let append = |seen: &Seen| self.entry(seen).append().map(|(at, _)| at);
+                let appends = [seen, &before].into_iter().filter_map(append);
+                let mut ids: Vec<u64> = appends.map(|at| self.operation(at).id).collect();
+                ids.push(self.operation(before.at).id);
+                if seen.at != before.at {
+                    ids.push(self.operation(seen.at).id);
+                }
+                findings.violation(
+                    format!(
+                        "{} has {} before {}, which had been {} before {} was begun",
+                        self.who(sequence),
+                        self.value(&before),
+                        self.value(seen),
+                        self.words.appended,
+                        self.value(&before)
+                    ),
+                    ids,
+                );
+                // One for each sequence is enough: whatever follows stands behind the same one.
+                return;
+            }
+            if latest.is_none_or(|(from_ns, _)| from_ns < effect.from_ns) {
+                latest = Some((effect.from_ns, *seen));
+            }
+        }
+    }
+
+    fn one_order(&self, findings: &mut Findings) {
+        let Some(circle) = contradiction(self.stream) else {
+            return;
+        };
+        let told = circle.iter().map(|Before { first, second }| {
+            let (one, other) = (self.value(first), self.value(second));
+            let worker = self.operation(second.at).worker;
+            format!("{one} before {other} for worker {worker}")
+        });
+        let told: Vec<_> = told.collect();
+        let mut ids = Vec::new();
+        for seen in circle.iter().flat_map(|edge| [edge.first, edge.second]) {
+            let id = self.operation(seen.at).id;
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        findings.violation(
+            format!(
+                "the values of {} came in orders that contradict each other: {}",
+                self.words.stream,
+                told.join(", ")
+            ),
+            ids,
+        );
+    }
+
+    fn readings_are_whole(&self, findings: &mut Findings) {
+        let readings = || {
+            self.stream
+                .sequences
+                .iter()
+                .filter(|sequence| sequence.parts.is_none())
+        };
+        if readings().next().is_none() {
+            return;
+        }
+        // Since when each is certainly there, and by which operation.
+        let entries = self.stream.entries.iter();
+        let appended = entries.map(|entry| {
+            let (at, effect) = entry.append()?;
+            entry.done().map(|_| (effect.to_ns, at))
+        });
+        let mut since: Vec<Option<(u64, usize)>> = appended.collect();
+        for sequence in &self.stream.sequences {
+            for seen in &sequence.seen {
+                let end = match sequence.parts {
+                    None => sequence.to_ns,
+                    Some(_) => self.operation(seen.at).latest_ns(),
+                };
+                let known = &mut since[seen.entry];
+                if known.is_none_or(|(known, _)| end < known) {
+                    *known = Some((end, seen.at));
+                }
+            }
+        }
+        let known = since.iter().enumerate();
+        let known = known.filter_map(|(entry, since)| since.map(|(at_ns, at)| (at_ns, entry, at)));
+        let mut known: Vec<_> = known.collect();
+        known.sort_unstable();
+        let mut had = vec![usize::MAX; since.len()];
+        for (number, reading) in readings().enumerate() {
+            let must = known.partition_point(|(at_ns, _, _)| *at_ns < reading.from_ns);
+            let mut has = 0;
+            for seen in &reading.seen {
+                let there = since[seen.entry].is_some_and(|(at_ns, _)| at_ns < reading.from_ns);
+                if there && std::mem::replace(&mut had[seen.entry], number) != number {
+                    has += 1;
+                }
+            }
+            if has == must {
+                continue;
+            }
+            let missing = known[..must].iter();
+            let mut missing = missing.filter(|(_, entry, _)| had[*entry] != number);
+            let Some((_, entry, at)) = missing.next() else {
+                continue;
+            };
+            let (entry, by) = (&self.stream.entries[*entry], self.operation(*at));
+            let what = if by.ok().is_some_and(serde_json::Value::is_array) {
+                format!("worker {} had seen it before", by.worker)
+            } else {
+                format!("worker {} had {} it before", by.worker, self.words.appended)
+            };
+            let (value, more) = (shown(entry.value), and_more(must - has));
+            findings.violation(
+                format!("{} lacks {value}{more}: {what}", self.who(reading)),
+                [by.id, self.operation(reading.at).id],
+            );
+        }
+        let last = readings().map(|reading| reading.from_ns).max().unwrap_or(0);
+        let entries = self.stream.entries.iter();
+        let unread =
+            entries.filter(|entry| entry.done().is_some_and(|effect| effect.to_ns >= last));
+        let unread = unread.count();
+        if unread > 0 {
+            findings.unknown(format!(
+                "{unread} values were {} to {} after the last reading",
+                self.words.appended, self.words.stream
+            ));
+        }
+    }
+
+    fn followers_miss_nothing(&self, findings: &mut Findings) {
+        // Values by the beginnings of their appends, and by their places in the longest sequence.
+        let entries = self.stream.entries.iter().enumerate();
+        let done = entries.filter_map(|(entry, known)| Some((known.done()?.from_ns, entry)));
+        let mut by_beginning: Vec<(u64, usize)> = done.collect();
+        by_beginning.sort_unstable();
+        let longest = longest(self.stream);
+        let reference = longest.map_or_else(Vec::new, |longest| places(self.stream, longest));
+        let order = longest.map_or(&[][..], |longest| &self.stream.sequences[longest].seen);
+        let mut had = vec![usize::MAX; self.stream.entries.len()];
+        for (number, sequence) in self.stream.sequences.iter().enumerate() {
+            let Some(parts) = &sequence.parts else {
+                continue;
+            };
+            self.nothing_old(sequence, findings);
+            for seen in &sequence.seen {
+                had[seen.entry] = number;
+            }
+            for (count, part) in parts.iter().enumerate() {
+                let seen = &sequence.seen[part.first..part.end];
+                let effects = || seen.iter().filter_map(|seen| self.entry(seen).append());
+                let follows = (count == 0).then_some(sequence.to_ns);
+                let first = effects()
+                    .map(|(_, effect)| effect.to_ns)
+                    .chain(follows)
+                    .min();
+                let last = effects().map(|(_, effect)| effect.from_ns);
+                let last = last.chain(part.nothing_more.map(|(asked, _)| asked)).max();
+                let (Some(first), Some(last)) = (first, last) else {
+                    continue;
+                };
+                let mut missing = Vec::new();
+                let begin = by_beginning.partition_point(|(from_ns, _)| *from_ns <= first);
+                for (from_ns, entry) in &by_beginning[begin..] {
+                    if *from_ns >= last {
+                        break;
+                    }
+                    let known = &self.stream.entries[*entry];
+                    if had[*entry] != number && known.done().is_some_and(|done| done.to_ns < last) {
+                        missing.push(*entry);
+                    }
+                }
+                let stand = seen.iter().filter_map(|seen| reference[seen.entry]);
+                let least = stand.clone().min();
+                let most = stand.max();
+                if let (Some(least), Some(most)) = (least, most) {
+                    let asked = part.nothing_more.map_or(0, |(asked, _)| asked);
+                    let end = if asked > 0 { order.len() } else { most };
+                    let after = order.iter().enumerate().take(end).skip(least);
+                    let lost = after.filter(|(place, seen)| {
+                        let done = self.stream.entries[seen.entry].done();
+                        let before = *place < most || done.is_some_and(|done| done.to_ns < asked);
+                        before && had[seen.entry] != number && self.entry(seen).append().is_some()
+                    });
+                    missing.extend(lost.map(|(_, seen)| seen.entry));
+                }
+                missing.sort_unstable();
+                missing.dedup();
+                self.report_missing(sequence, part, &missing, findings);
+            }
+        }
+    }
+
+    /// What was there before somebody followed is not delivered.
+    fn nothing_old(&self, sequence: &Sequence, findings: &mut Findings) {
+        let old = sequence.seen.iter().find(|seen| {
+            let done = self.entry(seen).done();
+            done.is_some_and(|done| done.to_ns < sequence.from_ns)
+        });
+        if let Some(seen) = old
+            && let Some((append, _)) = self.entry(seen).append()
+        {
+            findings.violation(
+                format!(
+                    "{} was delivered {}, which had been {} before it followed",
+                    self.who(sequence),
+                    self.value(seen),
+                    self.words.appended
+                ),
+                [append, sequence.at, seen.at].map(|at| self.operation(at).id),
+            );
+        }
+    }
+
+    fn report_missing(
+        &self,
+        sequence: &Sequence,
+        part: &Part,
+        missing: &[usize],
+        findings: &mut Findings,
+    ) {
+        let example = missing.iter().find_map(|entry| {
+            let entry = &self.stream.entries[*entry];
+            entry.append().map(|(at, _)| (shown(entry.value), at))
+        });
+        let Some((value, append)) = example else {
+            return;
+        };
+        let append = self.operation(append);
+        let seen = &sequence.seen[part.first..part.end];
+        let mut ids = vec![self.operation(sequence.at).id, append.id];
+        ids.extend(seen.first().map(|seen| self.operation(seen.at).id));
+        let end = match part.nothing_more {
+            Some((_, at)) => Some(at),
+            None => seen.last().map(|seen| seen.at),
+        };
+        ids.extend(end.map(|at| self.operation(at).id));
+        ids.dedup();
+        findings.violation(
+            format!(
+                "{} was never delivered {value}{}, {} by worker {}",
+                self.who(sequence),
+                and_more(missing.len()),
+                self.words.appended,
+                append.worker
+            ),
+            ids,
+        );
+    }
+}
+
+/// How many there are beside the one that is shown.
+fn and_more(count: usize) -> String {
+    match count {
+        0 | 1 => String::new(),
+        count => format!(" and {} more", count - 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::script::Script;
+    use super::super::stream_history::{
+        append, certain_losses, follow, moves, next, read, simulate,
+    };
+    use super::super::{CheckSpec, Verdict};
+    use crate::history::{Outcome, SessionEnd};
+    use crate::protocol::{ErrorCode, Op};
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+    use serde_json::{Value, json};
+
+    fn spec() -> CheckSpec {
+        CheckSpec::LogDelivery { name: "l".into() }
+    }
+
+    fn script() -> (Script, u64, u64, u64) {
+        let mut script = Script::new(spec());
+        let sessions = [0, 1, 2].map(|worker| script.session(worker, 0));
+        (script, sessions[0], sessions[1], sessions[2])
+    }
+
+    fn fails(script: &Script, words: &str, operations: &[u64]) {
+        let result = script.judge();
+        assert_eq!(result.violation_count, 1, "{result:?}");
+        let violation = &result.violations[0];
+        assert!(violation.message.contains(words), "{}", violation.message);
+        assert_eq!(violation.operations, operations, "{}", violation.message);
+    }
+
+    fn passes(script: &Script) {
+        let result = script.judge();
+        assert_eq!(result.verdict, Verdict::Pass, "{result:?}");
+    }
+
+    #[test]
+    fn a_log_that_all_agree_on_is_fine() {
+        let (mut script, a, b, c) = script();
+        script.ok(c, 0, 0, follow(), ());
+        script.ok(a, 1, 5, append("x"), ());
+        script.ok(b, 2, 6, append("y"), ());
+        script.ok(c, 3, 7, next(), json!(["y"]));
+        script.ok(b, 7, 8, read(), json!(["y", "x"]));
+        script.info(a, 9, Some(10), append("z"));
+        script.ok(c, 11, 12, next(), json!(["x"]));
+        script.fail(c, 13, 14, next(), ErrorCode::Timeout);
+        script.ok(b, 15, 16, read(), json!(["y", "x"]));
+        passes(&script);
+        script.ok(b, 17, 18, read(), json!(["y", "x", "z"]));
+        passes(&script);
+    }
+
+    #[test]
+    fn what_nobody_appended_is_found() {
+        let (mut script, a, b, _) = script();
+        script.ok(b, 1, 2, read(), json!(["x"]));
+        fails(
+            &script,
+            r#"worker 1 saw "x" in log "l", which nobody appended"#,
+            &[1],
+        );
+        script.fail(a, 3, 4, append("x"), ErrorCode::Busy);
+        fails(&script, "whose log-append had failed (worker 0)", &[2, 1]);
+        script.info(a, 5, None, append("x"));
+        fails(&script, "before it was appended by worker 0", &[1, 3]);
+    }
+
+    #[test]
+    fn what_was_undone_must_not_be_seen() {
+        let (mut script, a, b, _) = script();
+        script.ok(a, 1, 2, Op::Begin, ());
+        script.ok(a, 3, 4, append("x"), ());
+        // Its own reading may.
+        script.ok(a, 5, 6, read(), json!(["x"]));
+        script.ok(a, 7, 8, Op::Rollback, ());
+        passes(&script);
+        script.ok(b, 9, 10, read(), json!(["x"]));
+        fails(
+            &script,
+            "which was appended in a transaction that was undone",
+            &[2, 5],
+        );
+    }
+
+    #[test]
+    fn a_reading_that_lacks_or_repeats_something_is_found() {
+        let (mut script, a, b, c) = script();
+        script.ok(a, 1, 2, append("x"), ());
+        script.info(a, 3, Some(4), append("y"));
+        script.ok(b, 5, 6, read(), json!(["x", "y"]));
+        script.ok(c, 7, 8, read(), json!(["x"]));
+        fails(
+            &script,
+            r#"worker 2's reading of log "l" lacks "y": worker 1 had seen it before"#,
+            &[3, 4],
+        );
+        script.history.operations.pop();
+        script.ok(c, 7, 8, read(), json!(["y", "x", "x"]));
+        let result = script.judge();
+        let words: Vec<_> = result
+            .violations
+            .iter()
+            .map(|found| &found.message)
+            .collect();
+        assert_eq!(words.len(), 3, "{words:?}");
+        assert!(words[0].contains(r#"has "x" 2 times"#));
+        assert!(words[1].contains(r#"has "y" before "x", which had been appended"#));
+        assert!(words[2].contains(r#""x" before "y" for worker 1, "y" before "x" for worker 2"#));
+    }
+
+    #[test]
+    fn orders_that_contradict_each_other_in_a_circle_are_found() {
+        let (mut script, a, b, c) = script();
+        for session in [a, b, c] {
+            script.ok(session, 0, 1, follow(), ());
+        }
+        // All three overlap.
+        let writers = [3, 4, 5].map(|worker| script.session(worker, 0));
+        for (writer, value) in writers.into_iter().zip(["x", "y", "z"]) {
+            script.ok(writer, 2, 90, append(value), ());
+        }
+        script.ok(a, 10, 11, next(), json!(["x", "y"]));
+        script.ok(b, 10, 11, next(), json!(["y", "z"]));
+        script.ok(c, 10, 11, next(), json!(["z", "x"]));
+        fails(&script, "orders that contradict each other", &[7, 8, 9]);
+        script.history.operations.pop();
+        passes(&script);
+    }
+
+    #[test]
+    fn a_follower_that_misses_something_is_found() {
+        let (mut script, a, b, c) = script();
+        script.ok(b, 0, 1, follow(), ());
+        script.ok(c, 0, 1, follow(), ());
+        for (at, value) in [(2, "x"), (4, "y"), (6, "z")] {
+            script.ok(a, at, at + 1, append(value), ());
+        }
+        // In the middle, and at the end.
+        script.ok(b, 8, 9, next(), json!(["x", "z"]));
+        fails(
+            &script,
+            r#"worker 1's follower of log "l" was never delivered "y""#,
+            &[1, 4, 6],
+        );
+        script.history.operations.pop();
+        script.ok(b, 8, 9, next(), json!(["x"]));
+        passes(&script);
+        script.fail(b, 10, 11, next(), ErrorCode::Timeout);
+        fails(&script, r#""y" and 1 more"#, &[1, 4, 6, 7]);
+        // One whose answer was lost before may have had them.
+        script.history.operations.pop();
+        script.info(b, 10, Some(11), next());
+        script.fail(b, 12, 13, next(), ErrorCode::Timeout);
+        script.over(c, 20, SessionEnd::Killed);
+        passes(&script);
+    }
+
+    #[test]
+    fn a_follower_misses_what_others_saw_between() {
+        let (mut script, a, b, c) = script();
+        let d = script.session(3, 0);
+        script.ok(b, 0, 0, follow(), ());
+        script.ok(a, 1, 90, append("x"), ());
+        script.ok(c, 1, 90, append("y"), ());
+        script.ok(d, 1, 90, append("z"), ());
+        script.ok(b, 10, 20, next(), json!(["x", "z"]));
+        passes(&script);
+        script.ok(a, 91, 92, read(), json!(["x", "y", "z"]));
+        fails(&script, r#"never delivered "y""#, &[1, 3, 5]);
+        let z = &mut script.history.operations[5];
+        z.outcome = Outcome::Ok {
+            value: json!(["x", "z", "y"]),
+            commit: None,
+        };
+        passes(&script);
+    }
+
+    #[test]
+    fn what_was_there_before_is_not_delivered() {
+        let (mut script, a, b, _) = script();
+        script.ok(a, 1, 2, append("x"), ());
+        script.ok(b, 3, 4, follow(), ());
+        script.ok(b, 5, 6, next(), json!(["x"]));
+        fails(
+            &script,
+            "which had been appended before it followed",
+            &[1, 2, 3],
+        );
+        script.history.operations[2].outcome = Outcome::Ok {
+            value: Value::Null,
+            commit: None,
+        };
+        fails(&script, "log-next was answered with null", &[3]);
+    }
+
+    #[test]
+    fn what_nobody_looked_at_shows_nothing() {
+        let (mut script, a, b, _) = script();
+        script.ok(a, 1, 2, append("x"), ());
+        assert_eq!(script.judge().verdict, Verdict::Unknown);
+        script.ok(b, 3, 4, read(), json!(["x"]));
+        passes(&script);
+        script.ok(a, 5, 6, append("y"), ());
+        assert_eq!(script.judge().verdict, Verdict::Unknown);
+    }
+
+    #[test]
+    fn a_channel_is_judged_as_a_log_is_followed() {
+        let name = || "c".to_owned();
+        let mut script = Script::new(CheckSpec::ChannelDelivery { name: name() });
+        let (a, b) = (script.session(0, 0), script.session(1, 0));
+        script.ok(b, 1, 2, Op::ChannelSubscribe { name: name() }, ());
+        for (at, value) in [(3, "x"), (5, "y")] {
+            let publish = Op::ChannelPublish {
+                name: name(),
+                value: value.into(),
+            };
+            script.ok(a, at, at + 1, publish, ());
+        }
+        let next = || Op::ChannelNext {
+            name: name(),
+            timeout_ms: Some(5),
+        };
+        script.ok(b, 7, 8, next(), json!(["x", "y"]));
+        script.fail(b, 9, 10, next(), ErrorCode::Timeout);
+        passes(&script);
+        script.history.operations[3].outcome = Outcome::Ok {
+            value: json!(["x"]),
+            commit: None,
+        };
+        fails(
+            &script,
+            r#"worker 1's follower of channel "c" was never delivered "y", published by worker 0"#,
+            &[1, 3, 4, 5],
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn correct_histories_pass(moves in moves()) {
+            let result = simulate(spec(), &moves).judge();
+            prop_assert_eq!(result.verdict, Verdict::Pass, "{:?}", result);
+        }
+
+        #[test]
+        fn a_value_that_is_lost_for_one_is_found(moves in moves(), which in any::<Index>()) {
+            let mut script = simulate(spec(), &moves);
+            let losses = certain_losses(&script);
+            prop_assume!(!losses.is_empty());
+            let (at, place) = losses[which.index(losses.len())];
+            let Outcome::Ok { value: Value::Array(values), .. } =
+                &mut script.history.operations[at].outcome
+            else {
+                unreachable!("{at} is no answer with values")
+            };
+            let lost = values.remove(place).to_string();
+            let result = script.judge();
+            let found = result.violations.iter().any(|found| found.message.contains(&lost)
+                || found.message.contains("more"));
+            prop_assert!(found, "{} is lost: {:?}", lost, result);
+        }
+
+        #[test]
+        fn a_value_that_comes_twice_is_found(moves in moves(), which in any::<Index>()) {
+            let mut script = simulate(spec(), &moves);
+            let losses = certain_losses(&script);
+            prop_assume!(!losses.is_empty());
+            let (at, place) = losses[which.index(losses.len())];
+            let Outcome::Ok { value: Value::Array(values), .. } =
+                &mut script.history.operations[at].outcome
+            else {
+                unreachable!("{at} is no answer with values")
+            };
+            values.push(values[place].clone());
+            let result = script.judge();
+            let found = result.violations.iter().any(|found| found.message.contains("2 times"));
+            prop_assert!(found, "{:?}", result);
+        }
+
+        #[test]
+        fn two_values_that_change_places_for_one_are_found(
+            moves in moves(),
+            which in any::<Index>(),
+        ) {
+            let mut script = simulate(spec(), &moves);
+            // All but the last reading, which has all values in order.
+            let operations = &mut script.history.operations;
+            let last = operations.len() - 1;
+            let pairs = operations[..last].iter().enumerate().flat_map(|(at, operation)| {
+                let values = operation.ok().and_then(Value::as_array).map_or(0, Vec::len);
+                (1..values).map(move |place| (at, place))
+            });
+            let pairs: Vec<_> = pairs.collect();
+            prop_assume!(!pairs.is_empty());
+            let (at, place) = pairs[which.index(pairs.len())];
+            if let Outcome::Ok { value: Value::Array(values), .. } = &mut operations[at].outcome {
+                values.swap(place - 1, place);
+            }
+            let result = script.judge();
+            let found = result.violations.iter().any(|found| found.message.contains("contradict"));
+            prop_assert!(found, "{:?}", result);
+        }
+    }
+}

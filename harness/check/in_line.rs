@@ -1,0 +1,149 @@
+//! Who certainly stood in the line of a lock, and since when.
+//!
+//! That a request was invoked says nothing of its place: it may be on its way for long. But
+//! who counts as many in the line as can possibly be there knows that all of them are.
+
+use super::holds::{Line, Locks};
+use crate::history::{History, Operation, Outcome, Seen};
+use crate::protocol::{LockName, Op};
+use std::collections::HashMap;
+
+/// So many stood in a line at some moment between the two.
+struct Count<'h> {
+    lock: &'h LockName,
+    count: u64,
+    from_ns: u64,
+    to_ns: u64,
+}
+
+/// Each request of a line that certainly stood in it, by its number, and by when.
+pub(super) fn in_line(
+    history: &History,
+    locks: &Locks<'_>,
+    line: &Line<'_>,
+    left: &Left,
+) -> HashMap<u64, u64> {
+    let mut counts: Vec<Count<'_>> = counts(history)
+        .filter(|count| count.lock == line.lock)
+        .collect();
+    counts.sort_by_key(|count| count.to_ns);
+    // From each count on: the earliest moment that it or a later one is about.
+    let mut earliest = vec![u64::MAX; counts.len() + 1];
+    for (at, count) in counts.iter().enumerate().rev() {
+        earliest[at] = earliest[at + 1].min(count.from_ns);
+    }
+    let mut places = places(locks, line, left).into_iter().peekable();
+    let mut present: Vec<Place> = Vec::new();
+    let mut since = HashMap::new();
+    for (at, count) in counts.iter().enumerate() {
+        while let Some(place) = places.next_if(|place| place.from_ns < count.to_ns) {
+            present.push(place);
+        }
+        present.retain(|place| place.to_ns >= earliest[at]);
+        let possible = || present.iter().filter(|place| place.to_ns >= count.from_ns);
+        if possible().count() as u64 == count.count {
+            for place in possible() {
+                since.entry(place.operation).or_insert(count.to_ns);
+            }
+        }
+    }
+    since
+}
+
+fn counts(history: &History) -> impl Iterator<Item = Count<'_>> {
+    let seen = history
+        .observations
+        .iter()
+        .filter_map(|observation| match &observation.seen {
+            Seen::Waiting {
+                lock,
+                count,
+                asked_ns,
+            } => Some(Count {
+                lock,
+                count: *count,
+                from_ns: *asked_ns,
+                to_ns: observation.at_ns,
+            }),
+            _ => None,
+        });
+    let asked = history.operations.iter().filter_map(|operation| {
+        let Op::LockWaiting { lock } = &operation.op else {
+            return None;
+        };
+        Some(Count {
+            lock,
+            count: operation.ok()?.as_u64()?,
+            from_ns: operation.invoked_ns,
+            to_ns: operation.completed_ns?,
+        })
+    });
+    seen.chain(asked)
+}
+
+/// Something that may have stood in the line from then to then.
+struct Place {
+    operation: u64,
+    from_ns: u64,
+    to_ns: u64,
+}
+
+/// All that may ever have stood in the line, in the order of its coming.
+fn places(locks: &Locks<'_>, line: &Line<'_>, left: &Left) -> Vec<Place> {
+    let granted = line
+        .holds
+        .iter()
+        .map(|hold| (hold.acquire.id, hold.over_by(locks.clocks, &locks.lives)));
+    let granted: HashMap<u64, u64> = granted.collect();
+    // Writes without the lock wait in its line.
+    let writes = line.writes.iter().map(|write| write.operation);
+    let all = line.requests.iter().copied().chain(writes);
+    let place = |operation: &Operation| {
+        let closed = locks.lives.get(operation.session).closed_ns();
+        let to_ns = match (&operation.outcome, granted.get(&operation.id)) {
+            (_, Some(over)) => *over,
+            (Outcome::Ok { .. }, None) => operation.latest_ns(),
+            (Outcome::Fail(_), None) => left.of(operation),
+            (Outcome::Info(_), None) => u64::MAX,
+        };
+        Place {
+            operation: operation.id,
+            from_ns: operation.invoked_ns,
+            to_ns: to_ns.min(closed),
+        }
+    };
+    let mut places: Vec<Place> = all.map(place).collect();
+    places.sort_by_key(|place| place.from_ns);
+    places
+}
+
+/// By when what failed has certainly left: not before its session does something else with
+/// success, because a system that is too busy to delete a row may put it off until then.
+#[derive(Debug)]
+pub(super) struct Left(HashMap<u64, u64>);
+
+impl Left {
+    pub(super) fn new(history: &History) -> Self {
+        let mut failed: HashMap<u64, Vec<u64>> = HashMap::new();
+        let mut left = HashMap::new();
+        for operation in &history.operations {
+            match &operation.outcome {
+                Outcome::Ok { .. } => {
+                    for id in failed.remove(&operation.session).unwrap_or_default() {
+                        left.insert(id, operation.latest_ns());
+                    }
+                }
+                Outcome::Fail(_) => failed
+                    .entry(operation.session)
+                    .or_default()
+                    .push(operation.id),
+                Outcome::Info(_) => {}
+            }
+        }
+        Self(left)
+    }
+
+    fn of(&self, operation: &Operation) -> u64 {
+        self.0.get(&operation.id).copied().unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,435 @@
+//! What can be asked for.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use beaver_harness::run::FaultKind;
+use lexopt::prelude::*;
+use serde_json::{Map, Value};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub(crate) const USAGE: &str = "\
+usage: beaver-harness COMMAND …
+
+  run               run workloads and scenarios on a system, and judge what happened
+  check FILE…       judge histories again
+  check-driver      try whether a driver keeps to PROTOCOL.md
+  list              name workloads, scenarios, drivers and faults
+  shrink            run a program that fails, and find the least that still does
+  serve component|native|reference
+                    be a driver, on standard input and output
+
+exit codes: 0 all passed, 1 something is wrong, 2 nobody knows or the harness failed
+
+which system (run, shrink, check-driver):
+  --driver component       the component, in this process (default)
+  --driver processes       the component, each worker in a wasmtime host process of its own
+  --driver native          the native build, each worker in its own process
+  --driver python:VERSION  beaver-db from PyPI: 0.20.2, 1.3.0, 2.4.1
+  --driver reference       a store in memory that keeps all promises; with
+                           --set defect=NAME one that breaks one
+  -- COMMAND…              any command that speaks harness/PROTOCOL.md
+  --component FILE         another component that exports the world beaver:db
+  --python FILE            the Python that has beaver-db (default: BEAVER_PYTHON)
+  --set KEY=VALUE          a setting of the driver's own
+
+what to run (run, shrink):
+  --workload NAMES         names, `workloads`, `scenarios` or `all`, by commas (default: all)
+  --scenario FILE          a program written down, as `list --json NAME` and `shrink` print it
+  --workers N              how many workers a workload has (default: 8)
+  --processes N            spread over so many processes (default: each its own)
+  --seconds S              how long each workload runs (default: 3)
+  --steps N                and how many steps each worker does at most
+  --for SECONDS            all of it again and again with other seeds, for so long
+  --seed X                 what all random choices come from (default: from the clock; printed)
+  --faults LIST            kill, stop, drop, trap, clock, busy-writer; `all`: what the driver can
+                           take; during workloads (scenarios have their own)
+  --fault-interval-ms N    mean time between two (default: 500)
+  --patience SECONDS       how long an answer may take beyond its own timeout (default: 30)
+  --late-ms N              how late a timeout may be (default: 3000)
+  --handover-ms N          how long a free lock may take to its next holder (default: 5000)
+
+what to leave behind:
+  --html FILE --junit FILE --json FILE
+  --histories FOLDER       the histories of all programs
+  --keep FOLDER            the database, in FOLDER (one program only)
+  --out FILE               where `shrink` writes the scenario (default: standard output)
+  --candidates N           how many programs `shrink` tries at most (default: 200)
+  --tries N                how often each of them runs before it counts as passing (default: 3)
+  --quiet                  no progress
+";
+
+pub(crate) enum Command {
+    Help,
+    Run(Box<Run>),
+    Check(Check),
+    CheckDriver(Which),
+    List(List),
+    Shrink(Box<Run>),
+    Serve(Which),
+    KeepWriteLock {
+        database: PathBuf,
+        duration: Duration,
+    },
+}
+
+/// Which system.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Which {
+    pub(crate) driver: Option<String>,
+    pub(crate) command: Vec<OsString>,
+    pub(crate) component: Option<PathBuf>,
+    pub(crate) python: Option<PathBuf>,
+    pub(crate) settings: Map<String, Value>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) which: Which,
+    pub(crate) programs: String,
+    pub(crate) scenario: Option<PathBuf>,
+    pub(crate) workers: u32,
+    pub(crate) processes: Option<u32>,
+    pub(crate) duration: Duration,
+    pub(crate) steps_max: Option<u64>,
+    pub(crate) repeat_for: Option<Duration>,
+    pub(crate) seed: Option<u64>,
+    pub(crate) faults: Option<String>,
+    pub(crate) fault_interval: Duration,
+    pub(crate) patience: Duration,
+    pub(crate) late_ms: Option<u64>,
+    pub(crate) handover_ms: Option<u64>,
+    pub(crate) outputs: Outputs,
+    pub(crate) histories: Option<PathBuf>,
+    pub(crate) keep: Option<PathBuf>,
+    pub(crate) out: Option<PathBuf>,
+    pub(crate) candidates_max: u32,
+    pub(crate) tries: u32,
+    pub(crate) quiet: bool,
+    /// The arguments, for whoever wants to repeat it.
+    pub(crate) given: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outputs {
+    pub(crate) html: Option<PathBuf>,
+    pub(crate) junit: Option<PathBuf>,
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Check {
+    pub(crate) files: Vec<PathBuf>,
+    pub(crate) outputs: Outputs,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct List {
+    /// Print this one as a scenario file.
+    pub(crate) json: Option<String>,
+    pub(crate) workers: u32,
+    pub(crate) steps: u64,
+    pub(crate) seed: u64,
+}
+
+/// Far above what anybody can run.
+const WORKERS_MAX: u32 = 10_000;
+
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let given = args
+        .iter()
+        .map(|arg| arg.to_string_lossy().into_owned())
+        .collect();
+    let mut parser = lexopt::Parser::from_args(args);
+    let command = match parser.next()? {
+        None | Some(Short('h') | Long("help")) => return Ok(Command::Help),
+        Some(Value(command)) => command.string()?,
+        Some(other) => return Err(other.unexpected().into()),
+    };
+    match command.as_str() {
+        "help" => Ok(Command::Help),
+        "run" => Ok(Command::Run(Box::new(run(&mut parser, given)?))),
+        "shrink" => Ok(Command::Shrink(Box::new(run(&mut parser, given)?))),
+        "check" => check(&mut parser),
+        "check-driver" => {
+            let mut which = Which::default();
+            while let Some(arg) = next(&mut parser, &mut which)? {
+                if !which_option(&arg, &mut parser, &mut which)? {
+                    return Err(unexpected(&arg));
+                }
+            }
+            Ok(Command::CheckDriver(which))
+        }
+        "list" => list(&mut parser),
+        "serve" => serve(&mut parser),
+        "keep-write-lock" => {
+            let database = parser.value()?.into();
+            let ms = parser.value()?.parse()?;
+            Ok(Command::KeepWriteLock {
+                database,
+                duration: Duration::from_millis(ms),
+            })
+        }
+        other => bail!("there is no command {other:?}"),
+    }
+}
+
+/// An option, by its name.
+struct Opt(String);
+
+fn unexpected(option: &Opt) -> anyhow::Error {
+    anyhow::anyhow!("there is no option --{}", option.0)
+}
+
+/// The next option; what stands behind `--` is the driver's command.
+fn next(parser: &mut lexopt::Parser, which: &mut Which) -> Result<Option<Opt>> {
+    if let Some(mut rest) = parser.try_raw_args()
+        && rest.peek().is_some_and(|arg| arg == "--")
+    {
+        rest.next();
+        which.command = rest.collect();
+        ensure!(!which.command.is_empty(), "a command is expected behind --");
+        return Ok(None);
+    }
+    match parser.next()? {
+        None => Ok(None),
+        Some(Long(name)) => Ok(Some(Opt(name.to_owned()))),
+        Some(Short('q')) => Ok(Some(Opt("quiet".to_owned()))),
+        Some(other) => Err(other.unexpected().into()),
+    }
+}
+
+/// Whether the option says which system, and what it says.
+fn which_option(option: &Opt, parser: &mut lexopt::Parser, which: &mut Which) -> Result<bool> {
+    match option.0.as_str() {
+        "driver" => which.driver = Some(parser.value()?.string()?),
+        "component" => which.component = Some(parser.value()?.into()),
+        "python" => which.python = Some(parser.value()?.into()),
+        "set" => {
+            let text = parser.value()?.string()?;
+            let (key, value) = text.split_once('=').context("--set expects KEY=VALUE")?;
+            // What isn't JSON is text.
+            let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+            which.settings.insert(key.to_owned(), value);
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn output_option(option: &Opt, parser: &mut lexopt::Parser, outputs: &mut Outputs) -> Result<bool> {
+    match option.0.as_str() {
+        "html" => outputs.html = Some(parser.value()?.into()),
+        "junit" => outputs.junit = Some(parser.value()?.into()),
+        "json" => outputs.json = Some(parser.value()?.into()),
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn seconds(parser: &mut lexopt::Parser) -> Result<Duration> {
+    let seconds: f64 = parser.value()?.parse()?;
+    Duration::try_from_secs_f64(seconds).with_context(|| format!("{seconds} is no time in seconds"))
+}
+
+fn run(parser: &mut lexopt::Parser, given: Vec<String>) -> Result<Run> {
+    let mut run = Run {
+        which: Which::default(),
+        programs: "all".to_owned(),
+        scenario: None,
+        workers: 8,
+        processes: None,
+        duration: Duration::from_secs(3),
+        steps_max: None,
+        repeat_for: None,
+        seed: None,
+        faults: None,
+        fault_interval: Duration::from_millis(500),
+        patience: Duration::from_secs(30),
+        late_ms: None,
+        handover_ms: None,
+        outputs: Outputs::default(),
+        histories: None,
+        keep: None,
+        out: None,
+        candidates_max: 200,
+        tries: 3,
+        quiet: false,
+        given,
+    };
+    while let Some(option) = next(parser, &mut run.which)? {
+        if which_option(&option, parser, &mut run.which)?
+            || output_option(&option, parser, &mut run.outputs)?
+        {
+            continue;
+        }
+        match option.0.as_str() {
+            "workload" => run.programs = parser.value()?.string()?,
+            "scenario" => run.scenario = Some(parser.value()?.into()),
+            "workers" => run.workers = parser.value()?.parse()?,
+            "processes" => run.processes = Some(parser.value()?.parse()?),
+            "seconds" => run.duration = seconds(parser)?,
+            "steps" => run.steps_max = Some(parser.value()?.parse()?),
+            "for" => run.repeat_for = Some(seconds(parser)?),
+            "seed" => run.seed = Some(parser.value()?.parse()?),
+            "faults" => run.faults = Some(parser.value()?.string()?),
+            "fault-interval-ms" => {
+                run.fault_interval = Duration::from_millis(parser.value()?.parse()?)
+            }
+            "patience" => run.patience = seconds(parser)?,
+            "late-ms" => run.late_ms = Some(parser.value()?.parse()?),
+            "handover-ms" => run.handover_ms = Some(parser.value()?.parse()?),
+            "histories" => run.histories = Some(parser.value()?.into()),
+            "keep" => run.keep = Some(parser.value()?.into()),
+            "out" => run.out = Some(parser.value()?.into()),
+            "candidates" => run.candidates_max = parser.value()?.parse()?,
+            "tries" => run.tries = parser.value()?.parse()?,
+            "quiet" => run.quiet = true,
+            _ => return Err(unexpected(&option)),
+        }
+    }
+    ensure!(
+        (1..=WORKERS_MAX).contains(&run.workers),
+        "--workers takes 1 to {WORKERS_MAX}"
+    );
+    ensure!(run.processes != Some(0), "--processes takes 1 or more");
+    ensure!(
+        !run.fault_interval.is_zero(),
+        "--fault-interval-ms takes 1 or more"
+    );
+    Ok(run)
+}
+
+fn check(parser: &mut lexopt::Parser) -> Result<Command> {
+    let mut check = Check::default();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long(name) => {
+                let option = Opt(name.to_owned());
+                if !output_option(&option, parser, &mut check.outputs)? {
+                    return Err(unexpected(&option));
+                }
+            }
+            Value(file) => check.files.push(file.into()),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    ensure!(
+        !check.files.is_empty(),
+        "check expects one or more histories"
+    );
+    Ok(Command::Check(check))
+}
+
+fn list(parser: &mut lexopt::Parser) -> Result<Command> {
+    let mut list = List {
+        workers: 2,
+        steps: 10,
+        seed: 1,
+        ..List::default()
+    };
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("json") => list.json = Some(parser.value()?.string()?),
+            Long("workers") => list.workers = parser.value()?.parse()?,
+            Long("steps") => list.steps = parser.value()?.parse()?,
+            Long("seed") => list.seed = parser.value()?.parse()?,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    ensure!(
+        (1..=WORKERS_MAX).contains(&list.workers),
+        "--workers takes 1 to {WORKERS_MAX}"
+    );
+    Ok(Command::List(list))
+}
+
+fn serve(parser: &mut lexopt::Parser) -> Result<Command> {
+    let mut which = Which::default();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Value(driver) if which.driver.is_none() => which.driver = Some(driver.string()?),
+            Value(component) if which.component.is_none() => {
+                which.component = Some(component.into())
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    ensure!(
+        which.driver.is_some(),
+        "serve expects component, native or reference"
+    );
+    Ok(Command::Serve(which))
+}
+
+/// The kinds that a list names; none: `all`.
+pub(crate) fn faults(list: &str) -> Result<Option<Vec<FaultKind>>> {
+    if list == "all" {
+        return Ok(None);
+    }
+    let names = list
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty() && *name != "none");
+    let kinds = names.map(|name| name.parse().map_err(anyhow::Error::msg));
+    Ok(Some(kinds.collect::<Result<_>>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    fn run_of(line: &str) -> Run {
+        match parsed(line) {
+            Ok(Command::Run(run)) => *run,
+            Ok(_) => panic!("{line}: another command"),
+            Err(error) => panic!("{line}: {error:#}"),
+        }
+    }
+
+    #[test]
+    fn a_run_alone_is_everything_on_the_component() {
+        let run = run_of("run");
+        assert_eq!((run.programs.as_str(), run.workers), ("all", 8));
+        assert!(run.which.driver.is_none() && run.which.command.is_empty());
+    }
+
+    #[test]
+    fn what_stands_behind_two_dashes_is_the_driver() {
+        let run = run_of(
+            "run --workers 3 --set poll_interval_ms=1 --set defect=stale -- node x.mjs --workers 9",
+        );
+        assert_eq!(run.workers, 3);
+        assert_eq!(run.which.command, ["node", "x.mjs", "--workers", "9"]);
+        assert_eq!(run.which.settings["poll_interval_ms"], 1);
+        assert_eq!(run.which.settings["defect"], "stale");
+    }
+
+    #[test]
+    fn nonsense_is_refused_in_words() {
+        let said = |line: &str| {
+            parsed(line)
+                .err()
+                .map(|error| format!("{error:#}"))
+                .unwrap_or_default()
+        };
+        assert!(said("run --workers 0").contains("1 to"));
+        assert!(said("run --seconds -1").contains("seconds"));
+        assert!(said("run --nonsense").contains("--nonsense"));
+        assert!(said("dance").contains("dance"));
+        assert!(said("check").contains("histories"));
+        assert!(said("run --").contains("behind --"));
+        assert!(faults("kill,nonsense").is_err());
+        assert_eq!(
+            faults("kill, stop").unwrap().unwrap(),
+            [FaultKind::Kill, FaultKind::Stop]
+        );
+        assert!(faults("all").unwrap().is_none());
+        assert!(faults("none").unwrap().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,83 @@
+//! Which system is driven.
+
+use super::args::Which;
+use anyhow::{Context as _, Result, bail};
+use beaver_harness::driver::validate;
+use beaver_harness::driver::{
+    ComponentDriver, Driver, NativeDriver, PythonDriver, Reference, StdioDriver, own, serve,
+};
+use std::process::ExitCode;
+
+/// The driver that the command line names.
+pub(crate) fn open(which: &Which) -> Result<Box<dyn Driver>> {
+    if let Some((program, arguments)) = which.command.split_first() {
+        if which.driver.is_some() {
+            bail!("either --driver or a command behind --, not both");
+        }
+        return Ok(Box::new(StdioDriver::new(program).args(arguments)));
+    }
+    let component = which.component.clone();
+    Ok(match which.driver.as_deref().unwrap_or("component") {
+        "component" => Box::new(ComponentDriver::new(component)),
+        "processes" => Box::new(own::processes(None, component)?),
+        "native" => Box::new(own::native(None)?),
+        "reference" => Box::new(Reference::new()),
+        name => match name.split_once(':') {
+            Some(("python", version)) => {
+                Box::new(PythonDriver::new(version, which.python.clone())?)
+            }
+            _ => bail!("there is no driver {name:?}; `beaver-harness help` names them"),
+        },
+    })
+}
+
+/// Tries whether a driver keeps to the protocol.
+pub(crate) fn check(which: &Which) -> Result<ExitCode> {
+    // What lies in a temporary folder must outlive the trial.
+    let python: PythonDriver;
+    let command = match (which.command.split_first(), which.driver.as_deref()) {
+        (Some((program, arguments)), None) => StdioDriver::new(program).args(arguments),
+        (None, Some("processes")) => own::processes(None, which.component.clone())?,
+        (None, Some("native")) => own::native(None)?,
+        (None, Some(name)) if name.starts_with("python:") => {
+            let version = name.trim_start_matches("python:");
+            python = PythonDriver::new(version, which.python.clone())?;
+            python.command().clone()
+        }
+        _ => bail!(
+            "check-driver expects a command behind --, or --driver processes, native or python:VERSION"
+        ),
+    };
+    let verdict = validate::validate(&command, &which.settings, validate::PATIENCE)?;
+    if let Some(description) = &verdict.description {
+        println!("{} {}", description.name, description.version);
+    }
+    for tried in &verdict.tried {
+        println!("  ok: {tried}");
+    }
+    match verdict.fault {
+        None => {
+            println!("the driver keeps to the protocol, as far as was tried");
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(fault) => {
+            println!("{fault}");
+            if !verdict.notes.trim().is_empty() {
+                println!("it wrote to standard error:\n{}", verdict.notes.trim_end());
+            }
+            Ok(ExitCode::from(1))
+        }
+    }
+}
+
+/// Is a driver, until standard input ends.
+pub(crate) fn serve(which: &Which) -> Result<ExitCode> {
+    let driver: Box<dyn Driver> = match which.driver.as_deref() {
+        Some("component") => Box::new(ComponentDriver::new(which.component.clone())),
+        Some("native") => Box::new(NativeDriver),
+        Some("reference") => Box::new(Reference::new()),
+        other => bail!("{other:?} can't be served: there are component, native and reference"),
+    };
+    serve::serve(driver.as_ref()).context("serving")?;
+    Ok(ExitCode::SUCCESS)
+}

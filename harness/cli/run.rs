@@ -1,0 +1,301 @@
+//! `beaver-harness run`.
+
+use super::args::{self, Outputs, Run};
+use super::drivers;
+use super::progress::Live;
+use anyhow::{Context as _, Result, bail, ensure};
+use beaver_harness::catalog::{self, Entry};
+use beaver_harness::driver::Driver;
+use beaver_harness::program::{Plan, Program};
+use beaver_harness::protocol::Description;
+use beaver_harness::report::{self, Report};
+use beaver_harness::run::{self as runner, FaultKind, Settings};
+use beaver_harness::suite::{self, Options};
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+pub(crate) fn run(run: Run) -> Result<ExitCode> {
+    let began = Instant::now();
+    let driver = drivers::open(&run.which)?;
+    let mut options = options(&run)?;
+    let description = runner::describe(driver.as_ref(), &options.run)?;
+    options.run.faults = faults(&run, driver.as_ref(), &description)?;
+    let programs = programs(&run)?;
+    ensure!(
+        run.keep.is_none() || programs.len() == 1,
+        "--keep is for one program"
+    );
+    let mut report = Report {
+        command: command_line(&run.given),
+        driver: driver.name(),
+        description: Some(description),
+        seed: options.seed,
+        started_unix_s: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0.0, |since| since.as_secs_f64()),
+        environment: environment(),
+        ..Report::default()
+    };
+    if !run.quiet {
+        eprintln!(
+            "{} on {}, seed {}",
+            plural(programs.len()),
+            report.driver,
+            options.seed
+        );
+    }
+    let rounds = run.repeat_for.map(|time| began + time);
+    options.shown_max = report::operations_per_program(programs.len());
+    'rounds: loop {
+        for chosen in &programs {
+            let name = chosen.name();
+            options.run.replay = replay(&run.given, name, options.seed);
+            let live = Live::show(format!("{name} (seed {})", options.seed), run.quiet);
+            let outcome = match chosen {
+                Chosen::Named(entry) => {
+                    suite::run_named(driver.as_ref(), &entry.name, &options, &live.progress)
+                        .map_err(anyhow::Error::msg)?
+                }
+                Chosen::Written(program) => suite::run_plan(
+                    driver.as_ref(),
+                    &Plan::from((**program).clone()),
+                    &options,
+                    &live.progress,
+                ),
+            };
+            drop(live);
+            report.programs.push(outcome);
+            if rounds.is_some_and(|until| Instant::now() >= until) {
+                break 'rounds;
+            }
+        }
+        if rounds.is_none() {
+            break;
+        }
+        options.seed += 1;
+    }
+    report.elapsed = began.elapsed();
+    write(&report, &run.outputs)?;
+    report::print_table(&report)?;
+    Ok(ExitCode::from(report.exit_code()))
+}
+
+fn plural(count: usize) -> String {
+    if count == 1 {
+        "1 program".to_owned()
+    } else {
+        format!("{count} programs")
+    }
+}
+
+/// Something to run.
+pub(crate) enum Chosen {
+    Named(Entry),
+    Written(Box<Program>),
+}
+
+impl Chosen {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Named(entry) => &entry.name,
+            Self::Written(program) => &program.name,
+        }
+    }
+}
+
+/// What the command line chooses.
+pub(crate) fn programs(run: &Run) -> Result<Vec<Chosen>> {
+    if let Some(file) = &run.scenario {
+        return Ok(vec![Chosen::Written(Box::new(read_scenario(file)?))]);
+    }
+    let selected = catalog::select(&run.programs).map_err(anyhow::Error::msg)?;
+    ensure!(!selected.is_empty(), "--workload names nothing");
+    Ok(selected.into_iter().map(Chosen::Named).collect())
+}
+
+fn read_scenario(file: &Path) -> Result<Program> {
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let program: Program =
+        serde_json::from_str(&text).with_context(|| format!("{}: no scenario", file.display()))?;
+    ensure!(
+        program.program == 1,
+        "{}: version {} of the format is unknown",
+        file.display(),
+        program.program
+    );
+    ensure!(
+        !program.workers.is_empty(),
+        "{}: a scenario has one worker or more",
+        file.display()
+    );
+    Ok(program)
+}
+
+/// How the suite runs, faults aside.
+pub(crate) fn options(run: &Run) -> Result<Options> {
+    let mut options = Options {
+        workers: run.workers,
+        seed: run.seed.unwrap_or_else(seed_from_the_clock),
+        duration: run.duration,
+        histories: run.histories.clone(),
+        ..Options::default()
+    };
+    options.run = Settings {
+        steps_max: run.steps_max,
+        fault_interval: run.fault_interval,
+        processes: run.processes,
+        patience: run.patience,
+        driver_settings: run.which.settings.clone(),
+        folder: run.keep.clone(),
+        helper: Some(std::env::current_exe().context("the path of this executable")?),
+        ..Settings::default()
+    };
+    if let Some(late_ms) = run.late_ms {
+        options.run.bounds.late_ms = late_ms;
+    }
+    if let Some(handover_ms) = run.handover_ms {
+        options.run.bounds.handover_ms = handover_ms;
+    }
+    Ok(options)
+}
+
+/// Short enough to be typed again.
+fn seed_from_the_clock() -> u64 {
+    let nanos = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.subsec_nanos());
+    u64::from(nanos) % 1_000_000
+}
+
+/// Which faults: those named, or for `all` those that the driver can take.
+pub(crate) fn faults(
+    run: &Run,
+    driver: &dyn Driver,
+    description: &Description,
+) -> Result<Vec<FaultKind>> {
+    let Some(list) = &run.faults else {
+        return Ok(Vec::new());
+    };
+    let possible = |kind: &FaultKind| {
+        kind.requires().is_none_or(|need| description.offers(need))
+            && (driver.has_processes() || !kind.needs_processes())
+    };
+    match args::faults(list)? {
+        None => Ok(FaultKind::ALL.into_iter().filter(possible).collect()),
+        Some(kinds) => match kinds.iter().find(|kind| !possible(kind)) {
+            Some(kind) => bail!("{} can't take the fault {kind}", driver.name()),
+            None => Ok(kinds),
+        },
+    }
+}
+
+fn environment() -> Vec<(String, String)> {
+    let mut about = vec![
+        ("harness".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        (
+            "system".to_owned(),
+            format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        ),
+    ];
+    if let Ok(processors) = std::thread::available_parallelism() {
+        about.push(("processors".to_owned(), processors.to_string()));
+    }
+    about
+}
+
+/// Writes the files that are wanted.
+pub(crate) fn write(report: &Report, outputs: &Outputs) -> Result<()> {
+    let create = |path: &Path| {
+        File::create(path)
+            .map(BufWriter::new)
+            .with_context(|| path.display().to_string())
+    };
+    if let Some(path) = &outputs.html {
+        report::write_html(report, &mut create(path)?)?;
+    }
+    if let Some(path) = &outputs.junit {
+        report::write_junit(report, &mut create(path)?)?;
+    }
+    if let Some(path) = &outputs.json {
+        report::write_json(report, &mut create(path)?)?;
+    }
+    Ok(())
+}
+
+/// Options that only say what to leave behind, or that a replay sets itself.
+const NOT_REPEATED: &[&str] = &[
+    "--workload",
+    "--seed",
+    "--for",
+    "--html",
+    "--junit",
+    "--json",
+    "--histories",
+    "--keep",
+    "--out",
+    "--candidates",
+    "--tries",
+];
+
+/// The command that runs one of the programs again.
+fn replay(given: &[String], name: &str, seed: u64) -> String {
+    let mut command = vec!["run".to_owned()];
+    let mut rest = given.iter().skip(1);
+    let mut driver = Vec::new();
+    while let Some(arg) = rest.next() {
+        let option = arg
+            .split_once('=')
+            .map_or(arg.as_str(), |(option, _)| option);
+        if arg == "--" {
+            driver.push(arg.clone());
+            driver.extend(rest.by_ref().cloned());
+        } else if NOT_REPEATED.contains(&option) {
+            if !arg.contains('=') {
+                rest.next();
+            }
+        } else {
+            command.push(arg.clone());
+        }
+    }
+    if !command.iter().any(|arg| arg.starts_with("--scenario")) {
+        command.extend(["--workload".to_owned(), name.to_owned()]);
+    }
+    command.extend(["--seed".to_owned(), seed.to_string()]);
+    command.extend(driver);
+    command_line(&command)
+}
+
+/// As a shell takes it.
+fn command_line(args: &[String]) -> String {
+    let mut line = "beaver-harness".to_owned();
+    for arg in args {
+        line.push(' ');
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+        if !arg.is_empty() && arg.chars().all(plain) {
+            line.push_str(arg);
+        } else {
+            line.push_str(&format!("'{}'", arg.replace('\'', r"'\''")));
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replay_is_the_same_command_for_one_program_and_seed() {
+        let given: Vec<String> = "run --driver native --workload all --seed=3 --faults kill --html x.html --workers 4 -- my 'x"
+            .split(' ')
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(
+            replay(&given, "bank", 17),
+            r"beaver-harness run --driver native --faults kill --workers 4 --workload bank --seed 17 -- my ''\''x'"
+        );
+    }
+}

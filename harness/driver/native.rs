@@ -1,0 +1,335 @@
+//! The core, compiled natively, over SQLite's own operating-system layer.
+//!
+//! What must stay true: a connection belongs to one thread, so each client is a thread. Don't
+//! use it in a process that opens the same file in another way: SQLite's POSIX locks vanish
+//! whenever anybody in the process closes the file. `beaver-harness serve native` has
+//! processes of its own for it (see [`super::own`]).
+
+use super::beaver::{
+    self, LOOK_EVERY, PAGE, Settings, Waiting, count_text, json, optional, session, text,
+};
+use super::{Abandon, Answer, Client, Driver, Process, ended, gone};
+use crate::protocol::{Description, ErrorCode, Failure, Init, LockKind, LockName, Op, VERSION};
+use anyhow::bail;
+use beaver_core as db;
+use beaver_core::Error as EngineError;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// The native build, in this process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NativeDriver;
+
+impl Driver for NativeDriver {
+    fn name(&self) -> String {
+        "native".into()
+    }
+
+    fn start(&self, init: &Init) -> anyhow::Result<Arc<dyn Process>> {
+        let settings = Settings::read(&init.settings)?;
+        if init.database.to_str().is_none() {
+            bail!("{} is not UTF-8", init.database.display());
+        }
+        Ok(Arc::new(NativeProcess {
+            description: Description {
+                protocol: VERSION,
+                name: "beaver-core".into(),
+                version: env!("CARGO_PKG_VERSION").into(),
+                capabilities: beaver::capabilities(&settings, false),
+            },
+            database: init.database.clone(),
+            clock_offset_s: millis_to_seconds(init.clock_offset_ms),
+            settings,
+        }))
+    }
+
+    fn has_processes(&self) -> bool {
+        false
+    }
+}
+
+struct NativeProcess {
+    description: Description,
+    database: PathBuf,
+    clock_offset_s: f64,
+    settings: Settings,
+}
+
+impl Process for NativeProcess {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn open(&self, client: u32) -> Result<Box<dyn Client>, Failure> {
+        let (sender, requests) = sync_channel(1);
+        let (opened, outcome) = sync_channel(1);
+        let (path, settings) = (self.database.clone(), self.settings.clone());
+        let clock_offset_s = self.clock_offset_s;
+        std::thread::Builder::new()
+            .name(format!("client-{client}"))
+            .spawn(
+                move || match Session::open(&path, &settings, clock_offset_s) {
+                    Ok(session) => {
+                        let _ = opened.send(Ok(()));
+                        session.serve(&requests);
+                    }
+                    Err(failure) => {
+                        let _ = opened.send(Err(failure));
+                    }
+                },
+            )
+            .map_err(|error| Failure::new(ErrorCode::Failed, format!("a thread: {error}")))?;
+        let never = || Failure::new(ErrorCode::Failed, "the client's thread ended");
+        outcome.recv().map_err(|_| never())??;
+        Ok(Box::new(NativeClient {
+            requests: Some(sender),
+        }))
+    }
+
+    fn kill(&self) -> anyhow::Result<()> {
+        bail!("the native build in this process is no process of its own")
+    }
+
+    fn stop(&self) -> anyhow::Result<()> {
+        self.kill()
+    }
+
+    fn resume(&self) -> anyhow::Result<()> {
+        self.kill()
+    }
+
+    fn notes(&self) -> String {
+        String::new()
+    }
+}
+
+enum Request {
+    Call {
+        op: Op,
+        certify: bool,
+        answer: SyncSender<Answer>,
+    },
+    Close {
+        answer: SyncSender<Answer>,
+    },
+}
+
+/// The other end of a client's thread.
+struct NativeClient {
+    /// None once it has ended.
+    requests: Option<SyncSender<Request>>,
+}
+
+impl NativeClient {
+    fn ask(
+        &mut self,
+        limit: Option<Duration>,
+        request: impl FnOnce(SyncSender<Answer>) -> Request,
+    ) -> Answer {
+        let (sender, answer) = sync_channel(1);
+        let Some(requests) = &self.requests else {
+            return Err(ended("the client has ended"));
+        };
+        let received = match requests.send(request(sender)) {
+            Err(_) => Err(RecvTimeoutError::Disconnected),
+            Ok(()) => match limit {
+                Some(limit) => answer.recv_timeout(limit),
+                None => answer.recv().map_err(RecvTimeoutError::from),
+            },
+        };
+        received.unwrap_or_else(|error| {
+            self.requests = None;
+            Err(gone(match error {
+                RecvTimeoutError::Timeout => "no answer in time",
+                RecvTimeoutError::Disconnected => "the client's thread ended",
+            }))
+        })
+    }
+}
+
+impl Client for NativeClient {
+    fn call(&mut self, op: &Op, certify: bool, patience: Duration) -> Answer {
+        let limit = super::limit(op, patience);
+        let op = op.clone();
+        self.ask(limit, |answer| Request::Call {
+            op,
+            certify,
+            answer,
+        })
+    }
+
+    fn close(mut self: Box<Self>) -> Result<(), Failure> {
+        self.ask(None, |answer| Request::Close { answer })
+            .map(|_| ())
+    }
+
+    fn abandoner(&self) -> Arc<dyn Abandon> {
+        Arc::new(Never)
+    }
+}
+
+struct Never;
+
+impl Abandon for Never {
+    fn abandon(&self, _trap: bool) -> Result<(), Failure> {
+        Err(Failure::new(
+            ErrorCode::Unsupported,
+            "a native client can't be abandoned in the middle of a call",
+        ))
+    }
+}
+
+fn failure(error: EngineError) -> Failure {
+    Failure {
+        error: code(&error),
+        definite: error.outcome() == db::Outcome::NotApplied,
+        message: error.to_string(),
+    }
+}
+
+/// The system's clocks with the wall clock off by some seconds.
+struct Skewed {
+    system: db::SystemRuntime,
+    offset_s: f64,
+}
+
+impl db::Runtime for Skewed {
+    fn unix_seconds(&self) -> f64 {
+        self.system.unix_seconds() + self.offset_s
+    }
+    fn monotonic(&self) -> Duration {
+        self.system.monotonic()
+    }
+    fn random(&self) -> u128 {
+        self.system.random()
+    }
+    fn secure_random(&self) -> db::Result<u128> {
+        self.system.secure_random()
+    }
+    fn sleep(&self, duration: Duration) {
+        self.system.sleep(duration);
+    }
+    fn is_same_file(&self, one: &str, other: &str) -> bool {
+        self.system.is_same_file(one, other)
+    }
+    fn explain_cannot_open(&self, path: &str) -> EngineError {
+        self.system.explain_cannot_open(path)
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a clock that is off by 2^53 ms may be off by one more"
+)]
+fn millis_to_seconds(millis: i64) -> f64 {
+    millis as f64 / 1000.0
+}
+
+struct Engine {
+    database: db::Database,
+}
+
+macro_rules! call {
+    ($e:ident, $handle:ident.acquire($options:expr)) => {
+        $handle.acquire(&$options).map_err(failure)?
+    };
+    ($e:ident, $handle:ident.fencing_token()) => {
+        $handle.fencing_token()
+    };
+    ($e:ident, $handle:ident.$method:ident($($argument:expr),*)) => {
+        $handle.$method($($argument),*).map_err(failure)?
+    };
+}
+
+macro_rules! open {
+    ($e:ident, begin) => {
+        $e.database.begin().map_err(failure)?
+    };
+    ($e:ident, $kind:ident($name:expr)) => {
+        $e.database.$kind($name).map_err(failure)?
+    };
+}
+
+macro_rules! nap {
+    ($duration:expr) => {
+        std::thread::sleep($duration)
+    };
+}
+
+session!(db, Engine, call, open, nap);
+
+impl Session {
+    fn open(path: &Path, settings: &Settings, clock_offset_s: f64) -> Result<Self, Failure> {
+        let options = db::Options {
+            guard_mode: if settings.advisory {
+                db::GuardMode::Advisory
+            } else {
+                db::GuardMode::Mandatory
+            },
+            durability: if settings.full_durability {
+                db::Durability::Full
+            } else {
+                db::Durability::Normal
+            },
+            journal: if settings.rollback_journal {
+                db::JournalChoice::Rollback
+            } else {
+                db::JournalChoice::Automatic
+            },
+            busy_timeout: settings.busy_timeout,
+            lock_wait: settings.lock_wait,
+            ..db::Options::default()
+        };
+        let runtime = Rc::new(Skewed {
+            system: db::SystemRuntime::new(),
+            offset_s: clock_offset_s,
+        });
+        let path = path.to_str().unwrap_or_default();
+        let database = db::Database::open_with(path, &options, runtime).map_err(failure)?;
+        Ok(Self {
+            handles: Handles::default(),
+            engine: Engine { database },
+            lock_wait: settings.lock_wait,
+        })
+    }
+
+    fn serve(mut self, requests: &Receiver<Request>) {
+        for request in requests {
+            match request {
+                Request::Call {
+                    op,
+                    certify,
+                    answer,
+                } => {
+                    let done = finish(self.call(&op, certify));
+                    // Whoever lost patience doesn't want it any more.
+                    let _ = answer.send(done);
+                }
+                Request::Close { answer } => {
+                    drop(self);
+                    let _ = answer.send(Ok((Value::Null, None)));
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The result of a future that never waits for another: here waiting blocks.
+fn finish<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(result) = future.as_mut().poll(&mut context) {
+            return result;
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! A child process: its life, its standard output and error.
+//!
+//! What must stay true: signals go to our child or to nobody, never to a process that got its
+//! number later (they go through a pidfd); what a child writes is kept in bounded memory.
+
+use super::exchange::{Exchange, Lost};
+use super::pipe::Pipe;
+use crate::protocol::Reply;
+use anyhow::bail;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
+use std::collections::VecDeque;
+use std::io::{self, BufRead as _, BufReader, Read};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The longest line that an answer may have: far more than any operation returns.
+const LINE_BYTES_MAX: usize = 64 << 20;
+
+/// How much of standard error is kept: the end.
+const NOTES_BYTES_MAX: usize = 16 << 10;
+
+/// How long a child may take to exit once its input has ended.
+const GRACE: Duration = Duration::from_secs(2);
+
+pub(in crate::driver) struct Child {
+    process: Mutex<std::process::Child>,
+    pidfd: OwnedFd,
+    pub(in crate::driver) requests: Pipe,
+    notes: Arc<Mutex<VecDeque<u8>>>,
+}
+
+impl Child {
+    /// Starts it, and a thread that gives its answers to `exchange`.
+    pub(super) fn spawn(
+        mut command: Command,
+        exchange: &Arc<Exchange>,
+    ) -> anyhow::Result<Arc<Self>> {
+        let mut process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let pipes = (
+            process.stdin.take(),
+            process.stdout.take(),
+            process.stderr.take(),
+        );
+        let pidfd = pidfd_open(Pid::from_child(&process), PidfdFlags::empty());
+        let (Ok(pidfd), (Some(stdin), Some(stdout), Some(stderr))) = (pidfd, pipes) else {
+            let _ = process.kill();
+            let _ = process.wait();
+            bail!("its pipes can't be had");
+        };
+        let child = Arc::new(Self {
+            process: Mutex::new(process),
+            pidfd,
+            requests: Pipe::new(stdin)?,
+            notes: Arc::default(),
+        });
+        let notes = Arc::clone(&child.notes);
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        let started = thread("driver-notes")
+            .spawn(move || keep_notes(stderr, &notes))
+            .and_then(|_| {
+                let (child, exchange) = (Arc::clone(&child), Arc::clone(exchange));
+                thread("driver-answers").spawn(move || {
+                    let why = match read_answers(stdout, &exchange) {
+                        Some(why) => {
+                            exchange.lose(Lost::Nonsense(why));
+                            child.kill();
+                            return;
+                        }
+                        None => child.how_it_ended(),
+                    };
+                    exchange.lose(Lost::Ended(why));
+                })
+            });
+        if let Err(error) = started {
+            child.kill();
+            bail!("a thread can't be had: {error}");
+        }
+        Ok(child)
+    }
+
+    /// SIGKILL; returns when it is dead. Does nothing to a dead one.
+    pub(in crate::driver) fn kill(&self) {
+        let mut process = self.process();
+        // A stopped process dies of it too. Both fail only for one that is dead already.
+        let _ = process.kill();
+        let _ = process.wait();
+        drop(process);
+        self.requests.close();
+    }
+
+    /// SIGSTOP; returns when it stands still.
+    pub(super) fn stop(&self) -> anyhow::Result<()> {
+        let mut process = self.process();
+        if process.try_wait()?.is_some() {
+            bail!("the process has ended");
+        }
+        pidfd_send_signal(&self.pidfd, Signal::STOP)?;
+        // Nobody else reaps it while we have `process`, and this leaves it as it is.
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        loop {
+            match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
+                Err(Errno::INTR) => {}
+                other => break other.map(|_| ())?,
+            }
+        }
+        Ok(())
+    }
+
+    /// SIGCONT.
+    pub(super) fn resume(&self) -> anyhow::Result<()> {
+        let mut process = self.process();
+        if process.try_wait()?.is_some() {
+            bail!("the process has ended");
+        }
+        Ok(pidfd_send_signal(&self.pidfd, Signal::CONT)?)
+    }
+
+    /// Ends its input and gives it a moment to exit by itself; then kills it.
+    pub(super) fn end(&self) {
+        self.requests.close();
+        self.exits_within(GRACE);
+        self.kill();
+    }
+
+    /// Whether it exits in this time. It stays to be reaped.
+    pub(in crate::driver) fn exits_within(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = Timespec::try_from(left).ok();
+            // A pidfd is readable when its process has exited.
+            let mut exited = [PollFd::new(&self.pidfd, PollFlags::IN)];
+            match poll(&mut exited, left.as_ref()) {
+                Err(Errno::INTR) => {}
+                Ok(ready) => return ready > 0,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// The end of what it wrote to standard error.
+    pub(in crate::driver) fn notes(&self) -> String {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(notes.make_contiguous()).into_owned()
+    }
+
+    /// In words, after its output ended. It has closed that or is exiting.
+    fn how_it_ended(&self) -> String {
+        if !self.exits_within(GRACE) {
+            self.kill();
+            return "the process closed its standard output".into();
+        }
+        self.requests.close();
+        match self.process().wait() {
+            Ok(status) => format!("the process ended ({status})"),
+            Err(error) => format!("the process ended ({error})"),
+        }
+    }
+
+    fn process(&self) -> MutexGuard<'_, std::process::Child> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Hands on every answer. Returns at the end of the output, or with what is wrong with it.
+fn read_answers(stdout: impl Read, exchange: &Exchange) -> Option<String> {
+    let mut stdout = BufReader::new(stdout);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let limit = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
+        match (&mut stdout).take(limit).read_until(b'\n', &mut line) {
+            Ok(_) if line.last() == Some(&b'\n') => {}
+            Ok(read) if read == LINE_BYTES_MAX => {
+                return Some(format!("a line of its output has more than {limit} bytes"));
+            }
+            // Perhaps half an answer, cut off by a kill.
+            Ok(_) => return None,
+            Err(error) => return Some(format!("its output can't be read: {error}")),
+        }
+        let given = match std::str::from_utf8(&line) {
+            Ok(text) => match Reply::parse(text.trim_end()) {
+                Ok(reply) => exchange.answer(reply),
+                Err(error) => Err(format!("{error}, in {}", shown(text.trim_end()))),
+            },
+            Err(_) => Err(format!(
+                "a line of its output is not UTF-8: {}",
+                shown(&String::from_utf8_lossy(&line))
+            )),
+        };
+        if let Err(why) = given {
+            return Some(why);
+        }
+    }
+}
+
+/// A line, short enough for a message.
+fn shown(line: &str) -> String {
+    let mut shown: String = line.chars().take(200).collect();
+    if shown.len() < line.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+fn keep_notes(mut stderr: impl Read, notes: &Mutex<VecDeque<u8>>) {
+    let mut chunk = [0; 4096];
+    loop {
+        let read = match stderr.read(&mut chunk) {
+            Ok(0) => return,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => return,
+        };
+        let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.extend(chunk.get(..read).unwrap_or_default());
+        let excess = notes.len().saturating_sub(NOTES_BYTES_MAX);
+        notes.drain(..excess);
+    }
+}

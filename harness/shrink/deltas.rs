@@ -1,0 +1,179 @@
+//! What can be left out of a program, in the manner of delta debugging (Zeller and
+//! Hildebrandt, 2002): halves first, then smaller and smaller pieces.
+
+use super::moved;
+use crate::program::Program;
+use crate::step::Step;
+
+type Fails<'a> = dyn FnMut(&Program) -> bool + 'a;
+
+/// Leaves out whole workers.
+pub(super) fn fewer_workers(program: Program, fails: &mut Fails<'_>) -> Program {
+    let keep: Vec<usize> = (0..program.workers.len()).collect();
+    let kept = fewer(keep, &mut |keep| fails(&restricted(&program, keep)));
+    restricted(&program, &kept)
+}
+
+/// The program with these workers alone, which are numbered anew.
+fn restricted(program: &Program, keep: &[usize]) -> Program {
+    let number = |worker: u32| {
+        let at = keep
+            .iter()
+            .position(|kept| u32::try_from(*kept) == Ok(worker))?;
+        u32::try_from(at).ok()
+    };
+    let pick = |lists: &Vec<Vec<Step>>| -> Vec<Vec<Step>> {
+        // Lists for fewer than all workers stand for those alone.
+        let picked = keep
+            .iter()
+            .map(|at| lists.get(*at).cloned().unwrap_or_default());
+        let mut picked: Vec<Vec<Step>> = picked.map(|steps| renumbered(&steps, &number)).collect();
+        if picked.iter().all(Vec::is_empty) {
+            picked.clear();
+        }
+        picked
+    };
+    Program {
+        prologue: pick(&program.prologue),
+        workers: keep
+            .iter()
+            .filter_map(|at| program.workers.get(*at))
+            .map(|steps| renumbered(steps, &number))
+            .collect(),
+        epilogue: pick(&program.epilogue),
+        clock_offsets_ms: if program.clock_offsets_ms.is_empty() {
+            Vec::new()
+        } else {
+            let offsets = keep
+                .iter()
+                .map(|at| program.clock_offsets_ms.get(*at).copied());
+            offsets.map(Option::unwrap_or_default).collect()
+        },
+        ..program.clone()
+    }
+}
+
+fn renumbered(steps: &[Step], number: &impl Fn(u32) -> Option<u32>) -> Vec<Step> {
+    let renumber = |step: &Step| {
+        if let Step::Fault(fault) = step {
+            return moved(*fault, number).map(Step::Fault);
+        }
+        let mut step = step.clone();
+        if let Some(body) = body_mut(&mut step) {
+            *body = renumbered(body, number);
+        }
+        Some(step)
+    };
+    steps.iter().filter_map(renumber).collect()
+}
+
+/// Leaves out steps of each worker.
+pub(super) fn fewer_steps(mut program: Program, fails: &mut Fails<'_>) -> Program {
+    for worker in 0..program.workers.len() {
+        let steps = program.workers[worker].clone();
+        let kept = fewer(steps, &mut |steps| {
+            let mut candidate = program.clone();
+            candidate.workers[worker] = steps.to_vec();
+            fails(&candidate)
+        });
+        program.workers[worker] = kept;
+    }
+    program
+}
+
+/// Leaves out steps within steps, and repeats less.
+pub(super) fn shorter_bodies(mut program: Program, fails: &mut Fails<'_>) -> Program {
+    for worker in 0..program.workers.len() {
+        for at in 0..program.workers[worker].len() {
+            let with = |step: Step| {
+                let mut candidate = program.clone();
+                candidate.workers[worker][at] = step;
+                candidate
+            };
+            let step = program.workers[worker][at].clone();
+            let step = shorter_body(step, &mut |step| fails(&with(step.clone())));
+            program.workers[worker][at] = step;
+        }
+    }
+    program
+}
+
+fn shorter_body(mut step: Step, fails: &mut dyn FnMut(&Step) -> bool) -> Step {
+    if let Step::Repeat { count, body } = &step {
+        let mut least = *count;
+        while least > 1 {
+            let half = Step::Repeat {
+                count: least / 2,
+                body: body.clone(),
+            };
+            if !fails(&half) {
+                break;
+            }
+            least /= 2;
+        }
+        step = Step::Repeat {
+            count: least,
+            body: body.clone(),
+        };
+    }
+    if step.body().is_empty() {
+        return step;
+    }
+    let outer = step.clone();
+    let with = |body: &[Step]| {
+        let mut candidate = outer.clone();
+        if let Some(inner) = body_mut(&mut candidate) {
+            *inner = body.to_vec();
+        }
+        candidate
+    };
+    let mut body = fewer(step.body().to_vec(), &mut |body| fails(&with(body)));
+    for at in 0..body.len() {
+        let inner = body[at].clone();
+        let shorter = shorter_body(inner, &mut |inner| {
+            let mut body = body.clone();
+            body[at] = inner.clone();
+            fails(&with(&body))
+        });
+        body[at] = shorter;
+    }
+    with(&body)
+}
+
+fn body_mut(step: &mut Step) -> Option<&mut Vec<Step>> {
+    match step {
+        Step::Locked { body, .. }
+        | Step::Transaction { body }
+        | Step::Atomic { body, .. }
+        | Step::Repeat { body, .. } => Some(body),
+        _ => None,
+    }
+}
+
+/// The fewest items that still fail, as far as leaving out pieces in a row finds them.
+fn fewer<T: Clone>(mut items: Vec<T>, fails: &mut dyn FnMut(&[T]) -> bool) -> Vec<T> {
+    let mut piece = items.len().div_ceil(2);
+    while piece > 0 && !items.is_empty() {
+        let mut at = 0;
+        let mut any = false;
+        while at < items.len() {
+            let end = (at + piece).min(items.len());
+            let without: Vec<T> = items[..at].iter().chain(&items[end..]).cloned().collect();
+            if fails(&without) {
+                items = without;
+                any = true;
+            } else {
+                at = end;
+            }
+        }
+        if piece == 1 && !any {
+            break;
+        }
+        piece = if piece == 1 {
+            1
+        } else {
+            piece.div_ceil(2).min(piece - 1)
+        };
+    }
+    items
+}

@@ -1,0 +1,233 @@
+//! From a program that fails to the fewest workers and steps that still fail.
+//!
+//! On real processes a program may fail by chance. So each candidate gets several tries, and
+//! one that doesn't fail in any of them is given up although it might: what comes out fails, but
+//! need not be the least that does.
+//!
+//! What must stay true: the result was seen to fail.
+
+mod deltas;
+
+use crate::history::History;
+use crate::program::{Fault, Program};
+use crate::step::Step;
+
+/// How much work is allowed.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// How many candidates are tried at most.
+    pub candidates_max: u32,
+}
+
+/// What came out.
+#[derive(Clone, Debug)]
+pub struct Shrunk {
+    /// The smallest program that was seen to fail.
+    pub program: Program,
+    /// How many candidates were tried.
+    pub candidates: u32,
+}
+
+/// Makes `program`, which fails, smaller as long as `fails` says that it still does.
+pub fn shrink(
+    program: &Program,
+    budget: Budget,
+    mut fails: impl FnMut(&Program) -> bool,
+) -> Shrunk {
+    let mut left = budget.candidates_max;
+    let mut try_it = |candidate: &Program| {
+        if left == 0 {
+            return false;
+        }
+        left -= 1;
+        fails(candidate)
+    };
+    let mut best = program.clone();
+    loop {
+        let before = size(&best);
+        best = deltas::fewer_workers(best, &mut try_it);
+        best = deltas::fewer_steps(best, &mut try_it);
+        best = deltas::shorter_bodies(best, &mut try_it);
+        if size(&best) == before {
+            break;
+        }
+    }
+    Shrunk {
+        program: best,
+        candidates: budget.candidates_max - left,
+    }
+}
+
+/// Workers that do something, and steps, bodies included.
+pub fn size(program: &Program) -> (usize, usize) {
+    fn count(steps: &[Step]) -> usize {
+        steps.iter().map(|step| 1 + count(step.body())).sum()
+    }
+    let workers = program
+        .workers
+        .iter()
+        .filter(|steps| !steps.is_empty())
+        .count();
+    (
+        workers,
+        program.workers.iter().map(|steps| count(steps)).sum(),
+    )
+}
+
+/// Puts what the nemesis did in a run into the program, as one more worker that sleeps and
+/// strikes. `began_ns` is when the workers began their steps.
+pub fn with_faults_of(mut program: Program, history: &History, began_ns: u64) -> Program {
+    let mut steps = Vec::new();
+    let mut now = began_ns;
+    for record in history
+        .faults
+        .iter()
+        .filter(|record| record.at_ns >= began_ns)
+    {
+        let ms = record.at_ns.saturating_sub(now) / 1_000_000;
+        if ms > 0 {
+            steps.push(Step::Sleep { ms });
+        }
+        steps.push(Step::Fault(record.fault));
+        now = record.until_ns.unwrap_or(record.at_ns);
+    }
+    if !steps.is_empty() {
+        program.workers.push(steps);
+    }
+    program
+}
+
+/// The same fault at another worker's number; none if that worker is no more.
+fn moved(fault: Fault, to: impl Fn(u32) -> Option<u32>) -> Option<Fault> {
+    Some(match fault {
+        Fault::Kill { worker } => Fault::Kill {
+            worker: to(worker)?,
+        },
+        Fault::Stop { worker, for_ms } => Fault::Stop {
+            worker: to(worker)?,
+            for_ms,
+        },
+        Fault::Drop { worker } => Fault::Drop {
+            worker: to(worker)?,
+        },
+        Fault::Trap { worker } => Fault::Trap {
+            worker: to(worker)?,
+        },
+        Fault::BusyWriter { for_ms } => Fault::BusyWriter { for_ms },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{LockKind, LockName, Op};
+
+    fn get(key: &str) -> Step {
+        Op::DictGet {
+            name: "d".into(),
+            key: key.into(),
+        }
+        .into()
+    }
+
+    fn noise() -> Vec<Step> {
+        (0..40).map(|n| get(&format!("noise-{n}"))).collect()
+    }
+
+    fn contains(steps: &[Step], key: &str) -> bool {
+        steps
+            .iter()
+            .any(|step| *step == get(key) || contains(step.body(), key))
+    }
+
+    fn program(workers: Vec<Vec<Step>>) -> Program {
+        Program {
+            program: 1,
+            name: "p".into(),
+            workers,
+            ..Program::default()
+        }
+    }
+
+    #[test]
+    fn what_is_not_needed_goes() {
+        let mut first = noise();
+        first.insert(13, get("a"));
+        let lock = LockName::new(LockKind::Dict, "d");
+        let mut body = noise();
+        body.push(get("b"));
+        let second = [
+            noise(),
+            vec![Step::locked(lock.clone(), None, body)],
+            noise(),
+        ]
+        .concat();
+        let whole = program(vec![noise(), first, noise(), second, noise()]);
+        // Fails if one worker gets a and another b.
+        let fails = |program: &Program| {
+            let has = |key| {
+                program
+                    .workers
+                    .iter()
+                    .position(|steps| contains(steps, key))
+            };
+            matches!((has("a"), has("b")), (Some(a), Some(b)) if a != b)
+        };
+        let shrunk = shrink(
+            &whole,
+            Budget {
+                candidates_max: 2000,
+            },
+            fails,
+        );
+        assert!(shrunk.candidates < 200, "{}", shrunk.candidates);
+        assert_eq!(
+            shrunk.program.workers,
+            [
+                vec![get("a")],
+                vec![Step::locked(lock, None, vec![get("b")])]
+            ]
+        );
+    }
+
+    #[test]
+    fn faults_follow_their_worker_and_go_with_it() {
+        let kill = |worker| Step::Fault(Fault::Kill { worker });
+        let whole = program(vec![vec![get("a")], vec![get("b")], vec![kill(0), kill(1)]]);
+        // Fails as long as the worker that gets b is killed.
+        let fails = |program: &Program| {
+            let b = program
+                .workers
+                .iter()
+                .position(|steps| contains(steps, "b"));
+            b.is_some_and(|b| {
+                program
+                    .workers
+                    .iter()
+                    .flatten()
+                    .any(|step| *step == kill(b as u32))
+            })
+        };
+        assert!(fails(&whole));
+        let shrunk = shrink(
+            &whole,
+            Budget {
+                candidates_max: 100,
+            },
+            fails,
+        );
+        assert_eq!(shrunk.program.workers, [vec![get("b")], vec![kill(0)]]);
+    }
+
+    #[test]
+    fn a_budget_is_kept() {
+        let whole = program(vec![noise(), noise()]);
+        let mut tried = 0;
+        let shrunk = shrink(&whole, Budget { candidates_max: 5 }, |_| {
+            tried += 1;
+            false
+        });
+        assert_eq!((tried, shrunk.candidates), (5, 5));
+        assert_eq!(shrunk.program, whole);
+    }
+}

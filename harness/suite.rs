@@ -1,0 +1,191 @@
+//! Runs programs on a driver and judges them: what the command line and `cargo test` use.
+//!
+//! ```no_run
+//! use beaver_harness::driver::StdioDriver;
+//! use beaver_harness::suite::{self, Options};
+//!
+//! // Any command that speaks PROTOCOL.md.
+//! let driver = StdioDriver::new("python3").arg("my_driver.py");
+//! suite::assert(&driver, "dict-increment", &Options::default());
+//! ```
+
+use crate::catalog;
+use crate::check::{Verdict, judge};
+use crate::driver::Driver;
+use crate::program::Plan;
+use crate::report::{Outcome, Run, RunReport};
+use crate::run::{self, Progress, RunError, Settings};
+use crate::workload;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How to run a suite.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many workers a workload has. Scenarios have their own.
+    pub workers: u32,
+    /// What all random choices come from.
+    pub seed: u64,
+    /// How each program runs. Its seed and its duration are set from these options.
+    pub run: Settings,
+    /// How long a workload runs. Scenarios end by themselves.
+    pub duration: Duration,
+    /// Where histories are kept; none: nowhere.
+    pub histories: Option<PathBuf>,
+    /// How many operations of each program a report shows at most.
+    pub shown_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            workers: 8,
+            seed: 1,
+            run: Settings::default(),
+            duration: Duration::from_secs(3),
+            histories: None,
+            shown_max: 100_000,
+        }
+    }
+}
+
+/// Runs the program of this name.
+///
+/// # Errors
+/// There is none.
+pub fn run_named(
+    driver: &dyn Driver,
+    name: &str,
+    options: &Options,
+    progress: &Progress,
+) -> Result<RunReport, String> {
+    let plan = catalog::plan(name, options.workers, options.seed)
+        .ok_or_else(|| format!("there is no workload or scenario {name:?}"))?;
+    let mut options = options.clone();
+    if let Some(workload) = workload::named(name) {
+        options
+            .run
+            .faults
+            .retain(|fault| !workload.unfit.contains(fault));
+    }
+    Ok(run_plan(driver, &plan, &options, progress))
+}
+
+/// Runs a plan and judges it.
+pub fn run_plan(
+    driver: &dyn Driver,
+    plan: &Plan,
+    options: &Options,
+    progress: &Progress,
+) -> RunReport {
+    // The steps of a program written down end by themselves.
+    let endless = plan.frame.workers.is_empty();
+    let settings = Settings {
+        seed: options.seed,
+        duration: if endless {
+            Some(options.duration)
+        } else {
+            None
+        },
+        // Faults from outside would break what a scenario shows.
+        faults: if endless {
+            options.run.faults.clone()
+        } else {
+            Vec::new()
+        },
+        ..options.run.clone()
+    };
+    let mut report = RunReport {
+        program: plan.frame.name.clone(),
+        promise: plan.frame.promise.clone(),
+        seed: options.seed,
+        replay: settings.replay.clone(),
+        history: None,
+        notes: String::new(),
+        outcome: Outcome::HarnessError {
+            message: String::new(),
+        },
+    };
+    let mut file: Option<Box<dyn Write + Send>> = None;
+    if let Some(folder) = &options.histories {
+        let path = folder.join(format!("{}-{}.jsonl", plan.frame.name, options.seed));
+        let created = std::fs::create_dir_all(folder).and_then(|()| File::create(&path));
+        match created {
+            Ok(created) => file = Some(Box::new(BufWriter::new(created))),
+            Err(error) => {
+                let message = format!("{}: {error}", path.display());
+                report.outcome = Outcome::HarnessError { message };
+                return report;
+            }
+        }
+        report.history = Some(path);
+    }
+    match run::run(driver, plan, &settings, progress, file) {
+        Ok(ran) => {
+            report.notes = ran.notes;
+            report.outcome = if ran.troubles.is_empty() {
+                let results = judge(&ran.history);
+                let run = Run {
+                    history: ran.history,
+                    results,
+                    elapsed: ran.at_work,
+                };
+                Outcome::Judged(Box::new(run.condense(options.shown_max)))
+            } else {
+                Outcome::HarnessError {
+                    message: ran.troubles.join("\n"),
+                }
+            };
+        }
+        Err(RunError::NotOffered(missing)) => {
+            report.history = None;
+            report.outcome = Outcome::NotOffered { missing };
+        }
+        Err(error) => {
+            report.outcome = Outcome::HarnessError {
+                message: error.to_string(),
+            };
+        }
+    }
+    report
+}
+
+/// Runs the program of this name, for a test: what isn't offered passes with a note on standard
+/// error.
+///
+/// # Panics
+/// Unless it passes; the message tells what is wrong and how to repeat it.
+pub fn assert(driver: &dyn Driver, name: &str, options: &Options) {
+    let report = match run_named(driver, name, options, &Progress::default()) {
+        Ok(report) => report,
+        Err(message) => panic!("{message}"),
+    };
+    match &report.outcome {
+        Outcome::NotOffered { missing } => {
+            eprintln!(
+                "{name} on {}: left out, not offered: {}",
+                driver.name(),
+                missing.join(", ")
+            );
+        }
+        Outcome::HarnessError { message } => panic!("{name} on {}: {message}", driver.name()),
+        Outcome::Judged(judged) => {
+            let said = || {
+                judged
+                    .first_violation()
+                    .map(str::to_owned)
+                    .or_else(|| judged.why_unknown())
+            };
+            assert!(
+                judged.verdict() == Verdict::Pass,
+                "{name} on {} with seed {}: {:?}: {}",
+                driver.name(),
+                options.seed,
+                judged.verdict(),
+                said().unwrap_or_default(),
+            );
+        }
+    }
+}

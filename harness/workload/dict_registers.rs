@@ -1,0 +1,62 @@
+//! Registers: set, get, delete on few keys, and compare-and-set, some of that under the
+//! dictionary's lock.
+//!
+//! All faults make sense: a write whose answer is lost has happened at one moment or never.
+
+use super::ops::{delete, get, lock, set};
+use super::{PATIENT_MS, Parts, Settings, Workload, chance, held, locks, mark, rng};
+use crate::check::CheckSpec;
+use crate::protocol::{Capability, ErrorCode, LockKind};
+use crate::step::Step;
+use rand::Rng as _;
+use serde_json::{Value, json};
+
+pub(super) const WORKLOAD: Workload = Workload {
+    name: "dict-registers",
+    promise: "Each key of a dictionary is an atomic register.",
+    requires: &[Capability::Dict, Capability::Locks],
+    unfit: &[],
+    parts,
+};
+
+const NAME: &str = "registers";
+
+fn parts(settings: &Settings) -> Parts {
+    let (seed, workers) = (settings.seed, settings.workers.max(1));
+    let keys = 3 + workers / 4;
+    let step = move |worker, number: u64| {
+        let mut random = rng(seed, worker, number);
+        let key = format!("r{}", random.random_range(0..keys));
+        match random.random_range(0..10) {
+            0..4 => get(NAME, &key).into(),
+            4..7 => set(NAME, &key, mark(worker, number)).into(),
+            7 => delete(NAME, &key).into(),
+            _ => {
+                let expected = if chance(&mut random, 1, 2) {
+                    Value::Null
+                } else {
+                    let other = random.random_range(0..workers);
+                    json!(mark(
+                        other,
+                        number.saturating_sub(random.random_range(1..20))
+                    ))
+                };
+                let compare = Step::CompareAndSet {
+                    name: NAME.into(),
+                    key,
+                    expected,
+                    new: json!(mark(worker, number)),
+                };
+                if chance(&mut random, 2, 3) {
+                    held(lock(LockKind::Dict, NAME), Some(PATIENT_MS), vec![compare])
+                } else {
+                    compare
+                }
+            }
+        }
+    };
+    let mut checks = vec![CheckSpec::Linearizable];
+    // A write without the lock may have to wait for it too long.
+    checks.extend(locks(&[ErrorCode::Timeout, ErrorCode::Locked]));
+    Parts::new(step, checks)
+}
