@@ -184,6 +184,41 @@ impl Step {
         }
     }
 
+    /// The step with each `Atomic` replaced by what it stands for.
+    #[must_use]
+    pub fn resolved(&self, transactions: bool) -> Self {
+        let all = |body: &[Self]| {
+            body.iter()
+                .map(|step| step.resolved(transactions))
+                .collect()
+        };
+        match self {
+            Self::Atomic { body, .. } if transactions => Self::Transaction { body: all(body) },
+            Self::Atomic {
+                lock,
+                timeout_ms,
+                body,
+            } => Self::locked(lock.clone(), *timeout_ms, all(body)),
+            Self::Locked {
+                lock,
+                timeout_ms,
+                ttl_ms,
+                body,
+            } => Self::Locked {
+                lock: lock.clone(),
+                timeout_ms: *timeout_ms,
+                ttl_ms: *ttl_ms,
+                body: all(body),
+            },
+            Self::Transaction { body } => Self::Transaction { body: all(body) },
+            Self::Repeat { count, body } => Self::Repeat {
+                count: *count,
+                body: all(body),
+            },
+            other => other.clone(),
+        }
+    }
+
     /// Adds what a driver must offer for it.
     pub fn require(&self, into: &mut Vec<Capability>) {
         let mut need = |capability| {

@@ -6,7 +6,7 @@
 use super::Findings;
 use super::hold_order::greatest;
 use super::holds::{Hold, Line, Locks};
-use super::in_line::{Left, in_line};
+use super::in_line::Watch;
 use super::lock_words::{time, who};
 use super::spans::Spans;
 use crate::history::{History, Operation};
@@ -20,9 +20,9 @@ const PLACE_NS: u64 = 10_000 * MS;
 
 pub(super) fn check(history: &History, findings: &mut Findings) {
     let locks = Locks::of(history);
-    let (pauses, left) = (Spans::pauses_of_sessions(history), Left::new(history));
+    let (pauses, watch) = (Spans::pauses_of_sessions(history), Watch::new(history));
     for line in &locks.lines {
-        let since = in_line(history, &locks, line, &left);
+        let since = watch.in_line(&locks, line);
         if since.is_empty() {
             continue;
         }
@@ -58,7 +58,7 @@ fn passed_over(
         let later = before
             .map(|at| &line.holds[at])
             .filter(|other| other.acquire.session != hold.acquire.session)
-            .find(|other| other.acquire.invoked_ns >= in_line_ns);
+            .find(|other| other.acquire.invoked_ns > in_line_ns);
         if let Some(later) = later {
             report(line, hold.acquire, in_line_ns, later, findings);
         }
@@ -97,7 +97,7 @@ fn never_granted(
             .partition_point(|hold| hold.answered_ns < left_ns);
         let later = came_last[granted]
             .map(|at| &line.holds[at])
-            .filter(|other| other.acquire.invoked_ns >= in_line_ns);
+            .filter(|other| other.acquire.invoked_ns > in_line_ns);
         if let Some(later) = later {
             report(line, request, in_line_ns, later, findings);
         }
@@ -202,7 +202,7 @@ mod tests {
         let answer = |at| json!({ "token": token(at) });
         script.ok(sessions[0], 0, 5, acquire(None), answer(5));
         script.ok(sessions[1], 10, second, acquire(None), answer(second));
-        script.seen(30, waiting(2, 20));
+        script.seen(29, waiting(2, 20));
         script.ok(sessions[2], 30, third, acquire(None), answer(third));
         let mut releases = [
             (sessions[0], 100),
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(result.violation_count, 1);
         assert_eq!(
             result.violations[0].message,
-            "worker 2 was passed over in the line of dict:d: it stood there by 30 ms, worker 3 asked \
+            "worker 2 was passed over in the line of dict:d: it stood there by 29 ms, worker 3 asked \
              at 30 ms and was granted it by 101 ms; worker 2 got it by 200 ms"
         );
         assert_eq!(result.violations[0].operations, [2, 3]);

@@ -23,7 +23,7 @@ pub(super) fn settle(holds: &mut [Hold<'_>], clocks: Clocks) {
     for (at, hold) in holds.iter_mut().enumerate() {
         let earlier = &answered[..at];
         let asked = hold.acquire.invoked_ns;
-        let mut after = earlier.partition_point(|answered| *answered <= asked);
+        let mut after = earlier.partition_point(|answered| *answered < asked);
         for _ in 0..ROUNDS_MAX {
             hold.granted_ns = asked.max(ends[after]).min(hold.answered_ns);
             (hold.certain, hold.promised_ns) = certain(hold, clocks);

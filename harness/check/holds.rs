@@ -1,6 +1,6 @@
 //! Who asked for which lock, who held it from when to when, and what was written meanwhile.
 //!
-//! What must stay true: everything here holds for every correct system that could have had
+//! What must stay true: two moments with the same time may have come in either order, and everything here holds for every correct system that could have had
 //! this history. So what contradicts it is certainly wrong.
 //! - A [`Hold`] lasts, without a gap, over each of its [`certain`](Hold::certain) spans, and is over
 //!   by [`over_by`](Hold::over_by).
@@ -335,6 +335,7 @@ impl<'h> Reading<'h> {
         }
         if let Some(hold) = self.open(operation.session, line) {
             hold.ended_ns = operation.latest_ns();
+            hold.kept_until_ns = hold.kept_until_ns.min(operation.invoked_ns);
             if hold.release.is_none_or(|first| first.id == operation.id) {
                 hold.told = Some(operation);
             }

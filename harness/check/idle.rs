@@ -7,7 +7,7 @@
 
 use super::holds::{Hold, Line, Locks};
 use super::spans::Spans;
-use crate::history::{History, Operation};
+use crate::history::Operation;
 use std::cmp::Reverse;
 
 const MS: u64 = 1_000_000;
@@ -50,8 +50,7 @@ struct Busy<'l, 'h> {
     to: u64,
     due: u64,
     since: Since<'l, 'h>,
-    /// Whether it certainly got it then, and which grant that was.
-    taken: bool,
+    /// Which grant that was.
     next: Option<&'l Hold<'h>>,
 }
 
@@ -66,20 +65,19 @@ pub(super) struct Allowed {
 
 /// Finds those times for one lock.
 pub(super) fn find<'l, 'h>(
-    history: &History,
     locks: &'l Locks<'h>,
     line: &'l Line<'h>,
     hindrances: &Spans,
     allowed: Allowed,
+    end_ns: u64,
 ) -> Vec<Idle<'l, 'h>> {
-    let end_ns = history.end_ns();
     let handover = allowed.handover_ms.saturating_mul(MS);
+    let first_ns = line.holds.first().map_or(u64::MAX, |it| it.answered_ns);
     let mut last = Busy {
         from: 0,
         to: 0,
-        due: handover,
+        due: handover.min(first_ns),
         since: Since::Ever,
-        taken: true,
         next: None,
     };
     let mut requests = line.requests.iter().copied().peekable();
@@ -90,7 +88,6 @@ pub(super) fn find<'l, 'h>(
         to: u64::MAX,
         due: u64::MAX,
         since: Since::Ever,
-        taken: false,
         next: None,
     };
     for busy in busy(locks, line, allowed).into_iter().chain([end]) {
@@ -123,11 +120,7 @@ pub(super) fn find<'l, 'h>(
                 });
             }
         }
-        last = if busy.taken && busy.from >= last.to {
-            busy
-        } else {
-            after_both(last, busy)
-        };
+        last = after_both(last, busy);
     }
     found
 }
@@ -150,46 +143,55 @@ fn busy<'l, 'h>(locks: &'l Locks<'h>, line: &'l Line<'h>, allowed: Allowed) -> V
     let handover = allowed.handover_ms.saturating_mul(MS);
     let dead = allowed.dead_ms.map(|ms| ms.saturating_mul(MS));
     let mut all = Vec::new();
-    for hold in &line.holds {
-        let over = hold.over_by(locks.clocks, &locks.lives);
+    for (at, hold) in line.holds.iter().enumerate() {
+        // Once another was granted it, nothing is left of this.
+        let next = line.holds[at + 1..].iter().find(|next| next.after > at);
+        let next_ns = next.map_or(u64::MAX, |next| next.answered_ns);
+        let over = hold.over_by(locks.clocks, &locks.lives).min(next_ns);
         let expired = hold.expired_ns(locks.clocks) == over && over < hold.ended_ns;
-        let mut busy = Busy {
-            from: hold.answered_ns,
-            to: over.max(hold.answered_ns),
-            due: over.max(hold.answered_ns).saturating_add(handover),
-            since: if expired {
-                Since::Expired(hold)
-            } else {
-                Since::GivenBack(hold)
-            },
-            taken: true,
-            next: Some(hold),
+        let mut to = over.max(hold.answered_ns);
+        let mut due = to.saturating_add(handover);
+        let mut since = if expired {
+            Since::Expired(hold)
+        } else {
+            Since::GivenBack(hold)
         };
         if let Some(dead) = dead
             && let Some(died) = locks.lives.get(hold.acquire.session).died_ns()
-            && died.saturating_add(dead) < busy.due
+            && let died = died.max(hold.answered_ns)
+            && died.saturating_add(dead) < due
         {
-            busy.to = died.max(hold.answered_ns);
-            busy.due = busy.to.saturating_add(dead);
-            busy.since = Since::Gone(hold.acquire);
+            (to, due) = (died.min(to), died.saturating_add(dead));
+            since = Since::Gone(hold.acquire);
         }
-        all.push(busy);
+        all.push(Busy {
+            from: hold.answered_ns,
+            to,
+            due: due.min(next_ns),
+            since,
+            next: Some(hold),
+        });
     }
     // Nobody knows what became of these; their rows may still stand in the line.
     let writes = line.writes.iter().map(|write| write.operation);
     let unknown = line.requests.iter().copied().chain(writes);
     for operation in unknown.filter(|it| it.is_info()) {
         let life = locks.lives.get(operation.session);
+        // As long as it is under way, it is to be answered in time like the others.
+        let from = operation.completed_ns.unwrap_or(u64::MAX);
+        let from = from.min(life.lived_until_ns).max(operation.invoked_ns);
+        if from == u64::MAX {
+            continue;
+        }
         let (to, allowed) = match (life.died_ns(), dead) {
-            (Some(died), Some(dead)) => (died, dead),
-            _ => (life.closed_ns(), handover),
+            (Some(died), Some(dead)) => (died.max(from), dead),
+            _ => (life.closed_ns().max(from), handover),
         };
         all.push(Busy {
-            from: operation.invoked_ns,
-            to: to.max(operation.invoked_ns),
-            due: to.max(operation.invoked_ns).saturating_add(allowed),
+            from,
+            to,
+            due: to.saturating_add(allowed),
             since: Since::Gone(operation),
-            taken: false,
             next: None,
         });
     }
@@ -201,7 +203,6 @@ fn busy<'l, 'h>(locks: &'l Locks<'h>, line: &'l Line<'h>, allowed: Allowed) -> V
                 to: done,
                 due: done.saturating_add(handover),
                 since: Since::Written(write.operation),
-                taken: true,
                 next: None,
             });
         }

@@ -9,34 +9,56 @@ use crate::protocol::{LockName, Op};
 use std::collections::HashMap;
 
 /// So many stood in a line at some moment between the two.
-struct Count<'h> {
-    lock: &'h LockName,
+#[derive(Debug)]
+struct Count {
     count: u64,
     from_ns: u64,
     to_ns: u64,
 }
 
-/// Each request of a line that certainly stood in it, by its number, and by when.
-pub(super) fn in_line(
-    history: &History,
-    locks: &Locks<'_>,
-    line: &Line<'_>,
-    left: &Left,
-) -> HashMap<u64, u64> {
-    let mut counts: Vec<Count<'_>> = counts(history)
-        .filter(|count| count.lock == line.lock)
-        .collect();
-    counts.sort_by_key(|count| count.to_ns);
+/// Who looked at the lines when.
+#[derive(Debug)]
+pub(super) struct Watch<'h> {
+    /// By lock, in the order of their ends.
+    counts: HashMap<&'h LockName, Vec<Count>>,
+    left: Left,
+}
+
+impl<'h> Watch<'h> {
+    pub(super) fn new(history: &'h History) -> Self {
+        let mut counts: HashMap<&LockName, Vec<Count>> = HashMap::new();
+        for (lock, count) in all_counts(history) {
+            counts.entry(lock).or_default().push(count);
+        }
+        for counts in counts.values_mut() {
+            counts.sort_by_key(|count| count.to_ns);
+        }
+        Self {
+            counts,
+            left: Left::new(history),
+        }
+    }
+
+    /// Each request of a line that certainly stood in it, by its number, and by when.
+    pub(super) fn in_line(&self, locks: &Locks<'_>, line: &Line<'_>) -> HashMap<u64, u64> {
+        let counts = self.counts.get(line.lock);
+        counts.map_or_else(HashMap::new, |counts| {
+            seen(counts, places(locks, line, &self.left))
+        })
+    }
+}
+
+fn seen(counts: &[Count], places: Vec<Place>) -> HashMap<u64, u64> {
     // From each count on: the earliest moment that it or a later one is about.
     let mut earliest = vec![u64::MAX; counts.len() + 1];
     for (at, count) in counts.iter().enumerate().rev() {
         earliest[at] = earliest[at + 1].min(count.from_ns);
     }
-    let mut places = places(locks, line, left).into_iter().peekable();
+    let mut places = places.into_iter().peekable();
     let mut present: Vec<Place> = Vec::new();
     let mut since = HashMap::new();
     for (at, count) in counts.iter().enumerate() {
-        while let Some(place) = places.next_if(|place| place.from_ns < count.to_ns) {
+        while let Some(place) = places.next_if(|place| place.from_ns <= count.to_ns) {
             present.push(place);
         }
         present.retain(|place| place.to_ns >= earliest[at]);
@@ -50,33 +72,32 @@ pub(super) fn in_line(
     since
 }
 
-fn counts(history: &History) -> impl Iterator<Item = Count<'_>> {
-    let seen = history
-        .observations
-        .iter()
-        .filter_map(|observation| match &observation.seen {
-            Seen::Waiting {
-                lock,
-                count,
-                asked_ns,
-            } => Some(Count {
-                lock,
+fn all_counts(history: &History) -> impl Iterator<Item = (&LockName, Count)> {
+    let seen = history.observations.iter().filter_map(|it| match &it.seen {
+        Seen::Waiting {
+            lock,
+            count,
+            asked_ns,
+        } => {
+            let count = Count {
                 count: *count,
                 from_ns: *asked_ns,
-                to_ns: observation.at_ns,
-            }),
-            _ => None,
-        });
+                to_ns: it.at_ns,
+            };
+            Some((lock, count))
+        }
+        _ => None,
+    });
     let asked = history.operations.iter().filter_map(|operation| {
         let Op::LockWaiting { lock } = &operation.op else {
             return None;
         };
-        Some(Count {
-            lock,
+        let count = Count {
             count: operation.ok()?.as_u64()?,
             from_ns: operation.invoked_ns,
             to_ns: operation.completed_ns?,
-        })
+        };
+        Some((lock, count))
     });
     seen.chain(asked)
 }
@@ -90,10 +111,13 @@ struct Place {
 
 /// All that may ever have stood in the line, in the order of its coming.
 fn places(locks: &Locks<'_>, line: &Line<'_>, left: &Left) -> Vec<Place> {
-    let granted = line
-        .holds
-        .iter()
-        .map(|hold| (hold.acquire.id, hold.over_by(locks.clocks, &locks.lives)));
+    let granted = line.holds.iter().enumerate().map(|(at, hold)| {
+        // That its time has passed doesn't remove it: whoever wants the lock does.
+        let mut later = line.holds[at + 1..].iter();
+        let next = later.find(|next| next.after > at);
+        let next_ns = next.map_or(u64::MAX, |next| next.answered_ns);
+        (hold.acquire.id, hold.ended_ns.min(next_ns))
+    });
     let granted: HashMap<u64, u64> = granted.collect();
     // Writes without the lock wait in its line.
     let writes = line.writes.iter().map(|write| write.operation);
@@ -120,10 +144,10 @@ fn places(locks: &Locks<'_>, line: &Line<'_>, left: &Left) -> Vec<Place> {
 /// By when what failed has certainly left: not before its session does something else with
 /// success, because a system that is too busy to delete a row may put it off until then.
 #[derive(Debug)]
-pub(super) struct Left(HashMap<u64, u64>);
+struct Left(HashMap<u64, u64>);
 
 impl Left {
-    pub(super) fn new(history: &History) -> Self {
+    fn new(history: &History) -> Self {
         let mut failed: HashMap<u64, Vec<u64>> = HashMap::new();
         let mut left = HashMap::new();
         for operation in &history.operations {

@@ -17,9 +17,10 @@ pub(super) fn check(history: &History, dead_holder_ms: Option<u64>, findings: &m
         handover_ms: history.bounds().handover_ms,
         dead_ms: dead_holder_ms,
     };
+    let end_ns = history.end_ns();
     for line in &locks.lines {
         findings.examined(line.requests.len() as u64);
-        for idle in find(history, &locks, line, &hindrances, allowed) {
+        for idle in find(&locks, line, &hindrances, allowed, end_ns) {
             let message = format!(
                 "{} waited {} for {} although nobody held it: {}; {}",
                 who(idle.waiter),

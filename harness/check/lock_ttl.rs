@@ -19,12 +19,13 @@ pub(super) fn check(history: &History, findings: &mut Findings) {
         handover_ms: history.bounds().handover_ms,
         dead_ms: None,
     };
+    let end_ns = history.end_ns();
     for line in &locks.lines {
         let own = line.holds.iter().filter(|hold| hold.ttl_ms.is_some());
         findings.examined(own.count() as u64);
         taken_over(line, locks.clocks, findings);
         lost(line, findings);
-        for idle in find(history, &locks, line, &hindrances, allowed) {
+        for idle in find(&locks, line, &hindrances, allowed, end_ns) {
             if let Since::Expired(hold) = idle.since {
                 let message = format!(
                     "{} waited {} for {} after the time to live of {}'s grant{} had passed by {}: {}",

@@ -28,7 +28,7 @@ fn judge(line: &Line<'_>, findings: &mut Findings) {
     let mut longest: [Option<(u64, usize)>; 2] = [None; 2];
     for write in &line.writes {
         let operation = write.operation;
-        while let Some((_, to, at)) = begun.next_if(|(from, _, _)| *from <= operation.invoked_ns) {
+        while let Some((_, to, at)) = begun.next_if(|(from, _, _)| *from < operation.invoked_ns) {
             longest = super::mutual_exclusion::longer(longest, (to, at), session);
         }
         // Who once held the lock and was not told that it lost it is another check's concern.
@@ -39,7 +39,7 @@ fn judge(line: &Line<'_>, findings: &mut Findings) {
         let holder = longest
             .into_iter()
             .flatten()
-            .find(|(to, at)| session(*at) != operation.session && *to >= done_ns);
+            .find(|(to, at)| session(*at) != operation.session && *to > done_ns);
         let Some((until, holder)) = holder else {
             continue;
         };

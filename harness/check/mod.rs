@@ -8,9 +8,12 @@
 
 mod balances;
 mod bank;
+#[cfg(test)]
+mod batch_history;
 mod channel_delivery;
 mod clocks;
 mod collection_states;
+mod collection_units;
 mod commit_order;
 mod completion;
 mod counter;
@@ -43,6 +46,7 @@ mod lock_liveness;
 mod lock_ttl;
 mod lock_words;
 mod log_delivery;
+mod losses;
 mod mandatory_locks;
 mod mutual_exclusion;
 mod one_order;

@@ -383,11 +383,18 @@ fn raises(steps: &[Step]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::batch_history;
     use super::super::queue_history::{get, get_batch, item, put, until_empty};
     use super::super::script::Script;
     use super::super::{CheckSpec, Verdict};
     use super::*;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
     use serde_json::json;
+
+    fn spec() -> CheckSpec {
+        CheckSpec::QueueBatches { name: "q".into() }
+    }
 
     fn lock() -> LockName {
         LockName::new(LockKind::Queue, "q")
@@ -404,7 +411,7 @@ mod tests {
 
     /// Four items put one after the other, until 8.
     fn script() -> (Script, u64, u64) {
-        let mut script = Script::new(CheckSpec::QueueBatches { name: "q".into() });
+        let mut script = Script::new(spec());
         let (a, b) = (script.session(0, 0), script.session(1, 0));
         for (number, value) in ["w", "x", "y", "z"].into_iter().enumerate() {
             let at = 1 + 2 * number as u64;
@@ -607,5 +614,30 @@ mod tests {
             body: vec![Step::from(get(0)), Step::from(put("a", 1.0))],
         };
         assert_eq!(count(&[twice, Step::from(get(0))], "q"), Some(4));
+    }
+
+    proptest! {
+        #![proptest_config(super::super::queue_history::patient())]
+
+        #[test]
+        fn correct_histories_pass(moves in batch_history::moves()) {
+            let (script, _) = batch_history::simulate(spec(), &moves, None);
+            let result = script.judge();
+            prop_assert_eq!(result.verdict, Verdict::Pass, "{:?}", result);
+        }
+
+        #[test]
+        fn a_thief_in_any_batch_is_found(
+            moves in batch_history::moves(),
+            which in any::<Index>(),
+            whose in any::<Index>(),
+        ) {
+            let (script, thief) = batch_history::simulate(spec(), &moves, Some((which, whose)));
+            prop_assume!(thief.is_some());
+            let result = script.judge();
+            prop_assert_eq!(result.violation_count, 1, "{:?}", result);
+            prop_assert!(result.violations[0].message.contains("in the middle of"));
+            prop_assert!(thief.is_some_and(|id| result.violations[0].operations.contains(&id)));
+        }
     }
 }

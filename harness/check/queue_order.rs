@@ -389,6 +389,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(queue_history::patient())]
+
         #[test]
         fn correct_histories_pass(moves in queue_history::moves(2, 80)) {
             let result = simulate(spec(), &moves).judge();

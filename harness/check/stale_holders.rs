@@ -44,7 +44,7 @@ fn loss<'a>(
     // were waiting then.
     line.holds[at + 1..]
         .iter()
-        .take_while(|next| next.answered_ns <= hold.used_until_ns().min(hold.ended_ns))
+        .take_while(|next| next.answered_ns < hold.used_until_ns().min(hold.ended_ns))
         .find(|next| other(next) && (next.after > at || larger(next)))
         .map(|next| (next, next.answered_ns))
 }
@@ -56,7 +56,10 @@ fn judge(line: &Line<'_>, hold: &Hold<'_>, next: &Hold<'_>, lost_ns: u64, findin
             continue;
         };
         let operation = write.operation;
-        if write.done_by.is_some() && (lost_ns..=until).contains(&operation.invoked_ns) {
+        if write.done_by.is_some()
+            && operation.invoked_ns > lost_ns
+            && operation.invoked_ns <= until
+        {
             let message = format!(
                 "{}'s {} at {} silently wrote over the next holder: {}",
                 who(operation),
@@ -68,7 +71,7 @@ fn judge(line: &Line<'_>, hold: &Hold<'_>, next: &Hold<'_>, lost_ns: u64, findin
         }
     }
     let told = hold.renewals.iter().chain(&hold.release);
-    for operation in told.filter(|it| it.invoked_ns >= lost_ns && it.ok().is_some()) {
+    for operation in told.filter(|it| it.invoked_ns > lost_ns && it.ok().is_some()) {
         let message = format!(
             "{} was not told that it had lost {}: its {} at {} succeeded; {}",
             who(operation),

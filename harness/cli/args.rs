@@ -275,7 +275,7 @@ fn run(parser: &mut lexopt::Parser, given: Vec<String>) -> Result<Run> {
             "seed" => run.seed = Some(parser.value()?.parse()?),
             "faults" => run.faults = Some(parser.value()?.string()?),
             "fault-interval-ms" => {
-                run.fault_interval = Duration::from_millis(parser.value()?.parse()?)
+                run.fault_interval = Duration::from_millis(parser.value()?.parse()?);
             }
             "patience" => run.patience = seconds(parser)?,
             "late-ms" => run.late_ms = Some(parser.value()?.parse()?),
@@ -351,7 +351,7 @@ fn serve(parser: &mut lexopt::Parser) -> Result<Command> {
         match arg {
             Value(driver) if which.driver.is_none() => which.driver = Some(driver.string()?),
             Value(component) if which.component.is_none() => {
-                which.component = Some(component.into())
+                which.component = Some(component.into());
             }
             other => return Err(other.unexpected().into()),
         }

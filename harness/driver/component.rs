@@ -77,6 +77,7 @@ impl Driver for ComponentDriver {
             folder,
             name: name.to_owned(),
             clock_offset_ms: init.clock_offset_ms,
+            clock_resolution_ms: init.clock_resolution_ms,
             settings,
         }))
     }
@@ -92,6 +93,7 @@ struct ComponentProcess {
     folder: PathBuf,
     name: String,
     clock_offset_ms: i64,
+    clock_resolution_ms: u64,
     settings: Settings,
 }
 
@@ -283,6 +285,7 @@ impl Session {
             .host
             .instance(grant)
             .wall_clock_offset_ms(process.clock_offset_ms)
+            .wall_clock_resolution_ms(process.clock_resolution_ms)
             .start()
             .await
             .map_err(failure)?;

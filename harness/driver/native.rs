@@ -46,7 +46,12 @@ impl Driver for NativeDriver {
                 capabilities: beaver::capabilities(&settings, false),
             },
             database: init.database.clone(),
-            clock_offset_s: millis_to_seconds(init.clock_offset_ms),
+            clock: Clock {
+                offset_s: millis_to_seconds(init.clock_offset_ms),
+                step_s: millis_to_seconds(
+                    i64::try_from(init.clock_resolution_ms).unwrap_or(i64::MAX),
+                ),
+            },
             settings,
         }))
     }
@@ -59,7 +64,7 @@ impl Driver for NativeDriver {
 struct NativeProcess {
     description: Description,
     database: PathBuf,
-    clock_offset_s: f64,
+    clock: Clock,
     settings: Settings,
 }
 
@@ -72,20 +77,18 @@ impl Process for NativeProcess {
         let (sender, requests) = sync_channel(1);
         let (opened, outcome) = sync_channel(1);
         let (path, settings) = (self.database.clone(), self.settings.clone());
-        let clock_offset_s = self.clock_offset_s;
+        let clock = self.clock;
         std::thread::Builder::new()
             .name(format!("client-{client}"))
-            .spawn(
-                move || match Session::open(&path, &settings, clock_offset_s) {
-                    Ok(session) => {
-                        let _ = opened.send(Ok(()));
-                        session.serve(&requests);
-                    }
-                    Err(failure) => {
-                        let _ = opened.send(Err(failure));
-                    }
-                },
-            )
+            .spawn(move || match Session::open(&path, &settings, clock) {
+                Ok(session) => {
+                    let _ = opened.send(Ok(()));
+                    session.serve(&requests);
+                }
+                Err(failure) => {
+                    let _ = opened.send(Err(failure));
+                }
+            })
             .map_err(|error| Failure::new(ErrorCode::Failed, format!("a thread: {error}")))?;
         let never = || Failure::new(ErrorCode::Failed, "the client's thread ended");
         outcome.recv().map_err(|_| never())??;
@@ -195,15 +198,28 @@ fn failure(error: EngineError) -> Failure {
     }
 }
 
-/// The system's clocks with the wall clock off by some seconds.
+/// How a wall clock is wrong.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    offset_s: f64,
+    /// Readings are rounded down to a multiple; 0: they aren't.
+    step_s: f64,
+}
+
+/// The system's clocks with a wall clock that is wrong.
 struct Skewed {
     system: db::SystemRuntime,
-    offset_s: f64,
+    clock: Clock,
 }
 
 impl db::Runtime for Skewed {
     fn unix_seconds(&self) -> f64 {
-        self.system.unix_seconds() + self.offset_s
+        let now = self.system.unix_seconds() + self.clock.offset_s;
+        if self.clock.step_s > 0.0 {
+            (now / self.clock.step_s).floor() * self.clock.step_s
+        } else {
+            now
+        }
     }
     fn monotonic(&self) -> Duration {
         self.system.monotonic()
@@ -267,7 +283,7 @@ macro_rules! nap {
 session!(db, Engine, call, open, nap);
 
 impl Session {
-    fn open(path: &Path, settings: &Settings, clock_offset_s: f64) -> Result<Self, Failure> {
+    fn open(path: &Path, settings: &Settings, clock: Clock) -> Result<Self, Failure> {
         let options = db::Options {
             guard_mode: if settings.advisory {
                 db::GuardMode::Advisory
@@ -290,7 +306,7 @@ impl Session {
         };
         let runtime = Rc::new(Skewed {
             system: db::SystemRuntime::new(),
-            offset_s: clock_offset_s,
+            clock,
         });
         let path = path.to_str().unwrap_or_default();
         let database = db::Database::open_with(path, &options, runtime).map_err(failure)?;

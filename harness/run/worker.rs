@@ -116,8 +116,9 @@ impl<'a> Worker<'a> {
         if self.crippled {
             return;
         }
-        let task = self.shared.recorder.task(self.number, step);
-        let outcome = match self.perform(task, step) {
+        let step = step.resolved(self.shared.transactions);
+        let task = self.shared.recorder.task(self.number, &step);
+        let outcome = match self.perform(task, &step) {
             Ok(()) => TaskOutcome::Done,
             Err(Trouble::Failed(failure)) => TaskOutcome::Failed(failure.to_string()),
             Err(Trouble::Raised) => TaskOutcome::Failed("raised".into()),
@@ -172,19 +173,8 @@ impl<'a> Worker<'a> {
                     }
                 }
             }
-            Step::Atomic {
-                lock,
-                timeout_ms,
-                body,
-            } => {
-                let body = body.clone();
-                let unit = if self.shared.transactions {
-                    Step::Transaction { body }
-                } else {
-                    Step::locked(lock.clone(), *timeout_ms, body)
-                };
-                self.perform(task, &unit)
-            }
+            // What it stands for has been put in its place.
+            Step::Atomic { body, .. } => self.body(task, body),
             Step::Increment { name, key } => {
                 let now = self.number(task, name, key)?;
                 self.set(task, name, key, json!(now + 1))

@@ -26,6 +26,8 @@ pub(super) fn slow_enqueue() -> Program {
             ],
         ),
     );
+    // Both wait for the writer; the second comes just before it ends, when the first, after many
+    // failures, looks seldom.
     let (mut first, mut second, mut writer) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         let line = lock(&format!("slow-{round}"));
@@ -36,7 +38,7 @@ pub(super) fn slow_enqueue() -> Program {
         writer.push(Step::Fault(Fault::BusyWriter { for_ms: 400 }));
         writer.push(signal(writing.clone()));
         writer.extend(done.iter().map(|done| wait_for(done.clone())));
-        for (steps, delay, done) in [(&mut first, 0, &done[0]), (&mut second, 60, &done[1])] {
+        for (steps, delay, done) in [(&mut first, 0, &done[0]), (&mut second, 360, &done[1])] {
             steps.push(wait_for(writing.clone()));
             steps.push(sleep(delay));
             steps.push(locked(line.clone(), vec![sleep(250)]));

@@ -136,11 +136,18 @@ const CASES: &[Case] = &[
     case(
         Defect::DirtyRead,
         1,
-        "collection-states",
-        "collection-states",
-        200,
+        "dict-transactions",
+        "linearizable",
+        100,
     ),
     case(Defect::HalfRollback, 1, "bank", "bank", 100),
+    case(
+        Defect::HalfRollback,
+        1,
+        "dict-transactions",
+        "linearizable",
+        60,
+    ),
     case(Defect::SnapshotOnly, 1, "bank", "bank", 200),
     case(Defect::SnapshotOnly, 1, "write-skew", "write-skew", 200),
     case(
@@ -160,7 +167,7 @@ const CASES: &[Case] = &[
     case(Defect::SharedLock, 5, "bank-locked", "mutual-exclusion", 60),
     case(Defect::LifoGrants, 2, "lock-fifo", "fifo-grants", 6),
     case(Defect::TtlFromRequest, 1, "lock-ttl", "lock-ttl", 5),
-    case(Defect::TtlIgnored, 2, "lock-ttl", "lock-ttl", 5),
+    case(Defect::TtlIgnored, 1, "lock-ttl", "lock-ttl", 8),
     case(Defect::RenewIgnored, 1, "lock-renewal", "lock-ttl", 5),
     case(
         Defect::SilentStaleWrite,
@@ -264,11 +271,7 @@ fn all<T: Sync>(of: &[T], each: impl Fn(&T) -> Option<String> + Sync) -> String 
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some(one) = of.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let began = std::time::Instant::now();
-                    let at = next.load(Ordering::Relaxed);
-                    let line = each(one);
-                    eprintln!("XX {at} {:?} {:?}", began.elapsed(), line);
-                    if let Some(line) = line {
+                    if let Some(line) = each(one) {
                         writeln!(said.lock().unwrap(), "{line}").unwrap();
                     }
                 }

@@ -7,7 +7,7 @@ use super::ops::{
     append, blob_delete, blob_get, blob_put, delete, get, insert, items, push, put, read_log,
     remove, replace, set, take,
 };
-use super::{Parts, Settings, Workload, every, mark, rng};
+use super::{LIST_LEAST, Parts, Settings, Workload, every, first_items, mark, rng};
 use crate::check::CheckSpec;
 use crate::protocol::{Capability, ErrorCode};
 use crate::step::Step;
@@ -28,6 +28,9 @@ pub(super) const WORKLOAD: Workload = Workload {
     parts,
 };
 
+/// The name of all managers.
+const NAME: &str = "certified";
+
 /// After so many steps another log is written to, because a log is read as a whole.
 const LOG_STEPS: u64 = 100;
 
@@ -35,26 +38,26 @@ fn parts(settings: &Settings) -> Parts {
     let seed = settings.seed;
     let step = move |worker, number| {
         let mut random = rng(seed, worker, number);
-        let name = "certified";
         let value = mark(worker, number);
         let key = format!("k{}", random.random_range(0..3));
-        let index = random.random_range(0..10);
+        let near = random.random_range(0..LIST_LEAST);
+        let far = random.random_range(LIST_LEAST..LIST_LEAST + 8);
         let log = format!("certified{}", number / LOG_STEPS);
         Step::certified(match random.random_range(0..20) {
-            0..2 => set(name, &key, value),
-            2..4 => get(name, &key),
-            4 => delete(name, &key),
-            5 => push(name, value),
-            6 => insert(name, index, value),
-            7 => replace(name, index, value),
-            8..10 => remove(name, index),
-            10..12 => items(name),
-            12..14 => put(name, value, random.random_range(0..3)),
-            14..16 => take(name, random.random_range(0..2) * 10),
-            16 => blob_put(name, &key, value),
+            0..2 => set(NAME, &key, value),
+            2..4 => get(NAME, &key),
+            4 => delete(NAME, &key),
+            5 => push(NAME, value),
+            6 => insert(NAME, near, value),
+            7 => replace(NAME, far, value),
+            8..10 => remove(NAME, far),
+            10..12 => items(NAME),
+            12..14 => put(NAME, value, random.random_range(0..3)),
+            14..16 => take(NAME, random.random_range(0..2) * 10),
+            16 => blob_put(NAME, &key, value),
             17 => match random.random_range(0..4) {
-                0 => blob_delete(name, &key),
-                _ => blob_get(name, &key),
+                0 => blob_delete(NAME, &key),
+                _ => blob_get(NAME, &key),
             },
             18 => append(&log, value),
             _ => read_log(&log),
@@ -62,5 +65,9 @@ fn parts(settings: &Settings) -> Parts {
     };
     let mut checks = vec![CheckSpec::CommitOrder];
     checks.extend(every(&[ErrorCode::Timeout, ErrorCode::OutOfRange]));
-    Parts::new(step, checks)
+    let first = first_items().map(|item| Step::certified(push(NAME, item)));
+    Parts {
+        set_up: first.collect(),
+        ..Parts::new(step, checks)
+    }
 }

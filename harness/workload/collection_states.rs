@@ -1,8 +1,9 @@
 //! Pairs of documents that are indexed, connected and dropped together, and readers of all that.
 //!
-//! A document's body is `{"text": "<word of this version> <word of its pair>", "version": n}`,
-//! and both documents of a pair get the same version in one unit: a transaction, or the
-//! collection's lock (`collection-states-locked`).
+//! A document's body is `{"text": "<words>", "version": n}` with three words: one of this
+//! version of this document, one of this version of its pair, and one of its pair. Both documents of a
+//! pair get the same version in one unit: a transaction, or the collection's lock
+//! (`collection-states-locked`).
 //!
 //! With the lock, faults that end a client make no sense: who dies in the middle leaves half
 //! of its unit, as a lock promises nothing about that.
@@ -90,12 +91,12 @@ fn parts(settings: &Settings, name: &'static str, locked: bool) -> Parts {
             What::Write { pair } => {
                 let (left, right) = both(pair);
                 let version = version(workers, worker, number);
-                let body = json!({"text": format!("v{version} pair{pair}"), "version": version});
                 let index = |key: &str| {
+                    let text = format!("{key}v{version} v{version} pair{pair}");
                     Step::from(Op::CollectionIndex {
                         name: name(),
                         key: key.to_owned(),
-                        body: body.clone(),
+                        body: json!({"text": text, "version": version}),
                     })
                 };
                 let connect = Op::CollectionConnect {
@@ -116,10 +117,11 @@ fn parts(settings: &Settings, name: &'static str, locked: bool) -> Parts {
             }
             What::Read { pair } => {
                 let (left, right) = both(pair);
-                let mut body = vec![get(left.clone()), get(right), leads(left)];
+                let mut body = vec![get(left.clone()), get(right), leads(left.clone())];
                 body.push(find(format!("pair{pair}")));
                 if let Some(version) = recent(seed, worker, number, workers, pairs, pair) {
                     body.push(find(format!("v{version}")));
+                    body.push(find(format!("{left}v{version}")));
                 }
                 unit(lock.as_ref(), body)
             }
@@ -128,9 +130,9 @@ fn parts(settings: &Settings, name: &'static str, locked: bool) -> Parts {
                 // One operation by itself is a unit too.
                 let mut random = rng(seed ^ 1, worker, number);
                 if chance(&mut random, 1, 2) {
-                    get(left)
+                    get(right)
                 } else {
-                    leads(right)
+                    leads(left)
                 }
             }
         }

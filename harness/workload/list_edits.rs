@@ -3,7 +3,9 @@
 //! All faults make sense: each edit is one step, and who dies leaves the ones it has done.
 
 use super::ops::{insert, items, lock, push, remove, replace};
-use super::{PATIENT_MS, Parts, Settings, Workload, held, locks, mark, rng};
+use super::{
+    LIST_LEAST, PATIENT_MS, Parts, Settings, Workload, first_items, held, locks, mark, rng,
+};
 use crate::check::CheckSpec;
 use crate::protocol::{Capability, ErrorCode, LockKind, Op};
 use crate::step::Step;
@@ -28,13 +30,15 @@ fn parts(settings: &Settings) -> Parts {
         for edit in 0..edits {
             // Distinct, also within the step.
             let value = format!("{}.{edit}", mark(worker, number));
-            let index = random.random_range(0..10);
+            let near = random.random_range(0..LIST_LEAST);
+            let far = random.random_range(LIST_LEAST..LIST_LEAST + 8);
             // As many go as come, so that the list stays short.
             let op: Op = match random.random_range(0..10) {
                 0..2 => push(NAME, value),
-                2..5 => insert(NAME, index, value),
-                5..7 => replace(NAME, index, value),
-                _ => remove(NAME, index),
+                2..5 => insert(NAME, near, value),
+                5 => replace(NAME, near, value),
+                6 => replace(NAME, far, value),
+                _ => remove(NAME, far),
             };
             body.push(op.into());
         }
@@ -48,6 +52,7 @@ fn parts(settings: &Settings) -> Parts {
         vec![items(NAME).into()],
     );
     Parts {
+        set_up: first_items().map(|item| push(NAME, item).into()).collect(),
         tear_down: vec![last],
         ..Parts::new(step, checks)
     }

@@ -6,6 +6,7 @@ use super::ops::{get, lock, set};
 use super::{Parts, Settings, Workload, chance, locks, mark, rng};
 use crate::check::CheckSpec;
 use crate::protocol::{Capability, ErrorCode, LockKind};
+use crate::run::FaultKind;
 use crate::step::Step;
 use rand::Rng as _;
 
@@ -13,7 +14,8 @@ pub(super) const WORKLOAD: Workload = Workload {
     name: "lock-fencing",
     promise: "Who lost a lock can't write over the next holder, and is told that it lost it.",
     requires: &[Capability::Dict, Capability::Locks, Capability::Fencing],
-    unfit: &[],
+    // The times to live are shorter than such clocks differ.
+    unfit: &[FaultKind::Clock],
     parts,
 };
 

@@ -5,6 +5,7 @@
 use super::ops::{lock, renew};
 use super::{Parts, Settings, Workload, chance, locks, rng};
 use crate::protocol::{Capability, ErrorCode, LockKind};
+use crate::run::FaultKind;
 use crate::step::Step;
 use rand::Rng as _;
 
@@ -12,7 +13,8 @@ pub(super) const WORKLOAD: Workload = Workload {
     name: "lock-renewal",
     promise: "A grant that is renewed lasts for the new time to live, counted from the renewal.",
     requires: &[Capability::Locks, Capability::LockRenew],
-    unfit: &[],
+    // The times to live are shorter than such clocks differ.
+    unfit: &[FaultKind::Clock],
     parts,
 };
 

@@ -5,6 +5,7 @@
 use super::ops::lock;
 use super::{Parts, Settings, Workload, chance, locks, rng};
 use crate::protocol::{Capability, ErrorCode, LockKind};
+use crate::run::FaultKind;
 use crate::step::Step;
 use rand::Rng as _;
 
@@ -12,7 +13,8 @@ pub(super) const WORKLOAD: Workload = Workload {
     name: "lock-ttl",
     promise: "A grant lasts for its time to live, counted from the grant; then the next in line gets the lock.",
     requires: &[Capability::Locks],
-    unfit: &[],
+    // The times to live are shorter than such clocks differ.
+    unfit: &[FaultKind::Clock],
     parts,
 };
 

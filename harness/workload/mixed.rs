@@ -5,8 +5,8 @@
 
 use super::{Parts, Settings, Workload, rng};
 use super::{
-    bank, blob_replace, collection_states, dict_increment, dict_registers, list_edits,
-    lock_exclusion, log_delivery, queue_batches, queue_delivery, write_skew,
+    bank, blob_replace, collection_states, dict_increment, dict_registers, dict_transactions,
+    list_edits, lock_exclusion, log_delivery, queue_batches, queue_delivery, write_skew,
 };
 use crate::check::CheckSpec;
 use crate::protocol::Capability;
@@ -34,6 +34,7 @@ pub(super) const WORKLOAD: Workload = Workload {
             &[
                 dict_increment::WORKLOAD,
                 dict_registers::WORKLOAD,
+                dict_transactions::WORKLOAD,
                 queue_delivery::WORKLOAD,
                 queue_batches::BATCHES,
                 queue_batches::LOCKED,

@@ -11,6 +11,7 @@ mod channel_delivery;
 mod collection_states;
 mod dict_increment;
 mod dict_registers;
+mod dict_transactions;
 mod list_edits;
 mod lock_exclusion;
 mod lock_fencing;
@@ -99,6 +100,7 @@ pub fn all() -> &'static [Workload] {
     const ALL: &[Workload] = &[
         dict_increment::WORKLOAD,
         dict_registers::WORKLOAD,
+        dict_transactions::WORKLOAD,
         queue_delivery::WORKLOAD,
         queue_batches::BATCHES,
         queue_batches::LOCKED,
@@ -180,6 +182,15 @@ fn mark(worker: u32, number: u64) -> String {
 /// Whether the choice falls on `share` of `of`.
 fn chance(random: &mut ChaCha8Rng, share: u32, of: u32) -> bool {
     random.random_range(0..of) < share
+}
+
+/// A list has always so many items, so that each index below means something: nothing before that
+/// is deleted.
+const LIST_LEAST: i64 = 8;
+
+/// The items that a list begins with.
+fn first_items() -> impl Iterator<Item = String> {
+    (0..LIST_LEAST).map(|item| format!("first.{item}"))
 }
 
 /// Several steps as one.

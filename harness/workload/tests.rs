@@ -17,10 +17,6 @@ fn each_has_a_name_of_its_own_and_a_promise() {
     for workload in all() {
         assert!(workload.promise.ends_with('.'), "{workload:?}");
         assert_eq!(named(workload.name).unwrap().name, workload.name);
-        assert!(
-            workload.unfit.iter().all(|kind| *kind != FaultKind::Clock),
-            "{workload:?}: no check may need right clocks"
-        );
     }
     assert!(named("nothing").is_none());
 }

@@ -18,6 +18,7 @@ pub struct InstanceBuilder {
     host: Arc<Shared>,
     grant: Grant,
     wall_clock_offset_ms: i64,
+    wall_clock_resolution_ms: u64,
 }
 
 impl Host {
@@ -34,6 +35,7 @@ impl Host {
             host: Arc::clone(self.shared()),
             grant,
             wall_clock_offset_ms: 0,
+            wall_clock_resolution_ms: 0,
         }
     }
 }
@@ -44,6 +46,14 @@ impl InstanceBuilder {
     /// Default: 0.
     pub fn wall_clock_offset_ms(mut self, offset_ms: i64) -> Self {
         self.wall_clock_offset_ms = offset_ms;
+        self
+    }
+
+    /// In which steps this instance's wall clock goes, in milliseconds: every reading is
+    /// rounded down to a multiple, so that different moments look the same. Default: 0, the
+    /// system's own.
+    pub fn wall_clock_resolution_ms(mut self, resolution_ms: u64) -> Self {
+        self.wall_clock_resolution_ms = resolution_ms;
         self
     }
 
@@ -63,6 +73,7 @@ impl InstanceBuilder {
         let clock = WallClock {
             system: wasmtime_wasi::clocks::wall_clock(),
             offset_ms: self.wall_clock_offset_ms,
+            step: Duration::from_millis(self.wall_clock_resolution_ms),
         };
         let mut store = Store::new(&shared.engine, State::new(ctx, limits, clock));
         store.limiter(|state| &mut state.limits);
@@ -96,27 +107,34 @@ impl std::fmt::Debug for InstanceBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("InstanceBuilder")
             .field("wall_clock_offset_ms", &self.wall_clock_offset_ms)
+            .field("wall_clock_resolution_ms", &self.wall_clock_resolution_ms)
             .finish_non_exhaustive()
     }
 }
 
-/// The system's wall clock, off by some time.
+/// The system's wall clock, off by some time and in steps.
 pub(crate) struct WallClock {
     system: Box<dyn HostWallClock + Send>,
     offset_ms: i64,
+    /// Zero: the system's own.
+    step: Duration,
 }
 
 impl HostWallClock for WallClock {
     fn resolution(&self) -> Duration {
-        self.system.resolution()
+        self.system.resolution().max(self.step)
     }
 
     fn now(&self) -> Duration {
         let offset = Duration::from_millis(self.offset_ms.unsigned_abs());
-        if self.offset_ms < 0 {
+        let now = if self.offset_ms < 0 {
             self.system.now().saturating_sub(offset)
         } else {
             self.system.now().saturating_add(offset)
+        };
+        match now.as_nanos().checked_rem(self.step.as_nanos()) {
+            None => now,
+            Some(past) => now.saturating_sub(Duration::from_nanos_u128(past)),
         }
     }
 }

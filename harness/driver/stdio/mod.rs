@@ -377,8 +377,9 @@ impl Abandon for Seat {
             self.control(Control::Drop, "drop")
         };
         match done {
-            // It has ended before, or with its process.
-            Err(failure) if failure.error == ErrorCode::Gone => Ok(()),
+            // It has ended before, or with its process; or the driver never had it open, because
+            // it is just being opened or closed.
+            Err(failure) if matches!(failure.error, ErrorCode::Gone | ErrorCode::Invalid) => Ok(()),
             done => done,
         }
     }

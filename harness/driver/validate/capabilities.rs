@@ -1,7 +1,7 @@
 //! What each operation must answer on a new database, one client, nothing in the way.
 
 use super::Fault;
-use super::talk::{Expected, NOTHING, Talk};
+use super::talk::{Expected, NOTHING, Talk, judge};
 use crate::protocol::{Capability, ErrorCode};
 use serde_json::{Value, json};
 
@@ -64,7 +64,10 @@ pub(super) fn try_one(talk: &Talk, capability: Capability) -> Result<bool, Fault
         Capability::Blob => blob(),
         Capability::Log => log(),
         Capability::LogFollow => log_follow(),
-        Capability::Channel => channel(),
+        Capability::Channel => {
+            channel(talk)?;
+            return Ok(true);
+        }
         Capability::Transactions => transactions(talk),
         Capability::Certificates => {
             certificates(talk)?;
@@ -286,12 +289,18 @@ fn collection() -> Vec<Row> {
         (
             "`collection-drop` of a document that is there",
             drop("c"),
-            is(json!(true)),
+            Expected::Like(
+                "{\"ok\":true}, or null where the system doesn't say",
+                |value| value.is_null() || *value == true,
+            ),
         ),
         (
             "`collection-drop` of a document that isn't there",
             drop("c"),
-            is(json!(false)),
+            Expected::Like(
+                "{\"ok\":false}, or null where the system doesn't say",
+                |value| value.is_null() || *value == false,
+            ),
         ),
         (
             "`collection-get` of a document that was dropped",
@@ -378,22 +387,26 @@ fn log_follow() -> Vec<Row> {
     ]
 }
 
-fn channel() -> Vec<Row> {
+/// Whether a message may be lost just after `channel-subscribe` is for the workloads to show: here
+/// it is published again.
+fn channel(talk: &Talk) -> Result<(), Fault> {
     let publish = |value: u32| json!({"op": "channel-publish", "name": "check", "value": value});
-    vec![
-        ("`channel-publish`", publish(1), NOTHING),
-        (
-            "`channel-subscribe`",
-            json!({"op": "channel-subscribe", "name": "check"}),
-            NOTHING,
-        ),
-        ("`channel-publish`", publish(2), NOTHING),
-        (
-            "`channel-next` after 1 was published, `channel-subscribe`, and 2 published",
-            json!({"op": "channel-next", "name": "check", "timeout_ms": 5000}),
-            is(json!([2])),
-        ),
-    ]
+    let subscribe = json!({"op": "channel-subscribe", "name": "check"});
+    let next = json!({"op": "channel-next", "name": "check", "timeout_ms": 1000});
+    talk.expect(0, "`channel-publish`", publish(1), &NOTHING)?;
+    talk.expect(0, "`channel-subscribe`", subscribe, &NOTHING)?;
+    let what = "`channel-next` after 1 was published, `channel-subscribe`, and 2 published";
+    let mut answer = Ok(Value::Null);
+    for _ in 0..3 {
+        talk.expect(0, "`channel-publish`", publish(2), &NOTHING)?;
+        let asked = talk.send(Some(0), what, next.clone())?;
+        (answer, _) = talk.receive(asked)?;
+        if !matches!(&answer, Err(failure) if failure.error == ErrorCode::Timeout) {
+            break;
+        }
+    }
+    judge(what, &answer, &is(json!([2])))?;
+    Ok(())
 }
 
 fn transactions(talk: &Talk) -> Vec<Row> {

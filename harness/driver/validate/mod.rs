@@ -96,7 +96,7 @@ impl Trial {
         }
         let mut pair = self.pair(talk)?;
         self.try_waiting(talk, &mut pair)?;
-        self.try_locks(talk, &mut pair)?;
+        self.try_locks(talk)?;
         self.try_clock()?;
         self.try_abandoning(talk, &mut pair)?;
         self.try_closing(talk, &mut pair)

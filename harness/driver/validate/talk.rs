@@ -17,6 +17,8 @@ pub(super) enum Expected {
     Like(&'static str, fn(&Value) -> bool),
     /// One of these errors.
     Error(&'static [ErrorCode]),
+    /// `null` or one of these errors.
+    Either(&'static [ErrorCode]),
 }
 
 /// `null`.
@@ -32,7 +34,10 @@ impl Expected {
                 items.into_iter().eq(expected.iter().copied().map(Some))
             }
             (Self::Like(_, fits), Ok(value)) => fits(value),
-            (Self::Error(codes), Err(failure)) => codes.contains(&failure.error),
+            (Self::Either(_), Ok(value)) => value.is_null(),
+            (Self::Error(codes) | Self::Either(codes), Err(failure)) => {
+                codes.contains(&failure.error)
+            }
             _ => false,
         }
     }
@@ -42,15 +47,18 @@ impl Expected {
             Self::Is(value) => format!("{{\"ok\":{value}}}"),
             Self::Set(items) => format!("{{\"ok\":{}}} (in any order)", json!(items)),
             Self::Like(words, _) => (*words).to_owned(),
-            Self::Error(codes) => {
-                let codes: Vec<_> = codes
-                    .iter()
-                    .map(|code| format!("{{\"error\":\"{code}\"}}"))
-                    .collect();
-                codes.join(" or ")
-            }
+            Self::Error(codes) => errors(codes),
+            Self::Either(codes) => format!("{{\"ok\":null}} or {}", errors(codes)),
         }
     }
+}
+
+fn errors(codes: &[ErrorCode]) -> String {
+    let codes: Vec<_> = codes
+        .iter()
+        .map(|code| format!("{{\"error\":\"{code}\"}}"))
+        .collect();
+    codes.join(" or ")
 }
 
 /// Whether two values are the same JSON, where 1 and 1.0 are one number.
@@ -113,6 +121,7 @@ impl Talk {
         if let Value::Object(fields) = &mut init {
             if offset_ms != 0 {
                 fields.insert("clock_offset_ms".into(), offset_ms.into());
+                fields.insert("clock_resolution_ms".into(), 1000.into());
             }
             if !trial.settings.is_empty() {
                 fields.insert("settings".into(), trial.settings.clone().into());

@@ -34,3 +34,23 @@ fn each_process_has_the_clock_that_it_is_told() {
         user.ok(acquire("lock:a", Some(0)));
     });
 }
+
+#[test]
+fn a_clock_may_go_in_steps() {
+    each(|driver| {
+        let folder = Folder::new();
+        let mut init = folder.init();
+        // All of thirty years is one moment.
+        init.clock_resolution_ms = 1_000_000_000_000;
+        let process = driver.start(&init).unwrap();
+        let mut user = User::of(&process, 0);
+        user.ok(Op::LockAcquire {
+            lock: lock("lock:a"),
+            timeout_ms: None,
+            ttl_ms: Some(1),
+        });
+        // By a right clock it would have expired after a millisecond.
+        let mut other = User::of(&process, 1);
+        assert_eq!(other.fails(acquire("lock:a", Some(50))), ErrorCode::Timeout);
+    });
+}

@@ -215,7 +215,7 @@ fn each_defect_has_its_sentence() {
         ),
         // Of locks.
         (
-            r#"s/"client":1\(.*\)"lock:check"/"client":1\1"lock:other"/"#,
+            r#"s/"lock:check"\(.*\)"timeout_ms":0/"lock:other"\1"timeout_ms":0/"#,
             "",
             "`lock-acquire` of lock:check, which another client holds, with \"timeout_ms\":0 must \
              answer {\"error\":\"timeout\"}, but this driver answered {\"ok\":{\"token\":1}}",

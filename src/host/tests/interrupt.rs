@@ -143,6 +143,31 @@ async fn an_instance_may_have_a_wall_clock_that_is_off() {
     }
 }
 
+#[tokio::test]
+async fn an_instance_may_have_a_wall_clock_that_goes_in_steps() {
+    let directory = tempfile::tempdir().unwrap();
+    let grant = Grant::directory(directory.path()).unwrap();
+    let start = host()
+        .instance(grant)
+        .wall_clock_offset_ms(123)
+        .wall_clock_resolution_ms(3_600_000)
+        .start();
+    let mut instance = start.await.unwrap();
+    let database = instance
+        .open("a.db", &OpenOptions::default())
+        .await
+        .unwrap();
+    let log = instance.log(&database, "l").await.unwrap();
+    let before = unix_seconds();
+    let stamp = log.append(&mut instance, "1", None).await.unwrap();
+    let after = unix_seconds();
+    let hour = |time: f64| ((time + 0.123) / 3600.0).floor() * 3600.0;
+    assert!(
+        stamp == hour(before) || stamp == hour(after),
+        "{stamp} isn't the last whole hour before {before}"
+    );
+}
+
 fn unix_seconds() -> f64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.unwrap().as_secs_f64()
