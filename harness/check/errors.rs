@@ -95,7 +95,15 @@ mod tests {
         script.fail(a, 1, 2, read(), ErrorCode::WaitCleared);
         assert_eq!(script.judge().violation_count, 1);
         script.history.operations.clear();
-        script.fault(3, Fault::Stop { worker: 0, for_ms: 5 }, &[a], Some(8));
+        script.fault(
+            3,
+            Fault::Stop {
+                worker: 0,
+                for_ms: 5,
+            },
+            &[a],
+            Some(8),
+        );
         script.fail(a, 4, 9, read(), ErrorCode::WaitCleared);
         assert_eq!(script.judge().verdict, Verdict::Pass);
         let other = script.session(1, 0);
