@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use beaver_harness::driver::ComponentDriver;
 #[cfg(feature = "native")]
 use beaver_harness::driver::NativeDriver;
+use beaver_harness::driver::reference::Defect;
 use beaver_harness::driver::validate;
 use beaver_harness::driver::{Driver, PythonDriver, Reference, StdioDriver, own, serve};
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ pub(crate) fn open(which: &Which) -> Result<Box<dyn Driver>> {
         "component" => Box::new(ComponentDriver::new(component)),
         "processes" => Box::new(own::processes(None, component)?),
         "native" => Box::new(own::native(None)?),
-        "reference" => Box::new(Reference::new()),
+        "reference" => Box::new(reference(which)?),
         name => match name.split_once(':') {
             Some(("python", version)) => {
                 Box::new(PythonDriver::new(version, which.python.clone())?)
@@ -32,6 +33,29 @@ pub(crate) fn open(which: &Which) -> Result<Box<dyn Driver>> {
             _ => bail!("there is no driver {name:?}; `beaver-harness help` names them"),
         },
     })
+}
+
+/// The store in memory, with `--set defect=NAME` one that is wrong at every tenth opportunity, or
+/// at every N-th with `--set every=N`.
+fn reference(which: &Which) -> Result<Reference> {
+    let Some(name) = which.settings.get("defect") else {
+        return Ok(Reference::new());
+    };
+    let every = which
+        .settings
+        .get("every")
+        .map_or(Some(10), serde_json::Value::as_u64);
+    let every = every
+        .filter(|every| *every > 0)
+        .context("every takes a number from 1")?;
+    let defect = Defect::ALL
+        .iter()
+        .find(|defect| name.as_str() == Some(defect.name()));
+    let Some(defect) = defect else {
+        let names: Vec<_> = Defect::ALL.iter().map(|defect| defect.name()).collect();
+        bail!("there is no defect {name}; there are {}", names.join(", "));
+    };
+    Ok(Reference::broken(*defect, every))
 }
 
 /// Tries whether a driver keeps to the protocol.
@@ -80,7 +104,7 @@ pub(crate) fn serve(which: &Which) -> Result<ExitCode> {
         Some("component") => Box::new(ComponentDriver::new(which.component.clone())),
         #[cfg(feature = "native")]
         Some("native") => Box::new(NativeDriver),
-        Some("reference") => Box::new(Reference::new()),
+        Some("reference") => Box::new(reference(which)?),
         other => bail!("{other:?} can't be served: there are component, native and reference"),
     };
     serve::serve(driver.as_ref()).context("serving")?;
