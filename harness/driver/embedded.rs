@@ -92,7 +92,10 @@ pub trait Store: Sized + 'static {
     /// As [`call`](Self::call).
     fn call_certified(&mut self, op: &Op) -> Result<(Value, u64), Failure> {
         let why = format!("{} has no certificates", Self::NAME);
-        Err(Failure::new(ErrorCode::Unsupported, format!("{}: {why}", op.name())))
+        Err(Failure::new(
+            ErrorCode::Unsupported,
+            format!("{}: {why}", op.name()),
+        ))
     }
 
     /// Ends the client in good order: locks are given back. By default it is dropped.
@@ -201,7 +204,10 @@ impl<S: Store> Process for Here<S> {
 
     fn open(&self, client: u32) -> Result<Box<dyn Client>, Failure> {
         if self.stuck.load(Ordering::Relaxed) {
-            let why = format!("opening once took more than {} s", threaded::LIMIT.as_secs());
+            let why = format!(
+                "opening once took more than {} s",
+                threaded::LIMIT.as_secs()
+            );
             return Err(Failure::new(ErrorCode::Failed, why));
         }
         let init = self.init.clone();

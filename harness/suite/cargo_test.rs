@@ -89,7 +89,10 @@ pub fn test(driver: &dyn Driver, name: &str, options: &Options, folder: Option<&
     }
     if let Outcome::NotOffered { missing } = &report.outcome {
         let missing = missing.join(", ");
-        eprintln!("{name} on {}: left out, not offered: {missing}", driver.name());
+        eprintln!(
+            "{name} on {}: left out, not offered: {missing}",
+            driver.name()
+        );
     }
     if let Some(history) = report.history.filter(|_| !keep_all) {
         // It passed: a file too many does no harm.
@@ -168,7 +171,11 @@ fn replay(name: &str, seed: u64) -> String {
 /// What to say of a run that neither passed nor was left out.
 fn complaint(report: &RunReport, driver: &str) -> Option<String> {
     let mut text = format!("{} on {driver}: {}", report.program, report.word());
-    let _ = writeln!(text, ", seed {}\n  promised: {}", report.seed, report.promise);
+    let _ = writeln!(
+        text,
+        ", seed {}\n  promised: {}",
+        report.seed, report.promise
+    );
     match &report.outcome {
         Outcome::NotOffered { .. } => return None,
         Outcome::HarnessError { message } => {
@@ -408,13 +415,26 @@ mod tests {
             histories: None,
             ..short(folder.path())
         };
-        assert_eq!(kept_in("a/b", path).parent().unwrap().parent(), Some(folder.path()));
+        assert_eq!(
+            kept_in("a/b", path).parent().unwrap().parent(),
+            Some(folder.path())
+        );
         test(&good, "dict-increment", &options, path);
         let little = crate::driver::Embedded::<Little>::new();
         test(&little, "dict-increment", &options, path);
         assert!(kept_in("a/little", path).exists());
-        assert_eq!(std::fs::read_dir(kept_in("reference", path)).unwrap().count(), 0);
-        assert_eq!(std::fs::read_dir(kept_in("a/little", path)).unwrap().count(), 0);
+        assert_eq!(
+            std::fs::read_dir(kept_in("reference", path))
+                .unwrap()
+                .count(),
+            0
+        );
+        assert_eq!(
+            std::fs::read_dir(kept_in("a/little", path))
+                .unwrap()
+                .count(),
+            0
+        );
         let all = folder.path().join("all");
         test(&good, "dict-increment", &short(&all), path);
         assert_eq!(std::fs::read_dir(&all).unwrap().count(), 1);
