@@ -9,8 +9,14 @@
 //! suite::assert(&driver, "dict-increment", &Options::default());
 //! ```
 
+mod cargo_test;
+
+pub use cargo_test::{SECONDS, SEED, assert};
+#[doc(hidden)]
+pub use cargo_test::{offers_something, test};
+
 use crate::catalog;
-use crate::check::{Verdict, judge};
+use crate::check::judge;
 use crate::driver::Driver;
 use crate::program::Plan;
 use crate::report::{Outcome, Run, RunReport};
@@ -140,7 +146,10 @@ pub fn run_plan(
             };
         }
         Err(RunError::NotOffered(missing)) => {
-            report.history = None;
+            if let Some(path) = report.history.take() {
+                // Nothing has been written to it.
+                let _ = std::fs::remove_file(path);
+            }
             report.outcome = Outcome::NotOffered { missing };
         }
         Err(error) => {
@@ -150,42 +159,4 @@ pub fn run_plan(
         }
     }
     report
-}
-
-/// Runs the program of this name, for a test: what isn't offered passes with a note on standard
-/// error.
-///
-/// # Panics
-/// Unless it passes; the message tells what is wrong and how to repeat it.
-pub fn assert(driver: &dyn Driver, name: &str, options: &Options) {
-    let report = match run_named(driver, name, options, &Progress::default()) {
-        Ok(report) => report,
-        Err(message) => panic!("{message}"),
-    };
-    match &report.outcome {
-        Outcome::NotOffered { missing } => {
-            eprintln!(
-                "{name} on {}: left out, not offered: {}",
-                driver.name(),
-                missing.join(", ")
-            );
-        }
-        Outcome::HarnessError { message } => panic!("{name} on {}: {message}", driver.name()),
-        Outcome::Judged(judged) => {
-            let said = || {
-                judged
-                    .first_violation()
-                    .map(str::to_owned)
-                    .or_else(|| judged.why_unknown())
-            };
-            assert!(
-                judged.verdict() == Verdict::Pass,
-                "{name} on {} with seed {}: {:?}: {}",
-                driver.name(),
-                options.seed,
-                judged.verdict(),
-                said().unwrap_or_default(),
-            );
-        }
-    }
 }

@@ -7,6 +7,7 @@
 mod beaver;
 #[cfg(feature = "component")]
 mod component;
+mod embedded;
 #[cfg(feature = "native")]
 mod native;
 pub mod own;
@@ -14,10 +15,12 @@ mod python;
 pub mod reference;
 pub mod serve;
 mod stdio;
+mod threaded;
 pub mod validate;
 
 #[cfg(feature = "component")]
 pub use component::ComponentDriver;
+pub use embedded::{Embedded, Store};
 #[cfg(feature = "native")]
 pub use native::NativeDriver;
 pub use python::{PythonDriver, VERSIONS as PYTHON_VERSIONS};

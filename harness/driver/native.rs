@@ -8,7 +8,7 @@
 use super::beaver::{
     self, LOOK_EVERY, PAGE, Settings, Waiting, count_text, json, optional, session, text,
 };
-use super::{Abandon, Answer, Client, Driver, Process, ended, gone};
+use super::{Answer, Client, Driver, Process, threaded};
 use crate::protocol::{Description, ErrorCode, Failure, Init, LockKind, LockName, Op, VERSION};
 use anyhow::bail;
 use beaver_core as db;
@@ -20,7 +20,6 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -74,27 +73,9 @@ impl Process for NativeProcess {
     }
 
     fn open(&self, client: u32) -> Result<Box<dyn Client>, Failure> {
-        let (sender, requests) = sync_channel(1);
-        let (opened, outcome) = sync_channel(1);
         let (path, settings) = (self.database.clone(), self.settings.clone());
         let clock = self.clock;
-        std::thread::Builder::new()
-            .name(format!("client-{client}"))
-            .spawn(move || match Session::open(&path, &settings, clock) {
-                Ok(session) => {
-                    let _ = opened.send(Ok(()));
-                    session.serve(&requests);
-                }
-                Err(failure) => {
-                    let _ = opened.send(Err(failure));
-                }
-            })
-            .map_err(|error| Failure::new(ErrorCode::Failed, format!("a thread: {error}")))?;
-        let never = || Failure::new(ErrorCode::Failed, "the client's thread ended");
-        outcome.recv().map_err(|_| never())??;
-        Ok(Box::new(NativeClient {
-            requests: Some(sender),
-        }))
+        threaded::open(client, move || Session::open(&path, &settings, clock))
     }
 
     fn kill(&self) -> anyhow::Result<()> {
@@ -111,82 +92,6 @@ impl Process for NativeProcess {
 
     fn notes(&self) -> String {
         String::new()
-    }
-}
-
-enum Request {
-    Call {
-        op: Op,
-        certify: bool,
-        answer: SyncSender<Answer>,
-    },
-    Close {
-        answer: SyncSender<Answer>,
-    },
-}
-
-/// The other end of a client's thread.
-struct NativeClient {
-    /// None once it has ended.
-    requests: Option<SyncSender<Request>>,
-}
-
-impl NativeClient {
-    fn ask(
-        &mut self,
-        limit: Option<Duration>,
-        request: impl FnOnce(SyncSender<Answer>) -> Request,
-    ) -> Answer {
-        let (sender, answer) = sync_channel(1);
-        let Some(requests) = &self.requests else {
-            return Err(ended("the client has ended"));
-        };
-        let received = match requests.send(request(sender)) {
-            Err(_) => Err(RecvTimeoutError::Disconnected),
-            Ok(()) => match limit {
-                Some(limit) => answer.recv_timeout(limit),
-                None => answer.recv().map_err(RecvTimeoutError::from),
-            },
-        };
-        received.unwrap_or_else(|error| {
-            self.requests = None;
-            Err(gone(match error {
-                RecvTimeoutError::Timeout => "no answer in time",
-                RecvTimeoutError::Disconnected => "the client's thread ended",
-            }))
-        })
-    }
-}
-
-impl Client for NativeClient {
-    fn call(&mut self, op: &Op, certify: bool, patience: Duration) -> Answer {
-        let limit = super::limit(op, patience);
-        let op = op.clone();
-        self.ask(limit, |answer| Request::Call {
-            op,
-            certify,
-            answer,
-        })
-    }
-
-    fn close(mut self: Box<Self>) -> Result<(), Failure> {
-        self.ask(None, |answer| Request::Close { answer })
-            .map(|_| ())
-    }
-
-    fn abandoner(&self) -> Arc<dyn Abandon> {
-        Arc::new(Never)
-    }
-}
-
-struct Never;
-
-impl Abandon for Never {
-    fn abandon(&self, _trap: bool) -> Result<(), Failure> {
-        Err(Failure::new(
-            ErrorCode::Unsupported,
-            "a native client can't be abandoned in the middle of a call",
-        ))
     }
 }
 
@@ -316,26 +221,16 @@ impl Session {
             lock_wait: settings.lock_wait,
         })
     }
+}
 
-    fn serve(mut self, requests: &Receiver<Request>) {
-        for request in requests {
-            match request {
-                Request::Call {
-                    op,
-                    certify,
-                    answer,
-                } => {
-                    let done = finish(self.call(&op, certify));
-                    // Whoever lost patience doesn't want it any more.
-                    let _ = answer.send(done);
-                }
-                Request::Close { answer } => {
-                    drop(self);
-                    let _ = answer.send(Ok((Value::Null, None)));
-                    return;
-                }
-            }
-        }
+impl threaded::Session for Session {
+    fn call(&mut self, op: &Op, certify: bool) -> Answer {
+        finish(Session::call(self, op, certify))
+    }
+
+    fn close(self) -> Result<(), Failure> {
+        drop(self);
+        Ok(())
     }
 }
 

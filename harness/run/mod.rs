@@ -292,7 +292,7 @@ pub fn describe(driver: &dyn Driver, settings: &Settings) -> Result<Description,
 }
 
 /// What the driver lacks, by name.
-fn missing(
+pub(crate) fn missing(
     driver: &dyn Driver,
     plan: &Plan,
     settings: &Settings,
