@@ -60,6 +60,21 @@ both! {
         transaction.rollback().unwrap();
     }
 
+    // Found by the harness: `timeout` said that there was nothing, and there was.
+    fn a_get_that_others_keep_from_writing_does_not_say_that_there_is_nothing(files: &Files) {
+        let (writer, store) = (files.open(), files.open());
+        let queue = store.queue("jobs").unwrap();
+        queue.put("1", 0.0).unwrap();
+        let transaction = writer.begin().unwrap();
+        for timeout in [ms(0), ms(50)] {
+            assert_eq!(queue.get(Some(timeout)).unwrap_err(), Error::Busy);
+            assert_eq!(queue.get_batch(1, Some(timeout)).unwrap_err(), Error::Busy);
+            assert_eq!(queue.get_batch(2, Some(timeout)).unwrap_err(), Error::Timeout);
+        }
+        transaction.rollback().unwrap();
+        assert_eq!(queue.get(Some(ms(0))).unwrap().data, "1");
+    }
+
     fn a_waiting_get_receives_what_another_puts(files: &Files) {
         // The file exists before two threads open it, which is not what is tried here.
         drop(files.open());

@@ -6,6 +6,8 @@
 //! - it is `gone`, and a fault that ends a session hit the operation's session before the error came;
 //! - it says that a lock or a place in its line is gone, and the session's process was stopped before the
 //!   error came: meanwhile its time to live may have passed;
+//! - it is `busy`, of an operation whose time may run out (it waits, and `timeout` is allowed): others wrote
+//!   all that time;
 //! - it is `no-transaction`, for a `rollback` after an operation that failed in the same transaction
 //!   (and is judged itself): some systems undo a transaction with the first error.
 //!
@@ -41,6 +43,10 @@ pub(super) fn check(history: &History, allow: &[ErrorCode], findings: &mut Findi
                 ErrorCode::WaitCleared | ErrorCode::LockLost | ErrorCode::NotHeld => {
                     let pauses = paused.get(&operation.session);
                     pauses.is_some_and(|pauses| pauses.within(0, completed_ns) > 0)
+                }
+                ErrorCode::Busy => {
+                    operation.op.timeout_ms().flatten().is_some()
+                        && allow.contains(&ErrorCode::Timeout)
                 }
                 ErrorCode::Gone => ends.hit_by(operation.session, completed_ns),
                 ErrorCode::NoTransaction => {
@@ -109,6 +115,20 @@ mod tests {
         let other = script.session(1, 0);
         script.fail(other, 10, 11, read(), ErrorCode::WaitCleared);
         assert_eq!(script.judge().violation_count, 1);
+    }
+
+    #[test]
+    fn time_may_run_out_while_others_write() {
+        let (mut script, a) = script();
+        let get = |timeout_ms| Op::QueueGet {
+            name: "q".into(),
+            timeout_ms,
+        };
+        script.fail(a, 1, 2, get(Some(5)), ErrorCode::Busy);
+        assert_eq!(script.judge().verdict, Verdict::Pass);
+        script.fail(a, 3, 4, get(None), ErrorCode::Busy);
+        script.fail(a, 5, 6, read(), ErrorCode::Busy);
+        assert_eq!(script.judge().violation_count, 2);
     }
 
     #[test]

@@ -148,8 +148,9 @@ impl Queue {
     /// zero: tries once).
     ///
     /// # Errors
-    /// [`Error::Timeout`]: nothing was taken. [`Error::InTransaction`] when it
-    /// would have to wait inside a transaction. Otherwise as [`Queue::put`].
+    /// [`Error::Timeout`]: there was nothing to take. [`Error::Busy`]: there was, and others
+    /// wrote all the time. [`Error::InTransaction`] when it would have to wait inside a
+    /// transaction. Otherwise as [`Queue::put`].
     pub fn get(&self, timeout: Option<Duration>) -> Result<Item> {
         self.wait_for(timeout, 1, |wait, write_limit| {
             self.take_one(wait, Some(write_limit))
@@ -168,7 +169,7 @@ impl Queue {
     /// `timeout` until there are as many.
     ///
     /// # Errors
-    /// [`Error::Timeout`]: nothing was taken. [`Error::InvalidArgument`] unless
+    /// [`Error::Timeout`]: there weren't as many, and nothing was taken. [`Error::InvalidArgument`] unless
     /// `count` is 1 to [`MAX_BATCH`]. Otherwise as [`Queue::get`].
     pub fn get_batch(&self, count: u32, timeout: Option<Duration>) -> Result<Vec<Item>> {
         if count == 0 || count > MAX_BATCH {
@@ -331,7 +332,10 @@ impl Queue {
                     Err(Error::Locked(_)) if !in_transaction => longest = LOCKED_LOOK,
                     // Others in a circle may give up; a lock of our own stays.
                     Err(Error::Deadlock(circle)) if circle.len() > 1 => longest = LOCKED_LOOK,
-                    Err(Error::Busy) if remaining().is_zero() => return Err(Error::Timeout),
+                    // Not a timeout where there is something: that would say there isn't.
+                    Err(Error::Busy) if remaining().is_zero() && !self.has(count)? => {
+                        return Err(Error::Timeout);
+                    }
                     Err(error) => return Err(error),
                 }
             }
