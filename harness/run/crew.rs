@@ -201,22 +201,22 @@ impl<'a> Crew<'a> {
                     .as_ref()
                     .context("no executable for it is known")?;
                 let duration = Duration::from_millis(for_ms);
-                let writer = BusyWriter::start(helper, &self.init.database, duration)?;
                 self.recorder.fault(fault, Vec::new());
-                lock(&self.writers).push(writer);
+                let started = BusyWriter::start(helper, &self.init.database, duration);
+                lock(&self.writers).push(started.inspect_err(|_| {
+                    self.recorder.resumed(Vec::new());
+                })?);
             }
             Fault::Kill { .. } => {
                 let mut slot = lock(&self.slot(worker).process);
                 let Some((number, process)) = slot.take() else {
                     return Ok(false);
                 };
-                let doomed = self.doom(self.mates(worker), SessionEnd::Killed);
-                self.recorder
-                    .fault(fault, doomed.iter().map(|(_, session)| *session).collect());
+                let doomed = self.doom(fault, self.mates(worker), SessionEnd::Killed);
                 let killed = process.kill();
                 self.keep_notes(number, &process);
-                for (worker, session) in doomed {
-                    self.over(worker, session, SessionEnd::Killed);
+                for (worker, live) in doomed {
+                    self.over(worker, live.session, SessionEnd::Killed);
                 }
                 killed?;
             }
@@ -242,29 +242,41 @@ impl<'a> Crew<'a> {
                 } else {
                     SessionEnd::Dropped
                 };
-                let doomed = self.doom(std::iter::once(worker as usize), how);
-                let Some((_, session)) = doomed.first().copied() else {
+                let victim = std::iter::once(worker as usize);
+                let Some((_, live)) = self.doom(fault, victim, how).pop() else {
                     return Ok(false);
                 };
-                let abandoner = lock(&self.live[worker as usize])
-                    .as_ref()
-                    .map(|live| Arc::clone(&live.abandoner));
-                self.recorder.fault(fault, vec![session]);
-                let abandoned = abandoner.map_or(Ok(()), |abandoner| abandoner.abandon(trap));
-                self.over(worker, session, how);
+                let abandoned = live.abandoner.abandon(trap);
+                self.over(worker, live.session, how);
                 abandoned?;
             }
         }
         Ok(true)
     }
 
-    /// Notes how the sessions of these workers are about to end.
-    fn doom(&self, workers: impl Iterator<Item = usize>, how: SessionEnd) -> Vec<(u32, u64)> {
-        let doomed = workers.filter_map(|worker| {
-            let mut live = lock(&self.live[worker]);
+    /// Enters what is about to be done to the sessions of these workers, and notes how they end.
+    /// All in one go: a worker that finds its session doomed gives it up at once, which must
+    /// not come before the fault. Nothing is entered if a single client isn't there.
+    fn doom(
+        &self,
+        fault: Fault,
+        workers: impl Iterator<Item = usize>,
+        how: SessionEnd,
+    ) -> Vec<(u32, Live)> {
+        let mut lives: Vec<_> = workers
+            .filter_map(|worker| Some((u32::try_from(worker).ok()?, lock(&self.live[worker]))))
+            .collect();
+        lives.retain(|(_, live)| live.is_some());
+        if lives.is_empty() && !matches!(fault, Fault::Kill { .. }) {
+            return Vec::new();
+        }
+        let sessions = lives.iter().flat_map(|(_, live)| live.as_ref());
+        let sessions = sessions.map(|live| live.session).collect();
+        self.recorder.fault(fault, sessions);
+        let doomed = lives.iter_mut().filter_map(|(worker, live)| {
             let live = live.as_mut()?;
             live.doom = Some(how);
-            Some((u32::try_from(worker).ok()?, live.session))
+            Some((*worker, live.clone()))
         });
         doomed.collect()
     }
