@@ -15,7 +15,7 @@ use crate::protocol::{LockKind, Op};
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// Steps of the search.
+/// Steps of the search, beside some for each unit.
 const BUDGET: u64 = 500_000;
 const BUDGET_CORE: u64 = 20_000;
 /// How many operations a violation tells of in words.
@@ -229,7 +229,7 @@ impl<'a> Balances<'a> {
             .filter_map(|at| self.action(at, &mut numbers))
             .collect();
         let model = Accounts(self.accounts.len());
-        match search(&model, &actions, BUDGET) {
+        match search(&model, &actions, BUDGET + 10 * self.len()) {
             Found::Order => {}
             Found::Unknown => findings.unknown(format!(
                 "{}: too many possible orders of {} units",

@@ -10,7 +10,10 @@
 //! write on the collection was made under it.) Within a unit, what was read agrees:
 //! - a document that is read twice is the same;
 //! - a match has a document if, and only if, the body that is read has the word;
-//! - a neighbour, and the document whose neighbour it is, is there.
+//! - a neighbour, and the document whose neighbour it is, is there;
+//! - of the documents that another unit wrote, all are as it left them, or as somebody left them who may have
+//!   written them later. (A transaction may read in the middle of what a lock's holder writes: what
+//!   was written under the lock is judged for its later holders.)
 //!
 //! After a unit's own write its reader expects what it wrote, and what was read before of that
 //! document no longer counts.
@@ -396,6 +399,62 @@ mod tests {
         passes(&script);
     }
 
+    #[test]
+    fn half_of_what_another_transaction_wrote_is_found() {
+        let (mut script, a, b) = script();
+        let write = |script: &mut Script, at: u64, version: u64| {
+            let (session, last) = (a, Op::Commit);
+            script.ok(session, at, at, Op::Begin, ());
+            script.ok(session, at + 1, at + 1, index("k", version), ());
+            script.ok(session, at + 2, at + 2, index("l", version), ());
+            script.ok(session, at + 3, at + 3, last, ())
+        };
+        write(&mut script, 1, 1);
+        let committed = write(&mut script, 10, 2);
+        // While others may write, so that nothing else is certain; and one like the first, or not.
+        let writer = script.session(2, 0);
+        script.ok(writer, 14, 99, index("k", 3), ());
+        let other = script.session(3, 0);
+        let late = script.ok(other, 15, 99, index("l", 3), ());
+        unit(
+            &mut script,
+            b,
+            20,
+            &[(get("k"), body("k", 2)), (get("l"), body("l", 1))],
+        );
+        fails(
+            &script,
+            "which the same transaction had made of it",
+            &[6, 7, 12, 13],
+        );
+        // Also if nobody heard of the commit: what is seen was committed.
+        let kept = script.history.operations[committed as usize - 1]
+            .outcome
+            .clone();
+        let gone = crate::protocol::Failure::new(ErrorCode::Gone, "");
+        script.history.operations[committed as usize - 1].outcome = Outcome::Info(gone);
+        fails(
+            &script,
+            "which the same transaction had made of it",
+            &[6, 7, 12, 13],
+        );
+        script.history.operations[committed as usize - 1].outcome = kept;
+        // The other way round: a newer one of the other is somebody else's.
+        set(&mut script, 12, body("k", 3));
+        set(&mut script, 13, body("l", 2));
+        passes(&script);
+        // It may have been written again.
+        set(&mut script, 12, body("k", 2));
+        set(&mut script, 13, body("l", 1));
+        script.history.operations[late as usize - 1].op = index("l", 1);
+        passes(&script);
+        // Gone, though nobody can have dropped it.
+        set(&mut script, 13, Value::Null);
+        fails(&script, r#"but "l" as null"#, &[6, 7, 12, 13]);
+        script.history.operations[late as usize - 1].op = drop_it("l");
+        passes(&script);
+    }
+
     /// A transaction in which these are read, one millisecond after the other.
     fn unit(script: &mut Script, session: u64, at: u64, read: &[(Op, Value)]) {
         script.ok(session, at, at, Op::Begin, ());
@@ -529,6 +588,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(super::super::queue_history::patient())]
+
         #[test]
         fn correct_histories_pass(moves in moves()) {
             let result = simulate(spec(), &moves).judge();

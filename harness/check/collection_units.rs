@@ -5,7 +5,7 @@
 
 use super::Findings;
 use super::collection_states::{Judge, keys};
-use super::documents::{Unit, words};
+use super::documents::{HOLD, Unit, words};
 use super::effects::Fate;
 use super::queue_items::shown;
 use crate::protocol::Op;
@@ -58,6 +58,71 @@ impl<'h> Judge<'_, 'h> {
             }
             facts.known.push((*at, fact));
         }
+        if let Some((why, shown)) = self.half_a_unit(unit, &facts) {
+            let worker = unit.operations.first().map(|at| self.operation(*at).worker);
+            findings.violation(
+                format!(
+                    "worker {} saw in one {} of collection {:?}: {why}",
+                    worker.unwrap_or_default(),
+                    unit.kind,
+                    self.name
+                ),
+                shown.map(|at| self.operation(at).id),
+            );
+        }
+    }
+
+    /// Who sees a document as some unit wrote it, sees every other document that this unit wrote like that, or
+    /// as somebody left it who may have written it later.
+    fn half_a_unit(&self, unit: &Unit, facts: &Facts<'h>) -> Option<(String, [usize; 4])> {
+        let read = facts.known.iter().filter_map(|(at, fact)| match fact {
+            Fact::Is(key, body) if !facts.writes.contains_key(key) => Some((*at, *key, *body)),
+            _ => None,
+        });
+        let read: Vec<_> = read.collect();
+        for (at, key, body) in read.iter().filter(|(_, _, body)| !body.is_null()) {
+            let document = self.documents.documents.get(key)?;
+            let writes = document.writes().iter();
+            let mut same = writes.filter(|write| write.state == Some(*body));
+            let (Some(wrote), None) = (same.next(), same.next()) else {
+                continue;
+            };
+            let Some(number) = self.documents.unit_of.get(&wrote.at) else {
+                continue;
+            };
+            // A lock keeps no transaction from reading in the middle of what its holder writes.
+            let writer = &self.documents.units[*number];
+            if writer.kind == HOLD && unit.kind != HOLD {
+                continue;
+            }
+            let written = &self.documents.unit_writes[*number];
+            for (other_at, other, seen) in &read {
+                let Some((with, left)) = written.get(other) else {
+                    continue;
+                };
+                let seen_state = (!seen.is_null()).then_some(*seen);
+                let effect = &self.documents.effects[*with];
+                let of_other = self.documents.documents.get(other)?;
+                let mut later = of_other.writes().iter();
+                let explained = later.any(|write| {
+                    write.state == seen_state && write.at != *with && !write.effect.precedes(effect)
+                });
+                if *left == seen_state || explained {
+                    continue;
+                }
+                let worker = self.operation(wrote.at).worker;
+                let why = format!(
+                    "{key:?} as worker {worker} had written it, {}, but {other:?} as {} and not as {}, which the \
+                     same {} had made of it",
+                    shown(body),
+                    shown(seen),
+                    shown(left.unwrap_or(&Value::Null)),
+                    writer.kind
+                );
+                return Some((why, [wrote.at, *with, *at, *other_at]));
+            }
+        }
+        None
     }
 
     fn contradiction(

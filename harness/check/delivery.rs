@@ -486,6 +486,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(super::super::queue_history::patient())]
+
         #[test]
         fn correct_histories_pass(moves in moves()) {
             let result = simulate(spec(), &moves).judge();

@@ -105,10 +105,15 @@ pub(super) struct Reading<'h> {
     pub(super) answer: &'h Value,
 }
 
+/// The kinds of units, in words.
+pub(super) const TRANSACTION: &str = "transaction";
+/// See [`TRANSACTION`].
+pub(super) const HOLD: &str = "hold of the collection's lock";
+
 /// Operations between which nobody else's came.
 #[derive(Debug)]
 pub(super) struct Unit {
-    /// In words: `transaction`, or `hold of the lock`.
+    /// [`TRANSACTION`] or [`HOLD`].
     pub(super) kind: &'static str,
     /// Whether it took effect.
     pub(super) certain: bool,
@@ -129,6 +134,11 @@ pub(super) struct Documents<'h> {
     pub(super) readings: Vec<Reading<'h>>,
     /// In the order of their first operations.
     pub(super) units: Vec<Unit>,
+    /// For each unit, the last write on each document, if it was answered: its place in the history and what
+    /// it left.
+    pub(super) unit_writes: Vec<HashMap<&'h str, (usize, State<'h>)>>,
+    /// The unit of a write, by its place in the history; of two the transaction.
+    pub(super) unit_of: HashMap<usize, usize>,
     /// Of each operation of the history.
     pub(super) effects: Vec<Effect>,
 }
@@ -161,6 +171,7 @@ impl<'h> Documents<'h> {
             effects,
             ..Self::default()
         };
+        all.enter_unit_writes(history);
         let guarded = all.guarded(history);
         let mut writes: Vec<(&'h str, Write<'h>)> = Vec::new();
         for (at, operation) in history.operations.iter().enumerate() {
@@ -219,6 +230,31 @@ impl<'h> Documents<'h> {
         all
     }
 
+    fn enter_unit_writes(&mut self, history: &'h History) {
+        for (number, unit) in self.units.iter().enumerate() {
+            let mut writes = HashMap::new();
+            for at in &unit.operations {
+                let operation = &history.operations[*at];
+                let (key, state) = match &operation.op {
+                    Op::CollectionIndex { key, body, .. } => (key.as_str(), Some(body)),
+                    Op::CollectionDrop { key, .. } => (key.as_str(), None),
+                    _ => continue,
+                };
+                if operation.ok().is_some() {
+                    writes.insert(key, (*at, state));
+                    if unit.kind == TRANSACTION {
+                        self.unit_of.insert(*at, number);
+                    } else {
+                        self.unit_of.entry(*at).or_insert(number);
+                    }
+                } else if operation.may_have_happened() {
+                    writes.remove(key);
+                }
+            }
+            self.unit_writes.push(writes);
+        }
+    }
+
     /// For each connection in a unit, whether its ends had been indexed or seen there before.
     fn guarded(&self, history: &History) -> HashMap<usize, (bool, bool)> {
         let mut guarded = HashMap::new();
@@ -269,7 +305,7 @@ fn units(history: &History, effects: &[Effect], name: &str) -> Vec<Unit> {
             && ours(operation)
         {
             let unit = transactions.entry(transaction).or_insert_with(|| Unit {
-                kind: "transaction",
+                kind: TRANSACTION,
                 certain: false,
                 operations: Vec::new(),
             });
@@ -296,7 +332,7 @@ fn units(history: &History, effects: &[Effect], name: &str) -> Vec<Unit> {
                         under_lock[*at] = true;
                     }
                     holds.push(Unit {
-                        kind: "hold of the collection's lock",
+                        kind: HOLD,
                         certain: true,
                         operations,
                     });

@@ -4,6 +4,8 @@
 //! - its code is in `allow` (which the program chooses: a `timeout` where it drains a queue, `lock-lost`
 //!   where grants run out);
 //! - it is `gone`, and a fault that ends a session hit the operation's session before the error came;
+//! - it says that a lock or a place in its line is gone, and the session's process was stopped before the
+//!   error came: meanwhile its time to live may have passed;
 //! - it is `no-transaction`, for a `rollback` after an operation that failed in the same transaction
 //!   (and is judged itself): some systems undo a transaction with the first error.
 //!
@@ -12,12 +14,14 @@
 use super::Findings;
 use super::failures::Failures;
 use super::faults::Ends;
+use super::spans::Spans;
 use crate::history::History;
 use crate::protocol::{ErrorCode, Op};
 use std::collections::HashSet;
 
 pub(super) fn check(history: &History, allow: &[ErrorCode], findings: &mut Findings) {
     let ends = Ends::of(history);
+    let paused = Spans::pauses_of_sessions(history);
     let mut failures = Failures::default();
     // Sessions with a failure since their transaction began.
     let mut failed: HashSet<u64> = HashSet::new();
@@ -34,6 +38,10 @@ pub(super) fn check(history: &History, allow: &[ErrorCode], findings: &mut Findi
         };
         let excused = allow.contains(&failure.error)
             || match failure.error {
+                ErrorCode::WaitCleared | ErrorCode::LockLost | ErrorCode::NotHeld => {
+                    let pauses = paused.get(&operation.session);
+                    pauses.is_some_and(|pauses| pauses.within(0, completed_ns) > 0)
+                }
                 ErrorCode::Gone => ends.hit_by(operation.session, completed_ns),
                 ErrorCode::NoTransaction => {
                     operation.op == Op::Rollback && failed.contains(&operation.session)
@@ -79,6 +87,28 @@ mod tests {
         let result = script.judge();
         assert_eq!(result.verdict, Verdict::Pass, "{result:?}");
         assert_eq!(result.examined, 3);
+    }
+
+    #[test]
+    fn a_place_may_be_lost_while_its_owner_is_stopped_and_not_before() {
+        let (mut script, a) = script();
+        script.fail(a, 1, 2, read(), ErrorCode::WaitCleared);
+        assert_eq!(script.judge().violation_count, 1);
+        script.history.operations.clear();
+        script.fault(
+            3,
+            Fault::Stop {
+                worker: 0,
+                for_ms: 5,
+            },
+            &[a],
+            Some(8),
+        );
+        script.fail(a, 4, 9, read(), ErrorCode::WaitCleared);
+        assert_eq!(script.judge().verdict, Verdict::Pass);
+        let other = script.session(1, 0);
+        script.fail(other, 10, 11, read(), ErrorCode::WaitCleared);
+        assert_eq!(script.judge().violation_count, 1);
     }
 
     #[test]

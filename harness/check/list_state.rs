@@ -35,13 +35,10 @@ impl Change {
 
     /// Whether the protocol doesn't say what it does: an index counted from the end, or one beyond it
     /// where something is inserted.
-    pub(super) fn is_unclear(&self, state: &[u32]) -> bool {
+    pub(super) fn is_unclear(&self) -> bool {
         match self {
             Self::Push(_) => false,
-            Self::Insert(index, _) => {
-                usize::try_from(*index).map_or(true, |index| index > state.len())
-            }
-            Self::Set(index, _) | Self::Delete(index) => *index < 0,
+            Self::Insert(index, _) | Self::Set(index, _) | Self::Delete(index) => *index < 0,
         }
     }
 
@@ -51,8 +48,9 @@ impl Change {
         match *self {
             Self::Push(item) => state.push(item),
             Self::Insert(index, item) => match place(index) {
-                Some(at) if at <= state.len() => state.insert(at, item),
-                _ => return false,
+                // At or beyond the end: at the end.
+                Some(at) => state.insert(at.min(state.len()), item),
+                None => return false,
             },
             Self::Set(index, item) => match place(index).and_then(|at| state.get_mut(at)) {
                 Some(known) => *known = item,

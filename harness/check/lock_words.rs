@@ -14,6 +14,16 @@ pub(super) fn time(ns: u64) -> String {
     format!("{text} {unit}")
 }
 
+/// From when to when; for how long, if the two look the same.
+pub(super) fn span(from_ns: u64, to_ns: u64) -> String {
+    let (from, to) = (time(from_ns), time(to_ns));
+    if from == to {
+        format!("from {from} on for {}", time(to_ns.saturating_sub(from_ns)))
+    } else {
+        format!("from {from} to {to}")
+    }
+}
+
 /// Who did it.
 pub(super) fn who(operation: &Operation) -> String {
     format!("worker {}", operation.worker)
@@ -41,6 +51,11 @@ mod tests {
         assert_eq!(time(0), "0 ms");
         assert_eq!(time(1_000), "0.001 ms");
         assert_eq!(time(2_000_000_000), "2 s");
+        assert_eq!(span(1_000_000, 2_000_000), "from 1 ms to 2 ms");
+        assert_eq!(
+            span(3_529_000_000, 3_529_400_000),
+            "from 3.529 s on for 0.4 ms"
+        );
         assert_eq!(time(61_234_567_890), "61.235 s");
     }
 }

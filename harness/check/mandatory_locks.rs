@@ -2,7 +2,7 @@
 
 use super::Findings;
 use super::holds::{Line, Locks};
-use super::lock_words::{time, who};
+use super::lock_words::{span, time, who};
 use crate::history::History;
 use crate::protocol::LockKind;
 
@@ -45,12 +45,11 @@ fn judge(line: &Line<'_>, findings: &mut Findings) {
         };
         let hold = &line.holds[holder];
         let message = format!(
-            "{}'s {} from {} to {} went ahead without the lock, while {} held {} from {} to {} at \
+            "{}'s {} {} went ahead without the lock, while {} held {} from {} to {} at \
              least",
             who(operation),
             operation.op.name(),
-            time(operation.invoked_ns),
-            time(done_ns),
+            span(operation.invoked_ns, done_ns),
             who(hold.acquire),
             line.lock,
             time(hold.answered_ns),

@@ -37,6 +37,7 @@ mod idle;
 mod in_line;
 mod integrity;
 mod linearizable;
+mod list_appends;
 mod list_edits;
 mod list_state;
 mod lives;
@@ -50,6 +51,8 @@ mod losses;
 mod mandatory_locks;
 mod mutual_exclusion;
 mod one_order;
+#[cfg(test)]
+mod porcupine_tests;
 mod prefix;
 mod queue_batches;
 mod queue_delivery;

@@ -5,7 +5,7 @@
 use super::Findings;
 use super::hold_order::greatest;
 use super::holds::{Hold, Line, Locks};
-use super::lock_words::{both, time, who};
+use super::lock_words::{both, span, time, who};
 use crate::history::History;
 
 pub(super) fn check(history: &History, findings: &mut Findings) {
@@ -90,7 +90,7 @@ fn report(
     let lock = line.lock;
     let spoken = if second.end_ns() > second.answered_ns {
         let both = both(first.acquire, second.acquire);
-        format!("{both} held {lock} from {} to {}", time(from), time(to))
+        format!("{both} held {lock} {}", span(from, to))
     } else {
         format!(
             "{} was granted {lock} by {} while {} held it",

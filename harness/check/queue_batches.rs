@@ -2,8 +2,8 @@
 //! item of another between.
 //!
 //! A batch is
-//! - a task `locked` with the queue's lock, with `queue-get`s in its body and no other way to take
-//!   items: so many in one go, nobody between;
+//! - a task `locked` with the queue's lock (or `atomic` with it), with `queue-get`s in its body and no
+//!   other way to take items: so many in one go, nobody between;
 //! - a `queue-get-batch`, which must bring as many items as it asked for, all different. That nothing
 //!   lies between those is for [`queue_order`](super::queue_order), as it is one take.
 //!
@@ -198,7 +198,7 @@ impl<'i, 'h> Judge<'i, 'h> {
 
     /// How many items the task takes under the lock, if it is a batch.
     fn wanted(&self, task: &Task) -> Option<usize> {
-        let Step::Locked { lock, body, .. } = &task.step else {
+        let (Step::Locked { lock, body, .. } | Step::Atomic { lock, body, .. }) = &task.step else {
             return None;
         };
         if *lock != self.lock {
@@ -208,9 +208,7 @@ impl<'i, 'h> Judge<'i, 'h> {
     }
 
     fn done(&self, wanted: usize, batch: &Batch<'h>, findings: &mut Findings) {
-        let (Some(first), Some(last), Some(acquire)) =
-            (batch.gets.first(), batch.gets.last(), batch.acquire)
-        else {
+        let (Some(first), Some(last)) = (batch.gets.first(), batch.gets.last()) else {
             return;
         };
         let [first, last] = [*first, *last].map(|at| &self.history.operations[at]);
@@ -224,6 +222,10 @@ impl<'i, 'h> Judge<'i, 'h> {
             .filter_map(|get| get.ok().and_then(|answer| answer.get("value")))
             .collect();
         self.whole(first, wanted, &values, ids.iter().copied(), findings);
+        // One in a transaction needs no lock; what comes between is for `queue_order`.
+        let Some(acquire) = batch.acquire else {
+            return;
+        };
         let (Op::LockAcquire { ttl_ms, .. }, Some(granted_ns)) =
             (&acquire.op, acquire.completed_ns)
         else {
@@ -572,6 +574,20 @@ mod tests {
             r#""w" was lost with the batch that failed"#,
             &[6, 11],
         );
+        // The same where a system without transactions makes it atomic as well as it can.
+        let Step::Locked { body, .. } = script.history.tasks[0].step.clone() else {
+            unreachable!()
+        };
+        script.history.tasks[0].step = Step::Atomic {
+            lock: lock(),
+            timeout_ms: None,
+            body,
+        };
+        fails(
+            &script,
+            r#""w" was lost with the batch that failed"#,
+            &[6, 11],
+        );
         // It came back.
         script.history.operations.pop();
         script.ok(b, 80, 81, get(0), item("w", 1.0));
@@ -617,6 +633,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(super::super::queue_history::patient())]
+
         #[test]
         fn correct_histories_pass(moves in batch_history::moves()) {
             let (script, _) = batch_history::simulate(spec(), &moves, None);

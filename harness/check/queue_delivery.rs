@@ -380,6 +380,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(queue_history::patient())]
+
         #[test]
         fn correct_histories_pass(moves in queue_history::moves(2, 60)) {
             let script = simulate(spec(true), &moves);

@@ -10,6 +10,15 @@ use crate::protocol::{ErrorCode, Failure, Op};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+/// For tests that plant a fault where there is a place for it: however many histories are tried, those
+/// without one must not end the test.
+pub(crate) fn patient() -> ProptestConfig {
+    ProptestConfig {
+        max_global_rejects: 1_000_000,
+        ..ProptestConfig::default()
+    }
+}
+
 /// Puts into queue `q`.
 pub(crate) fn put(value: impl Into<Value>, priority: f64) -> Op {
     Op::QueuePut {

@@ -54,6 +54,11 @@ pub enum CheckSpec {
         /// The list.
         name: String,
     },
+    /// Each value appended to a list that is edited in no other way is there once, for all in the same order.
+    ListAppends {
+        /// The list.
+        name: String,
+    },
     /// Readers see documents, edges and index entries together or not at all.
     CollectionStates {
         /// The collection.
@@ -125,6 +130,7 @@ impl CheckSpec {
             Self::QueueOrder { .. } => "queue-order",
             Self::QueueBatches { .. } => "queue-batches",
             Self::ListEdits { .. } => "list-edits",
+            Self::ListAppends { .. } => "list-appends",
             Self::CollectionStates { .. } => "collection-states",
             Self::MutualExclusion => "mutual-exclusion",
             Self::FencingTokens => "fencing-tokens",
@@ -158,6 +164,7 @@ impl CheckSpec {
             Self::QueueBatches { name } => {
                 super::queue_batches::check(history, name, &mut findings);
             }
+            Self::ListAppends { name } => super::list_appends::check(history, name, &mut findings),
             Self::ListEdits { name } => super::list_edits::check(history, name, &mut findings),
             Self::CollectionStates { name } => {
                 super::collection_states::check(history, name, &mut findings);

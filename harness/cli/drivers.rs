@@ -2,10 +2,13 @@
 
 use super::args::Which;
 use anyhow::{Context as _, Result, bail};
+#[cfg(feature = "component")]
+use beaver_harness::driver::ComponentDriver;
+#[cfg(feature = "native")]
+use beaver_harness::driver::NativeDriver;
+use beaver_harness::driver::reference::Defect;
 use beaver_harness::driver::validate;
-use beaver_harness::driver::{
-    ComponentDriver, Driver, NativeDriver, PythonDriver, Reference, StdioDriver, own, serve,
-};
+use beaver_harness::driver::{Driver, PythonDriver, Reference, StdioDriver, own, serve};
 use std::process::ExitCode;
 
 /// The driver that the command line names.
@@ -18,10 +21,11 @@ pub(crate) fn open(which: &Which) -> Result<Box<dyn Driver>> {
     }
     let component = which.component.clone();
     Ok(match which.driver.as_deref().unwrap_or("component") {
+        #[cfg(feature = "component")]
         "component" => Box::new(ComponentDriver::new(component)),
         "processes" => Box::new(own::processes(None, component)?),
         "native" => Box::new(own::native(None)?),
-        "reference" => Box::new(Reference::new()),
+        "reference" => Box::new(reference(which)?),
         name => match name.split_once(':') {
             Some(("python", version)) => {
                 Box::new(PythonDriver::new(version, which.python.clone())?)
@@ -29,6 +33,29 @@ pub(crate) fn open(which: &Which) -> Result<Box<dyn Driver>> {
             _ => bail!("there is no driver {name:?}; `beaver-harness help` names them"),
         },
     })
+}
+
+/// The store in memory, with `--set defect=NAME` one that is wrong at every tenth opportunity, or
+/// at every N-th with `--set every=N`.
+fn reference(which: &Which) -> Result<Reference> {
+    let Some(name) = which.settings.get("defect") else {
+        return Ok(Reference::new());
+    };
+    let every = which
+        .settings
+        .get("every")
+        .map_or(Some(10), serde_json::Value::as_u64);
+    let every = every
+        .filter(|every| *every > 0)
+        .context("every takes a number from 1")?;
+    let defect = Defect::ALL
+        .iter()
+        .find(|defect| name.as_str() == Some(defect.name()));
+    let Some(defect) = defect else {
+        let names: Vec<_> = Defect::ALL.iter().map(|defect| defect.name()).collect();
+        bail!("there is no defect {name}; there are {}", names.join(", "));
+    };
+    Ok(Reference::broken(*defect, every))
 }
 
 /// Tries whether a driver keeps to the protocol.
@@ -73,9 +100,11 @@ pub(crate) fn check(which: &Which) -> Result<ExitCode> {
 /// Is a driver, until standard input ends.
 pub(crate) fn serve(which: &Which) -> Result<ExitCode> {
     let driver: Box<dyn Driver> = match which.driver.as_deref() {
+        #[cfg(feature = "component")]
         Some("component") => Box::new(ComponentDriver::new(which.component.clone())),
+        #[cfg(feature = "native")]
         Some("native") => Box::new(NativeDriver),
-        Some("reference") => Box::new(Reference::new()),
+        Some("reference") => Box::new(reference(which)?),
         other => bail!("{other:?} can't be served: there are component, native and reference"),
     };
     serve::serve(driver.as_ref()).context("serving")?;

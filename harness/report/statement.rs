@@ -25,6 +25,7 @@ pub(super) fn statement(spec: &CheckSpec) -> &'static str {
         }
         CheckSpec::QueueBatches { .. } => "Each batch is whole, with no item of another between.",
         CheckSpec::ListEdits { .. } => "Edits and readings of the list come one after the other.",
+        CheckSpec::ListAppends { .. } => "Each value appended is there once, for all in one order.",
         CheckSpec::CollectionStates { .. } => {
             "Readers see documents, edges and index entries together or not at all."
         }

@@ -21,7 +21,7 @@ fn program(name: &str, promise: &str, workers: usize, pushes: usize) -> Program 
         promise,
         with(
             &[],
-            [CheckSpec::ListEdits {
+            [CheckSpec::ListAppends {
                 name: "events".into(),
             }],
         ),

@@ -7,9 +7,8 @@ use beaver_harness::program::Plan;
 use beaver_harness::run::{FaultKind, Progress, Settings, run};
 use beaver_harness::step::Step;
 use beaver_harness::workload::{self, Workload};
-use std::fmt::Write as _;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// How many runs go on at once: most of them sleep most of the time.
@@ -266,19 +265,21 @@ fn hurried(mut plan: Plan) -> Plan {
 
 /// Does all of it, several at once; what they say.
 fn all<T: Sync>(of: &[T], each: impl Fn(&T) -> Option<String> + Sync) -> String {
-    let (next, said) = (AtomicUsize::new(0), Mutex::new(String::new()));
+    let (next, said) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some(one) = of.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Some(line) = each(one) {
-                        writeln!(said.lock().unwrap(), "{line}").unwrap();
-                    }
+                    let line = each(one);
+                    said.lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .extend(line);
                 }
             });
         }
     });
-    said.into_inner().unwrap()
+    let said = said.into_inner().unwrap_or_else(PoisonError::into_inner);
+    said.join("\n")
 }
 
 fn told(result: &CheckResult) -> String {

@@ -35,6 +35,7 @@ usage: cargo xtask <command>
                       --no-lint skips formatting and clippy
   loom                run the concurrency models deeper than `test` does
   bench [args…]       run the benchmarks
+  harness [args…]     prove or refute what a store claims: `cargo xtask harness help`
 
 environment:
   BEAVER_COMPONENT=<file>   use this component instead of building one
@@ -63,7 +64,7 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(command: &str, args: Vec<String>) -> Result<ExitCode> {
-    let takes_args = matches!(command, "demo" | "test" | "bench");
+    let takes_args = matches!(command, "demo" | "test" | "bench" | "harness");
     if !takes_args && !args.is_empty() {
         bail!(
             "`{command}` takes no arguments, but got: {}",
@@ -94,6 +95,7 @@ fn dispatch(command: &str, args: Vec<String>) -> Result<ExitCode> {
         }
         "demo" => run_program("beaver-demo", args),
         "bench" => run_program("beaver-bench", args),
+        "harness" => run_program("beaver-harness", args),
         "test" => test(args),
         "loom" => loom::run(),
         "help" | "--help" | "-h" => {

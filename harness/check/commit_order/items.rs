@@ -75,9 +75,9 @@ pub(super) fn replay(deeds: &Deeds<'_>, findings: &mut Findings) {
         let Some(change) = Change::of(operation, &mut numbers) else {
             continue;
         };
-        if possible.iter().any(|(state, _)| change.is_unclear(state)) {
+        if change.is_unclear() {
             findings.unknown(format!(
-                "{title}: {}, and nobody says what an index beyond the list means",
+                "{title}: {}, and nobody says what an index below zero means",
                 deed(operation)
             ));
             return;
@@ -114,7 +114,7 @@ fn widen(possible: Vec<Possible>, perhaps: &[(u64, Change)]) -> Option<Vec<Possi
             }
             // What can't be told apart needs no trying out twice, but an index that nobody explains
             // might do anything.
-            if change.is_unclear(&state) {
+            if change.is_unclear() {
                 return None;
             }
             let mut next = state.clone();
