@@ -61,6 +61,7 @@ fn variable(name: &str) -> Option<String> {
 ///
 /// # Panics
 /// Unless it passes; the message tells what is wrong and how to repeat it.
+#[track_caller]
 pub fn assert(driver: &dyn Driver, name: &str, options: &Options) {
     test(driver, name, options, None);
 }
@@ -70,6 +71,7 @@ pub fn assert(driver: &dyn Driver, name: &str, options: &Options) {
 /// # Panics
 /// As [`assert`].
 #[doc(hidden)]
+#[track_caller]
 pub fn test(driver: &dyn Driver, name: &str, options: &Options, folder: Option<&str>) {
     let mut options = match options.clone().overridden(variable) {
         Ok(options) => options,
@@ -105,6 +107,7 @@ pub fn test(driver: &dyn Driver, name: &str, options: &Options, folder: Option<&
 /// # Panics
 /// Nothing: then all other tests pass, and show nothing. Or the driver doesn't start.
 #[doc(hidden)]
+#[track_caller]
 pub fn offers_something(driver: &dyn Driver, options: &Options) {
     let description = match run::describe(driver, &options.run) {
         Ok(description) => description,

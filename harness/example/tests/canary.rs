@@ -1,7 +1,7 @@
 //! Would the suite notice? A store with a mistake that is often made: its lock looks whether it is
 //! free, and then takes it.
 
-use beaver_harness::check::Verdict;
+use beaver_harness::check::{CheckResult, Verdict};
 use beaver_harness::driver::{Embedded, Store};
 use beaver_harness::protocol::{Capability, ErrorCode, Failure, Init, Op};
 use beaver_harness::run::Progress;
@@ -58,18 +58,17 @@ impl Store for LooksThenTakes {
 
 fn found_by(program: &str) -> Vec<&'static str> {
     let driver = Embedded::<LooksThenTakes>::new();
-    let report = run_named(
-        &driver,
-        program,
-        &Options::for_tests(),
-        &Progress::default(),
-    );
-    let report = report.unwrap();
-    assert_eq!(report.verdict(), Some(Verdict::Fail), "{report:?}");
-    let results = &report.judged().unwrap().results;
-    let failed = results
-        .iter()
-        .filter(|result| result.verdict == Verdict::Fail);
+    let options = Options::for_tests();
+    let report = match run_named(&driver, program, &options, &Progress::default()) {
+        Ok(report) => report,
+        Err(message) => panic!("{message}"),
+    };
+    let Some(judged) = report.judged() else {
+        panic!("{program}: {}", report.word());
+    };
+    assert_eq!(judged.verdict(), Verdict::Fail, "seed {}", options.seed);
+    let violated = |result: &&CheckResult| result.verdict == Verdict::Fail;
+    let failed = judged.results.iter().filter(violated);
     failed.map(|result| result.spec.name()).collect()
 }
 
