@@ -2,8 +2,8 @@
 //! item of another between.
 //!
 //! A batch is
-//! - a task `locked` with the queue's lock (or `atomic` with it), with `queue-get`s in its body and no
-//!   other way to take items: so many in one go, nobody between;
+//! - a task `locked` with the queue's lock, with `queue-get`s in its body and no other way to take
+//!   items: so many in one go, nobody between;
 //! - a `queue-get-batch`, which must bring as many items as it asked for, all different. That nothing
 //!   lies between those is for [`queue_order`](super::queue_order), as it is one take.
 //!
@@ -12,9 +12,11 @@
 //! - fewer or other than so many different items;
 //! - a take by somebody else whose whole interval lies between the end of the batch's first take and the
 //!   beginning of its last: the lock kept nobody out;
-//! - a take by somebody else, begun after the lock was granted and before the batch's last take was over, of an
+//! - a take by somebody else, begun after the batch's first take and before its last was over, of an
 //!   item that was there before the batch began and comes before one of the batch's: either it was taken
-//!   in the middle, or the batch passed it over.
+//!   in the middle, or the batch passed it over. If the lock binds the other too (it takes its own
+//!   items under it, or managers' locks are mandatory), begun after the lock was granted will do. A lock
+//!   that binds only those who take it lets others take what they like until the batch begins.
 //!
 //! Where grants run out and nothing tells their holders (a driver without `fencing`), only batches that certainly
 //! ended in time are looked at.
@@ -184,7 +186,7 @@ impl<'i, 'h> Judge<'i, 'h> {
             match (&task.outcome, self.wanted(task)) {
                 (TaskOutcome::Done, Some(wanted)) => {
                     findings.examined(1);
-                    self.done(wanted, batch, findings);
+                    self.done(wanted, batch, &batches, findings);
                 }
                 (TaskOutcome::Failed(_), Some(_)) if raises(task.step.body()) => {
                     findings.examined(1);
@@ -198,7 +200,7 @@ impl<'i, 'h> Judge<'i, 'h> {
 
     /// How many items the task takes under the lock, if it is a batch.
     fn wanted(&self, task: &Task) -> Option<usize> {
-        let (Step::Locked { lock, body, .. } | Step::Atomic { lock, body, .. }) = &task.step else {
+        let Step::Locked { lock, body, .. } = &task.step else {
             return None;
         };
         if *lock != self.lock {
@@ -207,8 +209,16 @@ impl<'i, 'h> Judge<'i, 'h> {
         count(body, self.name).filter(|wanted| *wanted > 0)
     }
 
-    fn done(&self, wanted: usize, batch: &Batch<'h>, findings: &mut Findings) {
-        let (Some(first), Some(last)) = (batch.gets.first(), batch.gets.last()) else {
+    fn done(
+        &self,
+        wanted: usize,
+        batch: &Batch<'h>,
+        batches: &HashMap<u64, Batch<'h>>,
+        findings: &mut Findings,
+    ) {
+        let (Some(first), Some(last), Some(acquire)) =
+            (batch.gets.first(), batch.gets.last(), batch.acquire)
+        else {
             return;
         };
         let [first, last] = [*first, *last].map(|at| &self.history.operations[at]);
@@ -222,10 +232,6 @@ impl<'i, 'h> Judge<'i, 'h> {
             .filter_map(|get| get.ok().and_then(|answer| answer.get("value")))
             .collect();
         self.whole(first, wanted, &values, ids.iter().copied(), findings);
-        // One in a transaction needs no lock; what comes between is for `queue_order`.
-        let Some(acquire) = batch.acquire else {
-            return;
-        };
         let (Op::LockAcquire { ttl_ms, .. }, Some(granted_ns)) =
             (&acquire.op, acquire.completed_ns)
         else {
@@ -233,6 +239,11 @@ impl<'i, 'h> Judge<'i, 'h> {
         };
         let (first_done_ns, last_done_ns) = (first.latest_ns(), last.latest_ns());
         let fencing = self.history.header.driver.offers(Capability::Fencing);
+        let mandatory = self
+            .history
+            .header
+            .driver
+            .offers(Capability::MandatoryLocks);
         let lasted = certainly_lasts(*ttl_ms, acquire.invoked_ns, last_done_ns);
         if !batch.released || acquire.ok().is_none() || !(fencing || lasted) {
             return;
@@ -268,6 +279,10 @@ impl<'i, 'h> Judge<'i, 'h> {
                     [acquire.id, first.id, thief.id, last.id],
                 );
                 return;
+            }
+            let bound = mandatory || thief.task.is_some_and(|task| batches.contains_key(&task));
+            if !bound && effect.from_ns <= first_done_ns {
+                continue;
             }
             let Some(put) = take.item.put() else {
                 continue;
@@ -524,6 +539,38 @@ mod tests {
     }
 
     #[test]
+    fn who_does_not_take_the_lock_may_take_items_until_the_batch_begins() {
+        let (mut script, a, b) = script();
+        let task = script.task(0, 10, 60, two_gets(), TaskOutcome::Done);
+        let within = |script: &mut Script, from, op, value: Value| {
+            let id = script.ok(a, from, from + 2, op, value);
+            script.within(task, id);
+        };
+        within(&mut script, 10, acquire(None), json!({"token": null}));
+        script.ok(b, 14, 70, get(0), item("w", 1.0));
+        within(&mut script, 20, get(0), item("x", 1.0));
+        within(&mut script, 40, get(0), item("y", 1.0));
+        within(
+            &mut script,
+            50,
+            Op::LockRelease { lock: lock() },
+            Value::Null,
+        );
+        passes(&script, 1);
+        // Unless the lock binds everybody.
+        script
+            .history
+            .header
+            .driver
+            .capabilities
+            .push(Capability::MandatoryLocks);
+        let result = script.judge();
+        assert_eq!(result.verdict, Verdict::Fail, "{result:?}");
+        let message = &result.violations[0].message;
+        assert!(message.contains(r#"took "w""#), "{message}");
+    }
+
+    #[test]
     fn a_grant_that_may_have_run_out_protects_nobody() {
         let (mut script, a, b) = script();
         batch(&mut script, a, ["w", "y"], Some(5), |script| {
@@ -574,20 +621,6 @@ mod tests {
             r#""w" was lost with the batch that failed"#,
             &[6, 11],
         );
-        // The same where a system without transactions makes it atomic as well as it can.
-        let Step::Locked { body, .. } = script.history.tasks[0].step.clone() else {
-            unreachable!()
-        };
-        script.history.tasks[0].step = Step::Atomic {
-            lock: lock(),
-            timeout_ms: None,
-            body,
-        };
-        fails(
-            &script,
-            r#""w" was lost with the batch that failed"#,
-            &[6, 11],
-        );
         // It came back.
         script.history.operations.pop();
         script.ok(b, 80, 81, get(0), item("w", 1.0));
@@ -633,8 +666,6 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(super::super::queue_history::patient())]
-
         #[test]
         fn correct_histories_pass(moves in batch_history::moves()) {
             let (script, _) = batch_history::simulate(spec(), &moves, None);
