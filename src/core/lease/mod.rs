@@ -50,6 +50,11 @@ pub(crate) const WAITER_TTL: Duration = Duration::from_secs(30);
 /// lock that is merely busy with somebody's commit is not a reason to give up early.
 pub(crate) const WRITE_GRACE: Duration = Duration::from_millis(100);
 
+/// What a wait that ends without the lock may take beyond its time to put its place
+/// away. Longer than the above: a place that stands without anybody who waits in it may be
+/// granted the lock, and then keeps it for its time to live.
+pub(crate) const ABANDON_GRACE: Duration = Duration::from_secs(1);
+
 /// A lock that was granted, as its holder knows it. Whether it is still held
 /// is for the table to say.
 #[derive(Debug)]
