@@ -2,7 +2,7 @@
 //! component does, of either kind.
 
 use super::{PROGRAM, in_line, until_in_line};
-use beaver_tests::{Files, JournalChoice, Process, System, ms};
+use beaver_tests::{Files, JournalChoice, LockOptions, Process, System, ms};
 use serde_json::{Value, json};
 
 const KINDS: [(System, System); 3] = [
@@ -62,7 +62,7 @@ fn the_end_of_a_connection_leaves_the_write_lock_of_another_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.db");
     let options = beaver_core::Options {
-        journal: beaver_core::JournalChoice::Rollback,
+        journal: JournalChoice::Rollback,
         busy_timeout: ms(10),
         ..beaver_core::Options::default()
     };
@@ -72,7 +72,7 @@ fn the_end_of_a_connection_leaves_the_write_lock_of_another_alone() {
     store
         .lock("l")
         .unwrap()
-        .acquire(&beaver_core::LockOptions::default())
+        .acquire(&LockOptions::default())
         .unwrap();
     let mut other = Process::start_with(PROGRAM, System::Native, &path, JournalChoice::Rollback);
     let reserve = json!({"op": "sql-at-once", "sql": "BEGIN IMMEDIATE"});
@@ -82,7 +82,10 @@ fn the_end_of_a_connection_leaves_the_write_lock_of_another_alone() {
     for _ in 0..3 {
         let short = open();
         // It claims before it finds that it can't write.
-        let taken = short.lock("l").unwrap().try_acquire(None);
+        let taken = short
+            .lock("l")
+            .unwrap()
+            .acquire(&LockOptions::timeout(ms(1)));
         assert!(taken.is_err(), "{taken:?}");
         drop(short);
         other.send(&reserve);
