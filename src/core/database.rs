@@ -30,7 +30,8 @@ pub(crate) struct Inner {
     pub(crate) runtime: Rc<dyn Runtime>,
     pub(crate) options: Options,
     journal: Journal,
-    pub(crate) waiter_ids: WaiterIds,
+    /// Made when first asked for: most connections need no lock, so no claim.
+    waiter_ids: OnceCell<WaiterIds>,
     /// How many of this connection's handles hold their locks, as far as they know.
     pub(crate) held: Cell<usize>,
     /// Whether a [`Transaction`] is open on this connection.
@@ -68,6 +69,14 @@ impl std::fmt::Debug for Inner {
             .field("options", &self.options)
             .field("journal", &self.journal)
             .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.waiter_ids.get().is_some() {
+            self.runtime.end_claim(&self.connection);
+        }
     }
 }
 
@@ -153,7 +162,6 @@ impl Database {
             Found::Empty => Groups::default(),
         };
         let checkpoints = Checkpoints::of(&mut connection)?;
-        let waiter_ids = WaiterIds::of(&connection, &*runtime);
         // From the first commit on, the host is to rely on being told.
         runtime.announce(&connection, &[]);
         Ok(Self {
@@ -162,7 +170,7 @@ impl Database {
                 runtime,
                 options: options.clone(),
                 journal,
-                waiter_ids,
+                waiter_ids: OnceCell::new(),
                 held: Cell::new(0),
                 in_transaction: Cell::new(false),
                 orphans: RefCell::default(),
@@ -293,6 +301,12 @@ impl Database {
         let value = body(&transaction)?;
         transaction.commit()?;
         Ok(value)
+    }
+
+    pub(crate) fn waiter_ids(&self) -> &WaiterIds {
+        let inner = &*self.inner;
+        let make = || WaiterIds::of(&inner.connection, &*inner.runtime);
+        inner.waiter_ids.get_or_init(make)
     }
 
     /// Call with each commit, also one that fails: it may have happened.

@@ -48,7 +48,7 @@ impl Database {
             )?
             .query_row(params![lock_name, GRANTED_AT], |row| row.get(0))
             .optional()?;
-        let own = self.inner.waiter_ids.connection();
+        let own = self.waiter_ids().connection();
         if holder.as_deref().and_then(WaiterIds::connection_of) == Some(own) {
             return Err(Error::Deadlock(vec![lock_name.to_owned()]));
         }
@@ -77,7 +77,7 @@ impl Database {
         connection: &Connection,
         lock_names: &[&str],
     ) -> Result<Option<Vec<String>>> {
-        let ids = &self.inner.waiter_ids;
+        let ids = self.waiter_ids();
         let own = ids.connection();
         let now = self.inner.runtime.unix_seconds();
         let mut steps: Vec<Step> = lock_names
@@ -177,7 +177,7 @@ mod tests {
     /// Puts connection `who` ("a" is a peer of ours, "me" this one) in line for `lock`.
     fn row(db: &Database, lock: &str, who: &str, requested_at: f64) {
         let connection = match who {
-            "me" => db.inner.waiter_ids.connection().to_owned(),
+            "me" => db.waiter_ids().connection().to_owned(),
             "pid" => "pid:7:id".to_owned(),
             other => format!("wasm:{other}"),
         };

@@ -280,7 +280,7 @@ impl Database {
         self.require(Kind::Channel)?;
         let events = Rc::new(Manager::new(Kind::Channel, EVENTS_CHANNEL)?);
         let mut follower = Follower::unplaced(self, &channel::TABLE, &events)?;
-        let claimed = self.inner.waiter_ids.next_claimed();
+        let claimed = self.waiter_ids().next_claimed();
         let registration = Registration {
             claimed: claimed.map(|id| format!("{id} {key}")),
             key,
@@ -343,7 +343,7 @@ impl Database {
             let Some((id, key)) = claimed.split_once(' ') else {
                 continue;
             };
-            let claim = inner.waiter_ids.claim_of_other(id);
+            let claim = self.waiter_ids().claim_of_other(id);
             if claim.is_some_and(|claim| inner.runtime.is_gone(&inner.connection, claim)) {
                 Registration {
                     key: key.to_owned(),

@@ -46,6 +46,11 @@ mod backup;
 mod blob;
 mod channel;
 mod checkpoint;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod claims;
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+#[path = "claims/none.rs"]
+mod claims;
 mod collection;
 mod cursor;
 mod database;

@@ -135,7 +135,7 @@ impl<'a> LockSet<'a> {
     fn of(database: &'a Database, owners: &[&'a Owner], ttl: Duration) -> Self {
         let places = owners.iter().map(|owner| Place {
             lock_name: owner.lock_name(),
-            waiter_id: database.inner.waiter_ids.next(),
+            waiter_id: database.waiter_ids().next(),
             skew_s: 0.0,
         });
         Self {

@@ -4,6 +4,7 @@
 //! other file may read a clock or sleep, so that tests and the simulator
 //! control both here.
 
+use crate::claims::Claims;
 use crate::error::{Error, Outcome, Result};
 use rusqlite::Connection;
 use std::time::{Duration, Instant, SystemTime};
@@ -65,10 +66,15 @@ pub trait Runtime {
     }
 
     /// Claims `token` (below 2^61) for as long as the connection is open, in a
-    /// way that ends with it however it ends. False where that can't be done.
+    /// way that ends with it however it ends. False where that can't be done. Once
+    /// for a connection.
     fn claim(&self, _connection: &Connection, _token: u64) -> bool {
         false
     }
+
+    /// Ends the claim of a connection that is about to be closed, where that isn't
+    /// seen otherwise.
+    fn end_claim(&self, _connection: &Connection) {}
 
     /// Whether an *other* connection has a claim on `token`; none where that can't
     /// be told.
@@ -94,10 +100,12 @@ pub trait Runtime {
 /// so a waiter costs about 1 % of a core; BeaverDB's own interval is 100 ms.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
-/// The operating system's clocks and randomness.
+/// The operating system's clocks and randomness, and on 64-bit Linux its file locks as
+/// claims: the first one of a process starts a thread (`beaver-claims`), which stays.
 #[derive(Debug)]
 pub struct SystemRuntime {
     start: Instant,
+    claims: Claims,
 }
 
 impl SystemRuntime {
@@ -105,6 +113,7 @@ impl SystemRuntime {
     pub fn new() -> Self {
         Self {
             start: Instant::now(),
+            claims: Claims::default(),
         }
     }
 }
@@ -151,6 +160,18 @@ impl Runtime for SystemRuntime {
 
     fn sleep(&self, duration: Duration) {
         std::thread::sleep(duration);
+    }
+
+    fn claim(&self, connection: &Connection, token: u64) -> bool {
+        self.claims.claim(connection, token)
+    }
+
+    fn end_claim(&self, connection: &Connection) {
+        self.claims.end(connection);
+    }
+
+    fn is_claimed(&self, connection: &Connection, token: u64) -> Option<bool> {
+        self.claims.is_claimed(connection, token)
     }
 
     fn is_same_file(&self, one: &str, other: &str) -> bool {

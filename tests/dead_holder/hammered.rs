@@ -36,9 +36,7 @@ impl Kind {
     /// The rows that a dead one of this kind has left, where nobody can know.
     fn owners(self, id: u32) -> Option<String> {
         match self {
-            Self::Host => None,
-            // There is one of them at a time.
-            Self::Native => Some("wasm:%".into()),
+            Self::Host | Self::Native => None,
             Self::Python => Some(format!("pid:{id}:%")),
         }
     }

@@ -8,6 +8,7 @@
 
 mod hammered;
 mod in_process;
+mod native;
 mod of_other_kinds;
 mod stopped;
 

@@ -1,5 +1,5 @@
-//! A process that is killed, with waiters of another kind: what native SQLite and
-//! Python can't know, and what they needn't.
+//! A process that is killed, and Python, which can't claim: what it can't know, what
+//! isn't known of it, and what needn't be.
 
 use super::{PROGRAM, in_line, let_time_pass, until_in_line};
 use beaver_tests::{Error, Files, LockOptions, Process, System, ms, s};
@@ -7,43 +7,6 @@ use serde_json::{Value, json};
 
 fn acquire() -> Value {
     json!({"op": "acquire-dict", "name": "d", "ttl-ms": 3_600_000})
-}
-
-// A native connection can't look at claims: another descriptor of the file would
-// take SQLite's locks away when it is closed.
-#[test]
-fn a_native_waiter_is_helped_by_the_next_instance_in_line() {
-    let files = Files::new(System::Component);
-    let mut table = Process::start(PROGRAM, System::Native, &files.database());
-    let mut holder = Process::start(PROGRAM, System::Component, &files.database());
-    let mut native = Process::start(PROGRAM, System::Native, &files.database());
-    holder.call(acquire());
-    native.send(&acquire());
-    until_in_line(&mut table, 2);
-    holder.kill();
-    assert_eq!(in_line(&mut table), 2, "the dead one's row is left");
-    // Whoever knows and comes in line puts it away, and waits for its turn.
-    let mut next = Process::start(PROGRAM, System::Component, &files.database());
-    next.send(&acquire());
-    assert_eq!(native.answer(), json!({"ok": null}));
-    until_in_line(&mut table, 2);
-    native.call(json!({"op": "release-dict", "name": "d"}));
-    assert_eq!(next.answer(), json!({"ok": null}));
-}
-
-#[test]
-fn a_native_waiter_on_its_own_waits_for_the_time_to_live() {
-    let files = Files::new(System::Component);
-    let mut table = Process::start(PROGRAM, System::Native, &files.database());
-    let mut holder = Process::start(PROGRAM, System::Component, &files.database());
-    let mut native = Process::start(PROGRAM, System::Native, &files.database());
-    holder.call(acquire());
-    native.send(&acquire());
-    until_in_line(&mut table, 2);
-    holder.kill();
-    assert_eq!(in_line(&mut table), 2);
-    let_time_pass(&mut table, "live:%");
-    assert_eq!(native.answer(), json!({"ok": null}));
 }
 
 /// Nobody gets the lock of one that can't claim until its time to live is over.
@@ -78,16 +41,6 @@ fn a_killed_python_process_keeps_its_lock_for_its_time_to_live() {
     let owner = format!("pid:{}:%", python.id());
     python.kill();
     keeps_to_the_time_to_live(&files, &owner);
-}
-
-#[test]
-fn a_killed_native_process_keeps_its_lock_for_its_time_to_live() {
-    let files = Files::new(System::Component);
-    let mut holder = Process::start(PROGRAM, System::Native, &files.database());
-    holder.call(acquire());
-    holder.kill();
-    // It was the only one of its kind.
-    keeps_to_the_time_to_live(&files, "wasm:%");
 }
 
 // With a time to live that ends by itself.

@@ -157,7 +157,7 @@ fn abandoned(database: &Database, connection: &Connection) -> Result<Option<Stri
         let upload: String = row.get(0)?;
         let expires_at: f64 = row.get(1)?;
         let is_gone = || {
-            let claim = inner.waiter_ids.claim_of_other(&upload);
+            let claim = database.waiter_ids().claim_of_other(&upload);
             claim.is_some_and(|token| inner.runtime.is_gone(connection, token))
         };
         if inner.dropped_uploads.borrow().contains(&upload)

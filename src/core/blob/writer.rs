@@ -57,7 +57,7 @@ impl BlobWriter {
             manager: Rc::clone(&blob.manager),
             owner: blob.owner.share(),
             key: key.to_owned(),
-            upload: database.inner.waiter_ids.next(),
+            upload: database.waiter_ids().next(),
             parts: 0,
             parts_bytes: 0,
             rest: Vec::new(),

@@ -185,11 +185,11 @@ impl LockTable for Database {
     }
 
     fn new_waiter_id(&self) -> String {
-        self.inner.waiter_ids.next()
+        self.waiter_ids().next()
     }
 
     fn claim(&self, waiter_id: &str) -> Option<u64> {
-        self.inner.waiter_ids.claim_of_other(waiter_id)
+        self.waiter_ids().claim_of_other(waiter_id)
     }
 
     fn life(&self, waiter_id: &str) -> Life {

@@ -247,9 +247,10 @@ impl Child {
             }
             // A whole number out of the file (or null), or a change to it, with nothing of
             // ours between.
-            "sql" => {
+            "sql" | "sql-at-once" => {
                 let connection = rusqlite::Connection::open(&self.path)?;
-                connection.busy_timeout(s(60))?;
+                let patience = if text("op")? == "sql" { s(60) } else { s(0) };
+                connection.busy_timeout(patience)?;
                 let value: Option<i64> = connection
                     .query_row(text("sql")?, [], |row| row.get(0))
                     .optional()?;
