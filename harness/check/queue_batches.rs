@@ -12,9 +12,11 @@
 //! - fewer or other than so many different items;
 //! - a take by somebody else whose whole interval lies between the end of the batch's first take and the
 //!   beginning of its last: the lock kept nobody out;
-//! - a take by somebody else, begun after the lock was granted and before the batch's last take was over, of an
+//! - a take by somebody else, begun after the batch's first take and before its last was over, of an
 //!   item that was there before the batch began and comes before one of the batch's: either it was taken
-//!   in the middle, or the batch passed it over.
+//!   in the middle, or the batch passed it over. If the lock binds the other too (it takes its own
+//!   items under it, or managers' locks are mandatory), begun after the lock was granted will do. A lock
+//!   that binds only those who take it lets others take what they like until the batch begins.
 //!
 //! Where grants run out and nothing tells their holders (a driver without `fencing`), only batches that certainly
 //! ended in time are looked at.
@@ -184,7 +186,7 @@ impl<'i, 'h> Judge<'i, 'h> {
             match (&task.outcome, self.wanted(task)) {
                 (TaskOutcome::Done, Some(wanted)) => {
                     findings.examined(1);
-                    self.done(wanted, batch, findings);
+                    self.done(wanted, batch, &batches, findings);
                 }
                 (TaskOutcome::Failed(_), Some(_)) if raises(task.step.body()) => {
                     findings.examined(1);
@@ -207,7 +209,13 @@ impl<'i, 'h> Judge<'i, 'h> {
         count(body, self.name).filter(|wanted| *wanted > 0)
     }
 
-    fn done(&self, wanted: usize, batch: &Batch<'h>, findings: &mut Findings) {
+    fn done(
+        &self,
+        wanted: usize,
+        batch: &Batch<'h>,
+        batches: &HashMap<u64, Batch<'h>>,
+        findings: &mut Findings,
+    ) {
         let (Some(first), Some(last), Some(acquire)) =
             (batch.gets.first(), batch.gets.last(), batch.acquire)
         else {
@@ -231,6 +239,11 @@ impl<'i, 'h> Judge<'i, 'h> {
         };
         let (first_done_ns, last_done_ns) = (first.latest_ns(), last.latest_ns());
         let fencing = self.history.header.driver.offers(Capability::Fencing);
+        let mandatory = self
+            .history
+            .header
+            .driver
+            .offers(Capability::MandatoryLocks);
         let lasted = certainly_lasts(*ttl_ms, acquire.invoked_ns, last_done_ns);
         if !batch.released || acquire.ok().is_none() || !(fencing || lasted) {
             return;
@@ -266,6 +279,10 @@ impl<'i, 'h> Judge<'i, 'h> {
                     [acquire.id, first.id, thief.id, last.id],
                 );
                 return;
+            }
+            let bound = mandatory || thief.task.is_some_and(|task| batches.contains_key(&task));
+            if !bound && effect.from_ns <= first_done_ns {
+                continue;
             }
             let Some(put) = take.item.put() else {
                 continue;
@@ -519,6 +536,38 @@ mod tests {
         script.ok(b, 9, 70, get(0), item("x", 1.0));
         batch(&mut script, a, ["w", "y"], None, |_| {});
         passes(&script, 1);
+    }
+
+    #[test]
+    fn who_does_not_take_the_lock_may_take_items_until_the_batch_begins() {
+        let (mut script, a, b) = script();
+        let task = script.task(0, 10, 60, two_gets(), TaskOutcome::Done);
+        let within = |script: &mut Script, from, op, value: Value| {
+            let id = script.ok(a, from, from + 2, op, value);
+            script.within(task, id);
+        };
+        within(&mut script, 10, acquire(None), json!({"token": null}));
+        script.ok(b, 14, 70, get(0), item("w", 1.0));
+        within(&mut script, 20, get(0), item("x", 1.0));
+        within(&mut script, 40, get(0), item("y", 1.0));
+        within(
+            &mut script,
+            50,
+            Op::LockRelease { lock: lock() },
+            Value::Null,
+        );
+        passes(&script, 1);
+        // Unless the lock binds everybody.
+        script
+            .history
+            .header
+            .driver
+            .capabilities
+            .push(Capability::MandatoryLocks);
+        let result = script.judge();
+        assert_eq!(result.verdict, Verdict::Fail, "{result:?}");
+        let message = &result.violations[0].message;
+        assert!(message.contains(r#"took "w""#), "{message}");
     }
 
     #[test]
