@@ -1,6 +1,6 @@
 //! Batches of a queue's items.
 
-use super::{drain, put, queue, scenario, take, with};
+use super::{drain, locked, put, queue, scenario, signal, take, wait_for, with};
 use crate::check::CheckSpec;
 use crate::program::Program;
 use crate::protocol::ErrorCode;
@@ -41,7 +41,7 @@ pub(super) fn exception_in_batch() -> Program {
 
 /// Probe 9: the lock is advisory, so a worker that doesn't take it steals from the middle of a batch.
 pub(super) fn thief_in_batches() -> Program {
-    const BATCHES: usize = 20;
+    const BATCHES: usize = 5;
     let mut program = scenario(
         "thief-in-batches",
         "Who doesn't take a queue's lock can't take items from the middle of a batch.",
@@ -56,15 +56,22 @@ pub(super) fn thief_in_batches() -> Program {
             ],
         ),
     );
-    program.set_up = (0..400).map(|n| put("jobs", n, 1.0)).collect();
-    let batch = Step::Locked {
-        lock: queue("jobs"),
-        timeout_ms: Some(30_000),
-        ttl_ms: Some(60_000),
-        body: vec![take("jobs", 0); 5],
-    };
-    let thief = vec![take("jobs", 0); 3 * BATCHES];
-    program.workers = vec![vec![batch.clone(); BATCHES], vec![batch; BATCHES], thief];
+    program.set_up = (0..4 * BATCHES).map(|n| put("jobs", n, 1.0)).collect();
+    let (mut batches, mut thief) = (Vec::new(), Vec::new());
+    for batch in 0..BATCHES {
+        let (middle, tried) = (format!("middle-{batch}"), format!("tried-{batch}"));
+        batches.push(locked(
+            queue("jobs"),
+            vec![
+                take("jobs", 0),
+                signal(middle.clone()),
+                wait_for(tried.clone()),
+                take("jobs", 0),
+            ],
+        ));
+        thief.extend([wait_for(middle), take("jobs", 0), signal(tried)]);
+    }
+    program.workers = vec![batches, thief];
     program.tear_down = vec![drain("jobs")];
     program
 }
