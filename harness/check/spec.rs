@@ -142,6 +142,12 @@ impl CheckSpec {
         }
     }
 
+    /// Whether its parameters say what the program's set-up writes, so that a program without
+    /// that set-up would be accused wrongly.
+    pub fn presumes_set_up(&self) -> bool {
+        matches!(self, Self::Bank { .. } | Self::WriteSkew { .. })
+    }
+
     /// Judges a history.
     pub fn run(&self, history: &History) -> CheckResult {
         let mut findings = Findings::new(self.clone());

@@ -53,9 +53,11 @@ what to leave behind:
   --html FILE --junit FILE --json FILE
   --histories FOLDER       the histories of all programs
   --keep FOLDER            the database, in FOLDER (one program only)
+  --check NAME             the check that must fail for `shrink` (default: the first that does)
   --out FILE               where `shrink` writes the scenario (default: standard output)
   --candidates N           how many programs `shrink` tries at most (default: 200)
   --tries N                how often each of them runs before it counts as passing (default: 3)
+  --every-try              a program counts as failing only if it fails in all those tries
   --quiet                  no progress
 ";
 
@@ -103,8 +105,10 @@ pub(crate) struct Run {
     pub(crate) histories: Option<PathBuf>,
     pub(crate) keep: Option<PathBuf>,
     pub(crate) out: Option<PathBuf>,
+    pub(crate) check: Option<String>,
     pub(crate) candidates_max: u32,
     pub(crate) tries: u32,
+    pub(crate) every_try: bool,
     pub(crate) quiet: bool,
     /// The arguments, for whoever wants to repeat it.
     pub(crate) given: Vec<String>,
@@ -253,8 +257,10 @@ fn run(parser: &mut lexopt::Parser, given: Vec<String>) -> Result<Run> {
         histories: None,
         keep: None,
         out: None,
+        check: None,
         candidates_max: 200,
         tries: 3,
+        every_try: false,
         quiet: false,
         given,
     };
@@ -283,8 +289,10 @@ fn run(parser: &mut lexopt::Parser, given: Vec<String>) -> Result<Run> {
             "histories" => run.histories = Some(parser.value()?.into()),
             "keep" => run.keep = Some(parser.value()?.into()),
             "out" => run.out = Some(parser.value()?.into()),
+            "check" => run.check = Some(parser.value()?.string()?),
             "candidates" => run.candidates_max = parser.value()?.parse()?,
             "tries" => run.tries = parser.value()?.parse()?,
+            "every-try" => run.every_try = true,
             "quiet" => run.quiet = true,
             _ => return Err(unexpected(&option)),
         }

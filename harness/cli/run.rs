@@ -22,6 +22,7 @@ pub(crate) fn run(run: Run) -> Result<ExitCode> {
     let driver = drivers::open(&run.which)?;
     let mut options = options(&run)?;
     let description = runner::describe(driver.as_ref(), &options.run)?;
+    options.run.description = Some(description.clone());
     options.run.faults = faults(&run, driver.as_ref(), &description)?;
     let programs = programs(&run)?;
     ensure!(

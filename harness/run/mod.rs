@@ -52,6 +52,8 @@ pub struct Settings {
     pub bounds: Bounds,
     /// The driver's own settings.
     pub driver_settings: Map<String, Value>,
+    /// What the driver says of itself with these settings; none: it is asked.
+    pub description: Option<Description>,
     /// Where to keep the database; none: in a temporary folder that is removed.
     pub folder: Option<PathBuf>,
     /// The command that repeats the run, for reports.
@@ -74,6 +76,7 @@ impl Default for Settings {
             patience_forever: Duration::from_secs(60),
             bounds: Bounds::default(),
             driver_settings: Map::new(),
+            description: None,
             folder: None,
             replay: String::new(),
             helper: None,
@@ -105,6 +108,8 @@ pub struct Ran {
     pub began_ns: u64,
     /// How many steps of its source each worker began.
     pub steps: Vec<u64>,
+    /// How many steps ended because what they waited for did not come.
+    pub in_vain: u64,
     /// How long the workers were at their steps.
     pub at_work: Duration,
     /// What went wrong in the harness itself while the run went on.
@@ -143,6 +148,8 @@ struct Shared<'a> {
     transactions: bool,
     /// How many steps each worker began.
     steps: Vec<AtomicU64>,
+    /// How many steps waited in vain.
+    in_vain: AtomicU64,
 }
 
 impl Shared<'_> {
@@ -186,7 +193,10 @@ pub fn run(
         clock_resolution_ms: plan.frame.clock_resolution_ms,
         settings: settings.driver_settings.clone(),
     };
-    let description = describe(driver, settings)?;
+    let description = match &settings.description {
+        Some(description) => description.clone(),
+        None => describe(driver, settings)?,
+    };
     let missing = missing(driver, plan, settings, &description);
     if !missing.is_empty() {
         return Err(RunError::NotOffered(missing));
@@ -223,11 +233,12 @@ pub fn run(
         recorder: &recorder,
         progress,
         crew: &crew,
-        signals: &signals::Signals::default(),
+        signals: &signals::Signals::new(plan.workers),
         phase: &phase,
         until: std::sync::OnceLock::new(),
         transactions: description.offers(Capability::Transactions),
         steps: (0..plan.workers).map(|_| AtomicU64::new(0)).collect(),
+        in_vain: AtomicU64::new(0),
     };
     let (mut began_ns, mut ended_ns) = (0, 0);
     std::thread::scope(|scope| {
@@ -253,6 +264,7 @@ pub fn run(
         .iter()
         .map(|steps| steps.load(Ordering::Relaxed))
         .collect();
+    let in_vain = shared.in_vain.load(Ordering::Relaxed);
     let (notes, mut troubles) = crew.end();
     if description.offers(Capability::Sqlite) {
         match integrity::check(&database) {
@@ -267,6 +279,7 @@ pub fn run(
         elapsed: began.elapsed(),
         began_ns,
         steps,
+        in_vain,
         at_work: Duration::from_nanos(ended_ns - began_ns),
         troubles,
         notes,

@@ -1,42 +1,99 @@
 //! Names that workers signal and await.
+//!
+//! What must stay true: nobody waits for a signal that can't come any more. That is so once every
+//! worker has ended its steps or awaits a name that wasn't signalled: no time need pass to know it.
+//! Then one of them gives up and goes on with its steps, which may help the others.
 
-use std::collections::HashSet;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Which names have been signalled: once is for ever.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Signals {
-    given: Mutex<HashSet<String>>,
+    workers: u32,
+    state: Mutex<State>,
     changed: Condvar,
 }
 
+#[derive(Debug, Default)]
+struct State {
+    given: HashSet<String>,
+    /// How many await a name that wasn't signalled. A worker counts as at work again from the
+    /// moment of the signal, not when it wakes.
+    awaited: HashMap<String, u32>,
+    /// How many have ended their steps.
+    finished: u32,
+}
+
+impl State {
+    /// Workers that do nothing any more unless another does something first.
+    fn idle(&self) -> u32 {
+        self.finished + self.awaited.values().sum::<u32>()
+    }
+
+    fn gives_up(&mut self, name: &str) {
+        if let Some(count) = self.awaited.get_mut(name) {
+            *count -= 1;
+        }
+    }
+}
+
 impl Signals {
+    pub(super) fn new(workers: u32) -> Self {
+        Self {
+            workers,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn give(&self, name: &str) {
-        self.given
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.to_owned());
+        let mut state = self.state();
+        state.awaited.remove(name);
+        state.given.insert(name.to_owned());
         self.changed.notify_all();
     }
 
-    /// Waits for the name; false if it wasn't signalled within `limit`, or `halted` says so.
+    /// One worker has ended its steps.
+    pub(super) fn finished(&self) {
+        self.state().finished += 1;
+        self.changed.notify_all();
+    }
+
+    /// Whether all workers but the one that asks are idle, so that nothing happens until it
+    /// does something itself.
+    pub(super) fn others_are_idle(&self) -> bool {
+        self.state().idle() + 1 >= self.workers
+    }
+
+    /// Waits for the name; false if nobody can signal it any more, it wasn't signalled within
+    /// `limit`, or `halted` says so.
     pub(super) fn wait(&self, name: &str, limit: Duration, halted: impl Fn() -> bool) -> bool {
         let until = Instant::now() + limit;
-        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        if state.given.contains(name) {
+            return true;
+        }
+        *state.awaited.entry(name.to_owned()).or_default() += 1;
         loop {
-            if given.contains(name) {
+            if state.given.contains(name) {
                 return true;
             }
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || halted() {
+            if left.is_zero() || halted() || state.idle() >= self.workers {
+                state.gives_up(name);
                 return false;
             }
             // In slices, because nobody signals that a run was halted.
             let slice = left.min(Duration::from_millis(50));
-            given = self
+            state = self
                 .changed
-                .wait_timeout(given, slice)
+                .wait_timeout(state, slice)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
@@ -47,16 +104,61 @@ impl Signals {
 mod tests {
     use super::*;
 
+    const LONG: Duration = Duration::from_secs(3600);
+
     #[test]
     fn a_signal_reaches_who_comes_before_and_after_it() {
-        let signals = Signals::default();
+        let signals = Signals::new(3);
         std::thread::scope(|scope| {
-            let early = scope.spawn(|| signals.wait("a", Duration::from_secs(60), || false));
+            let early = scope.spawn(|| signals.wait("a", LONG, || false));
             signals.give("a");
             assert!(early.join().unwrap());
         });
         assert!(signals.wait("a", Duration::ZERO, || false));
         assert!(!signals.wait("b", Duration::ZERO, || false));
-        assert!(!signals.wait("b", Duration::from_secs(60), || true));
+        assert!(!signals.wait("b", LONG, || true));
+    }
+
+    #[test]
+    fn nobody_waits_for_those_who_have_finished() {
+        let signals = Signals::new(2);
+        assert!(!signals.others_are_idle());
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| signals.wait("a", LONG, || false));
+            signals.finished();
+            assert!(!waits.join().unwrap());
+        });
+        assert!(signals.others_are_idle());
+    }
+
+    #[test]
+    fn of_those_who_await_each_other_one_gives_up_and_may_help_the_other() {
+        let signals = Signals::new(2);
+        std::thread::scope(|scope| {
+            let workers = [["a", "b"], ["b", "a"]].map(|[awaits, signal]| {
+                let signals = &signals;
+                scope.spawn(move || {
+                    let came = signals.wait(awaits, LONG, || false);
+                    signals.give(signal);
+                    came
+                })
+            });
+            let came = workers.map(|worker| worker.join().unwrap());
+            assert_eq!(came.into_iter().filter(|came| *came).count(), 1);
+        });
+    }
+
+    #[test]
+    fn who_was_signalled_is_at_work_even_before_it_wakes() {
+        let signals = Signals::new(2);
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| {
+                assert!(signals.wait("a", LONG, || false));
+                signals.give("b");
+            });
+            signals.give("a");
+            assert!(signals.wait("b", LONG, || false));
+            first.join().unwrap();
+        });
     }
 }

@@ -67,6 +67,7 @@ impl<'a> Worker<'a> {
         self.shared.phase.wait();
         self.steps();
         self.shared.crew.finished();
+        self.shared.signals.finished();
         self.shared.phase.wait();
         self.all(frame.epilogue.get(at).map_or(&[], Vec::as_slice));
         if self.number != 0 {
@@ -123,6 +124,7 @@ impl<'a> Worker<'a> {
             Err(Trouble::Failed(failure)) => TaskOutcome::Failed(failure.to_string()),
             Err(Trouble::Raised) => TaskOutcome::Failed("raised".into()),
             Err(Trouble::InVain(what)) => {
+                self.shared.in_vain.fetch_add(1, Ordering::Relaxed);
                 self.shared
                     .recorder
                     .seen(Seen::Note(format!("worker {}: {what}", self.number)));
@@ -280,6 +282,8 @@ impl<'a> Worker<'a> {
         let until = Instant::now() + self.shared.settings.patience;
         let op = Op::LockWaiting { lock: lock.clone() };
         loop {
+            // Before the look: what the others did before they came to rest is seen by it.
+            let stays = self.working && self.shared.signals.others_are_idle();
             self.session()?;
             let asked_ns = self.shared.recorder.now_ns();
             let answer = self.ask(&op, false);
@@ -299,7 +303,7 @@ impl<'a> Worker<'a> {
                 });
                 return Ok(());
             }
-            if Instant::now() >= until || self.is_over() {
+            if stays || Instant::now() >= until || self.is_over() {
                 return Err(Trouble::InVain(format!(
                     "{seen} of {count} in the line of {lock}"
                 )));

@@ -67,6 +67,49 @@ fn renumbered(steps: &[Step], number: &impl Fn(u32) -> Option<u32>) -> Vec<Step>
     steps.iter().filter_map(renumber).collect()
 }
 
+/// Keeps one round, where all workers do the same over and over. Workers that wait for each
+/// other in every round can't lose a round one by one.
+pub(super) fn one_round(program: Program, fails: &mut Fails<'_>) -> Program {
+    let lengths = program.workers.iter().map(Vec::len);
+    let common = lengths.fold(0, greatest_common_divisor);
+    // The shortest rounds first.
+    for rounds in (2..=common).rev().filter(|rounds| common % rounds == 0) {
+        for first in [true, false] {
+            let mut candidate = program.clone();
+            for steps in &mut candidate.workers {
+                let length = steps.len() / rounds;
+                if first {
+                    steps.truncate(length);
+                } else {
+                    steps.drain(..steps.len() - length);
+                }
+            }
+            if fails(&candidate) {
+                return candidate;
+            }
+        }
+    }
+    program
+}
+
+fn greatest_common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 {
+        a
+    } else {
+        greatest_common_divisor(b, a % b)
+    }
+}
+
+/// Leaves out steps of the set-up. Not of the tear-down: checks rely on what is read there.
+pub(super) fn less_set_up(program: Program, fails: &mut Fails<'_>) -> Program {
+    let with = |set_up: &[Step]| Program {
+        set_up: set_up.to_vec(),
+        ..program.clone()
+    };
+    let kept = fewer(program.set_up.clone(), &mut |set_up| fails(&with(set_up)));
+    with(&kept)
+}
+
 /// Leaves out steps of each worker.
 pub(super) fn fewer_steps(mut program: Program, fails: &mut Fails<'_>) -> Program {
     for worker in 0..program.workers.len() {
