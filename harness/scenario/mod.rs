@@ -180,4 +180,22 @@ mod tests {
             assert_eq!(serde_json::from_str::<Program>(&text).unwrap(), program);
         }
     }
+
+    #[test]
+    fn counterexamples_are_scenarios_of_their_name() {
+        let folder = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/counterexamples/beaver-db-1.3.0"
+        );
+        let mut count = 0;
+        for file in std::fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let program: Program = serde_json::from_str(&text).unwrap();
+            assert_eq!(path.file_stem().unwrap().to_str(), Some(&*program.name));
+            assert_eq!(program.checks.len(), 1, "{}", program.name);
+            count += 1;
+        }
+        assert!(count > 10, "{count}");
+    }
 }
