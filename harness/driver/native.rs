@@ -138,13 +138,13 @@ impl db::Runtime for Skewed {
     fn sleep(&self, duration: Duration) {
         self.system.sleep(duration);
     }
-    fn claim(&self, connection: &db::rusqlite::Connection, token: u64) -> bool {
+    fn claim(&self, connection: &rusqlite::Connection, token: u64) -> bool {
         self.system.claim(connection, token)
     }
-    fn end_claim(&self, connection: &db::rusqlite::Connection) {
+    fn end_claim(&self, connection: &rusqlite::Connection) {
         self.system.end_claim(connection);
     }
-    fn is_claimed(&self, connection: &db::rusqlite::Connection, token: u64) -> Option<bool> {
+    fn is_claimed(&self, connection: &rusqlite::Connection, token: u64) -> Option<bool> {
         self.system.is_claimed(connection, token)
     }
     fn is_same_file(&self, one: &str, other: &str) -> bool {
