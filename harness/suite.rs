@@ -16,7 +16,7 @@ pub use cargo_test::{SECONDS, SEED, assert};
 pub use cargo_test::{offers_something, test};
 
 use crate::catalog;
-use crate::check::judge;
+use crate::check::{Verdict, judge};
 use crate::driver::Driver;
 use crate::program::Plan;
 use crate::report::{Outcome, Run, RunReport};
@@ -131,8 +131,10 @@ pub fn run_plan(
     match run::run(driver, plan, &settings, progress, file) {
         Ok(ran) => {
             report.notes = ran.notes;
-            report.outcome = if ran.troubles.is_empty() {
-                let results = judge(&ran.history);
+            let results = judge(&ran.history);
+            let failed = results.iter().any(|result| result.verdict == Verdict::Fail);
+            // What is certainly wrong stays so, whatever else went wrong.
+            report.outcome = if failed || ran.troubles.is_empty() {
                 let run = Run {
                     history: ran.history,
                     results,

@@ -21,6 +21,8 @@ use crate::history::History;
 use crate::protocol::{ErrorCode, Op};
 use std::collections::HashSet;
 
+const MS: u64 = 1_000_000;
+
 pub(super) fn check(history: &History, allow: &[ErrorCode], findings: &mut Findings) {
     let ends = Ends::of(history);
     let paused = Spans::pauses_of_sessions(history);
@@ -45,7 +47,16 @@ pub(super) fn check(history: &History, allow: &[ErrorCode], findings: &mut Findi
                     pauses.is_some_and(|pauses| pauses.within(0, completed_ns) > 0)
                 }
                 ErrorCode::Busy => {
-                    operation.op.timeout_ms().flatten().is_some()
+                    let timeout_ns = operation
+                        .op
+                        .timeout_ms()
+                        .flatten()
+                        .map(|ms| ms.saturating_mul(MS));
+                    // A millisecond for a driver that rounds.
+                    let lasted_ns = completed_ns
+                        .saturating_sub(operation.invoked_ns)
+                        .saturating_add(MS);
+                    timeout_ns.is_some_and(|timeout_ns| lasted_ns >= timeout_ns)
                         && allow.contains(&ErrorCode::Timeout)
                 }
                 ErrorCode::Gone => ends.hit_by(operation.session, completed_ns),
@@ -124,10 +135,14 @@ mod tests {
             name: "q".into(),
             timeout_ms,
         };
-        script.fail(a, 1, 2, get(Some(5)), ErrorCode::Busy);
+        script.fail(a, 1, 6, get(Some(5)), ErrorCode::Busy);
         assert_eq!(script.judge().verdict, Verdict::Pass);
-        script.fail(a, 3, 4, get(None), ErrorCode::Busy);
-        script.fail(a, 5, 6, read(), ErrorCode::Busy);
+        // Long before its time.
+        script.fail(a, 7, 8, get(Some(500)), ErrorCode::Busy);
+        assert_eq!(script.judge().violation_count, 1);
+        script.history.operations.pop();
+        script.fail(a, 9, 10, get(None), ErrorCode::Busy);
+        script.fail(a, 11, 12, read(), ErrorCode::Busy);
         assert_eq!(script.judge().violation_count, 2);
     }
 

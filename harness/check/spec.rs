@@ -154,6 +154,15 @@ impl CheckSpec {
         matches!(self, Self::Bank { .. } | Self::WriteSkew { .. })
     }
 
+    /// Whether it judges whatever a program does, so that it alone shows nothing of what the
+    /// program is for.
+    pub fn is_general(&self) -> bool {
+        matches!(
+            self,
+            Self::Errors { .. } | Self::Completion | Self::Timeouts | Self::Integrity
+        )
+    }
+
     /// Judges a history.
     pub fn run(&self, history: &History) -> CheckResult {
         let mut findings = Findings::new(self.clone());

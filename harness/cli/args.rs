@@ -136,6 +136,9 @@ pub(crate) struct List {
     pub(crate) seed: u64,
 }
 
+/// A month.
+const SECONDS_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
+
 /// Far above what anybody can run.
 const WORKERS_MAX: u32 = 10_000;
 
@@ -234,7 +237,9 @@ fn output_option(option: &Opt, parser: &mut lexopt::Parser, outputs: &mut Output
 
 fn seconds(parser: &mut lexopt::Parser) -> Result<Duration> {
     let seconds: f64 = parser.value()?.parse()?;
-    Duration::try_from_secs_f64(seconds).with_context(|| format!("{seconds} is no time in seconds"))
+    let time = Duration::try_from_secs_f64(seconds);
+    let time = time.ok().filter(|time| *time <= SECONDS_MAX);
+    time.with_context(|| format!("{seconds} is no time in seconds, or too long"))
 }
 
 fn run(parser: &mut lexopt::Parser, given: Vec<String>) -> Result<Run> {

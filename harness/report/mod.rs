@@ -143,7 +143,16 @@ impl Judged {
     /// anything: nothing judged is nothing shown.
     pub fn verdict(&self) -> Verdict {
         let worst = self.results.iter().map(|result| result.verdict).max();
-        let examined = self.results.iter().any(|result| result.examined > 0);
+        let own = || {
+            self.results
+                .iter()
+                .filter(|result| !result.spec.is_general())
+        };
+        let examined = if own().next().is_some() {
+            own().any(|result| result.examined > 0)
+        } else {
+            self.results.iter().any(|result| result.examined > 0)
+        };
         match worst {
             Some(Verdict::Pass) if !examined => Verdict::Unknown,
             Some(verdict) => verdict,

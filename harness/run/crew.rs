@@ -233,9 +233,12 @@ impl<'a> Crew<'a> {
                 std::thread::sleep(Duration::from_millis(for_ms));
                 let resumed = process.resume();
                 self.recorder.resumed(sessions);
-                stopped.and(resumed)?;
+                // One that has just ended is nobody's trouble.
+                return Ok(stopped.is_ok() && resumed.is_ok());
             }
             Fault::Drop { .. } | Fault::Trap { .. } => {
+                // Held, so that the worker opens no other client before this one is abandoned.
+                let _slot = lock(&self.slot(worker).process);
                 let trap = matches!(fault, Fault::Trap { .. });
                 let how = if trap {
                     SessionEnd::Trapped

@@ -11,6 +11,7 @@ use crate::program::Fault;
 use crate::protocol::{ErrorCode, Failure, LockName, Op};
 use crate::step::Step;
 use serde_json::{Value, json};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -119,7 +120,11 @@ impl<'a> Worker<'a> {
         }
         let step = step.resolved(self.shared.transactions);
         let task = self.shared.recorder.task(self.number, &step);
-        let outcome = match self.perform(task, &step) {
+        // A panic here would leave everybody else waiting for the next phase.
+        let done = catch_unwind(AssertUnwindSafe(|| self.perform(task, &step)));
+        let done =
+            done.unwrap_or_else(|_| Err(Trouble::Harness("the harness panicked".to_owned())));
+        let outcome = match done {
             Ok(()) => TaskOutcome::Done,
             Err(Trouble::Failed(failure)) => TaskOutcome::Failed(failure.to_string()),
             Err(Trouble::Raised) => TaskOutcome::Failed("raised".into()),
@@ -179,7 +184,8 @@ impl<'a> Worker<'a> {
             Step::Atomic { body, .. } => self.body(task, body),
             Step::Increment { name, key } => {
                 let now = self.number(task, name, key)?;
-                self.set(task, name, key, json!(now + 1))
+                let next = now.checked_add(1).ok_or_else(overflow)?;
+                self.set(task, name, key, json!(next))
             }
             Step::CompareAndSet {
                 name,
@@ -201,8 +207,10 @@ impl<'a> Worker<'a> {
                 let (source, target) =
                     (self.number(task, name, from)?, self.number(task, name, to)?);
                 if source >= *amount {
-                    self.set(task, name, from, json!(source - amount))?;
-                    self.set(task, name, to, json!(target + amount))?;
+                    let less = source.checked_sub(*amount).ok_or_else(overflow)?;
+                    let more = target.checked_add(*amount).ok_or_else(overflow)?;
+                    self.set(task, name, from, json!(less))?;
+                    self.set(task, name, to, json!(more))?;
                 }
                 Ok(())
             }
@@ -215,31 +223,40 @@ impl<'a> Worker<'a> {
                 for account in accounts {
                     balances.push(self.number(task, name, account)?);
                 }
+                let sum = balances
+                    .iter()
+                    .try_fold(0_i64, |sum, balance| sum.checked_add(*balance));
                 if let (Some(account), Some(balance)) = (accounts.first(), balances.first())
-                    && balances.iter().sum::<i64>() >= *amount
+                    && sum.ok_or_else(overflow)? >= *amount
                 {
-                    self.set(task, name, account, json!(balance - amount))?;
+                    let less = balance.checked_sub(*amount).ok_or_else(overflow)?;
+                    self.set(task, name, account, json!(less))?;
                 }
                 Ok(())
             }
-            Step::UntilTimeout { op } => loop {
-                match self.call(task, op, false) {
-                    Ok(_) => {}
-                    Err(Trouble::Failed(failure)) if failure.error == ErrorCode::Timeout => {
-                        return Ok(());
-                    }
-                    Err(trouble) => return Err(trouble),
-                }
-            },
+            Step::UntilTimeout { op } => self.until_timeout(task, op),
             Step::Repeat { count, body } => {
                 for _ in 0..*count {
+                    if self.is_halted() {
+                        return Err(Trouble::InVain("the run was halted".to_owned()));
+                    }
                     self.body(task, body)?;
                 }
                 Ok(())
             }
             Step::Raise => Err(Trouble::Raised),
             Step::Sleep { ms } => {
-                std::thread::sleep(Duration::from_millis(*ms));
+                let began = Instant::now();
+                let whole = Duration::from_millis(*ms);
+                while let Some(left) = whole
+                    .checked_sub(began.elapsed())
+                    .filter(|left| !left.is_zero())
+                {
+                    if self.is_halted() {
+                        return Err(Trouble::InVain("the run was halted".to_owned()));
+                    }
+                    std::thread::sleep(left.min(Duration::from_millis(100)));
+                }
                 Ok(())
             }
             Step::Signal(name) => {
@@ -257,6 +274,26 @@ impl<'a> Worker<'a> {
             Step::AwaitWaiting { lock, count } => self.await_waiting(lock, *count),
             Step::Fault(fault) => self.inflict(*fault),
         }
+    }
+
+    /// Not for ever: there are queues that give out the same item again and again.
+    fn until_timeout(&mut self, task: u64, op: &Op) -> Done {
+        let began = Instant::now();
+        let limit = self.shared.settings.patience_forever;
+        loop {
+            match self.call(task, op, false) {
+                Ok(_) if began.elapsed() < limit && !self.is_halted() => {}
+                Ok(_) => return Err(Trouble::InVain(format!("{} comes to no end", op.name()))),
+                Err(Trouble::Failed(failure)) if failure.error == ErrorCode::Timeout => {
+                    return Ok(());
+                }
+                Err(trouble) => return Err(trouble),
+            }
+        }
+    }
+
+    fn is_halted(&self) -> bool {
+        self.shared.progress.halt.load(Ordering::Relaxed)
     }
 
     fn body(&mut self, task: u64, body: &[Step]) -> Done {
@@ -444,6 +481,10 @@ impl<'a> Worker<'a> {
             self.shared.recorder.seen(Seen::Note(note));
         }
     }
+}
+
+fn overflow() -> Trouble {
+    Trouble::InVain("a number is too large to be counted with".to_owned())
 }
 
 impl From<Failure> for Trouble {

@@ -132,7 +132,7 @@ fn a_failure_is_shrunk_to_a_scenario_that_still_fails() {
         "--set",
         "defect=lost-update",
         "--set",
-        "every=3",
+        "every=1",
     ];
     let shrink = [
         "shrink",
