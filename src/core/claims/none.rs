@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 #[derive(Debug, Default)]
-pub(crate) struct Claims;
+pub(crate) struct Claims {}
 
 impl Claims {
     pub(crate) fn claim(&self, _: &Connection, _: u64) -> bool {
