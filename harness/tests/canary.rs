@@ -17,6 +17,9 @@ const AT_ONCE: usize = 8;
 /// See [`hurried`]: longer than the bounds of the checks.
 const HURRIED_MS: u64 = 2000;
 
+/// How many seeds are tried: some defects take two who want the same thing at once.
+const SEEDS: u64 = 5;
+
 /// One defect, and how it is to be found.
 struct Case {
     defect: Defect,
@@ -82,10 +85,10 @@ const CASES: &[Case] = &[
     case(Defect::ShortBatch, 5, "queue-batches", "queue-batches", 60),
     case(
         Defect::PartialBatch,
-        5,
+        1,
         "queue-batches",
         "queue-delivery",
-        60,
+        100,
     ),
     case(Defect::ListMisplaces, 10, "list-edits", "list-edits", 60),
     case(
@@ -158,12 +161,12 @@ const CASES: &[Case] = &[
     ),
     case(
         Defect::SharedLock,
-        5,
+        2,
         "lock-exclusion",
         "mutual-exclusion",
         60,
     ),
-    case(Defect::SharedLock, 5, "bank-locked", "mutual-exclusion", 60),
+    case(Defect::SharedLock, 2, "bank-locked", "mutual-exclusion", 60),
     case(Defect::LifoGrants, 2, "lock-fifo", "fifo-grants", 6),
     case(Defect::TtlFromRequest, 1, "lock-ttl", "lock-ttl", 5),
     case(Defect::TtlIgnored, 1, "lock-ttl", "lock-ttl", 8),
@@ -209,7 +212,7 @@ const CASES: &[Case] = &[
         1,
         "lock-exclusion",
         "lock-liveness",
-        300,
+        u64::MAX,
     ),
     case(Defect::EarlyTimeout, 5, "queue-timeouts", "timeouts", 20),
     case(Defect::EarlyTimeout, 5, "lock-timeouts", "timeouts", 20),
@@ -309,7 +312,7 @@ fn the_reference_store_passes_every_workload() {
             faults: faults
                 .then_some([FaultKind::Drop, FaultKind::Trap])
                 .map_or(Vec::new(), Vec::from),
-            fault_interval: Duration::from_millis(15),
+            fault_interval: Duration::from_millis(40),
             ..Settings::default()
         };
         let plan = plan(workload, *workers, *seed);
@@ -330,6 +333,40 @@ fn the_reference_store_passes_every_workload() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
+/// What all checks say of the store with the defect.
+fn tried(case: &Case, seed: u64) -> Vec<CheckResult> {
+    let Some(workload) = workload::named(case.workload) else {
+        panic!("there is no workload {}", case.workload);
+    };
+    let mut settings = Settings {
+        seed,
+        steps_max: Some(case.steps),
+        // For those that make everybody wait in vain.
+        duration: Some(Duration::from_secs(60)),
+        patience: Duration::from_secs(2),
+        patience_forever: Duration::from_secs(5),
+        ..Settings::default()
+    };
+    // What doesn't come doesn't come sooner by waiting longer.
+    settings.bounds.handover_ms = 500;
+    if case.defect == Defect::DeadHolder {
+        settings.faults = vec![FaultKind::Drop];
+        // Often enough to hit a holder, and not so often that nobody lives long enough to
+        // wait in vain.
+        settings.fault_interval = Duration::from_millis(250);
+        settings.duration = Some(Duration::from_secs(8));
+    }
+    let driver = Reference::broken(case.defect, case.every);
+    let mut plan = hurried(plan(workload, 6, seed));
+    for check in &mut plan.frame.checks {
+        if let CheckSpec::LockLiveness { dead_holder_ms } = check {
+            // The reference store knows at once.
+            *dead_holder_ms = Some(500);
+        }
+    }
+    judged(&driver, &plan, &settings)
+}
+
 #[test]
 fn each_defect_is_found() {
     for defect in Defect::ALL {
@@ -339,40 +376,17 @@ fn each_defect_is_found() {
         );
     }
     let missed = all(CASES, |case| {
-        let workload = workload::named(case.workload).unwrap();
-        let mut settings = Settings {
-            seed: 1,
-            steps_max: Some(case.steps),
-            // For those that make everybody wait in vain.
-            duration: Some(Duration::from_secs(60)),
-            patience: Duration::from_secs(2),
-            patience_forever: Duration::from_secs(5),
-            ..Settings::default()
-        };
-        // What doesn't come doesn't come sooner by waiting longer.
-        settings.bounds.handover_ms = 1000;
-        if case.defect == Defect::DeadHolder {
-            settings.faults = vec![FaultKind::Drop];
-            // Not so often that nobody lives long enough to wait in vain.
-            settings.fault_interval = Duration::from_millis(600);
-            settings.duration = Some(Duration::from_secs(8));
-        }
-        let driver = Reference::broken(case.defect, case.every);
-        let mut plan = hurried(plan(workload, 6, settings.seed));
-        for check in &mut plan.frame.checks {
-            if let CheckSpec::LockLiveness { dead_holder_ms } = check {
-                // The reference store knows at once.
-                *dead_holder_ms = Some(1000);
+        let mut results = Vec::new();
+        for seed in 1..=SEEDS {
+            results = tried(case, seed);
+            let mut of_it = results.iter().filter(|it| it.spec.name() == case.check);
+            if of_it.any(|result| result.verdict == Verdict::Fail) {
+                return None;
             }
         }
-        let results = judged(&driver, &plan, &settings);
-        let found = results
-            .iter()
-            .any(|result| result.spec.name() == case.check && result.verdict == Verdict::Fail);
-        (!found).then(|| {
-            let all: Vec<_> = results.iter().map(told).collect();
-            format!("{:?} in {}: {}", case.defect, case.workload, all.join("; "))
-        })
+        let all: Vec<_> = results.iter().map(told).collect();
+        let (defect, workload) = (case.defect, case.workload);
+        Some(format!("{defect:?} in {workload}: {}", all.join("; ")))
     });
     assert!(missed.is_empty(), "{missed}");
 }

@@ -3,7 +3,7 @@
 //! All faults make sense.
 
 use super::ops::{blob_delete, blob_get, blob_put};
-use super::{Parts, Settings, Workload, every, mark, rng};
+use super::{Parts, Settings, Workload, every, key, mark, rng};
 use crate::check::CheckSpec;
 use crate::protocol::Capability;
 use crate::run::pattern;
@@ -24,7 +24,7 @@ fn parts(settings: &Settings) -> Parts {
     let keys = 2 + settings.workers / 8;
     let step = move |worker, number| {
         let mut random = rng(seed, worker, number);
-        let key = format!("b{}", random.random_range(0..keys));
+        let key = key(&mut random, keys, number);
         match random.random_range(0..10) {
             0..5 => blob_get(NAME, &key).into(),
             5 => blob_delete(NAME, &key).into(),

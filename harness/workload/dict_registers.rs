@@ -4,7 +4,7 @@
 //! All faults make sense: a write whose answer is lost has happened at one moment or never.
 
 use super::ops::{delete, get, lock, set};
-use super::{PATIENT_MS, Parts, Settings, Workload, chance, held, locks, mark, rng};
+use super::{PATIENT_MS, Parts, Settings, Workload, chance, held, key, locks, mark, rng};
 use crate::check::CheckSpec;
 use crate::protocol::{Capability, ErrorCode, LockKind};
 use crate::step::Step;
@@ -26,7 +26,7 @@ fn parts(settings: &Settings) -> Parts {
     let keys = 3 + workers / 4;
     let step = move |worker, number: u64| {
         let mut random = rng(seed, worker, number);
-        let key = format!("r{}", random.random_range(0..keys));
+        let key = key(&mut random, keys, number);
         match random.random_range(0..10) {
             0..4 => get(NAME, &key).into(),
             4..7 => set(NAME, &key, mark(worker, number)).into(),

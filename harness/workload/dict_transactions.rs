@@ -4,11 +4,12 @@
 //! All faults make sense: a transaction whose commit is not answered has happened or not.
 
 use super::ops::{get, set};
-use super::{Parts, Settings, Workload, chance, every, mark, rng};
+use super::{Parts, Settings, Workload, chance, every, key, mark, rng};
 use crate::check::CheckSpec;
 use crate::protocol::{Capability, ErrorCode};
 use crate::step::Step;
 use rand::Rng as _;
+use rand_chacha::ChaCha8Rng;
 
 pub(super) const WORKLOAD: Workload = Workload {
     name: "dict-transactions",
@@ -25,23 +26,24 @@ fn parts(settings: &Settings) -> Parts {
     let keys = 3 + settings.workers / 4;
     let step = move |worker, number| {
         let mut random = rng(seed, worker, number);
-        let one = |key: u32| get(NAME, &format!("t{key}")).into();
-        let write = |key: u32, at: u32| {
+        let one = |key: &str| get(NAME, key).into();
+        let write = |key: &str, at: u32| {
             let value = format!("{}.{at}", mark(worker, number));
-            Step::from(set(NAME, &format!("t{key}"), value))
+            Step::from(set(NAME, key, value))
         };
-        let key = random.random_range(0..keys);
+        let any = |random: &mut ChaCha8Rng| key(random, keys, number);
+        let key = any(&mut random);
         match random.random_range(0..10) {
-            0..4 => one(key),
-            4 => write(key, 0),
+            0..4 => one(&key),
+            4 => write(&key, 0),
             _ => {
                 let mut body = Vec::new();
                 for at in 0..random.random_range(2..5) {
-                    let key = random.random_range(0..keys);
+                    let key = any(&mut random);
                     if chance(&mut random, 1, 4) {
-                        body.push(one(key));
+                        body.push(one(&key));
                     } else {
-                        body.push(write(key, at));
+                        body.push(write(&key, at));
                     }
                     if chance(&mut random, 1, 4) {
                         // Time for others to look.

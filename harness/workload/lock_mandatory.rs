@@ -3,7 +3,7 @@
 //! All faults make sense.
 
 use super::ops::{blob_delete, blob_put, delete, lock, push, put, set, take};
-use super::{PATIENT_MS, Parts, Settings, Workload, chance, held, locks, mark, rng};
+use super::{PATIENT_MS, Parts, Settings, Workload, chance, held, key, locks, mark, rng};
 use crate::check::CheckSpec;
 use crate::protocol::{Capability, ErrorCode, LockKind, Op};
 use crate::step::Step;
@@ -29,7 +29,7 @@ pub(super) const WORKLOAD: Workload = Workload {
 
 const NAME: &str = "bound";
 
-fn write(random: &mut ChaCha8Rng, kind: LockKind, mark: String) -> Op {
+fn write(random: &mut ChaCha8Rng, kind: LockKind, key: &str, mark: String) -> Op {
     let other = chance(random, 1, 3);
     match kind {
         LockKind::List => push(NAME, mark),
@@ -37,17 +37,17 @@ fn write(random: &mut ChaCha8Rng, kind: LockKind, mark: String) -> Op {
         LockKind::Queue => put(NAME, mark, 0),
         LockKind::Collection if other => Op::CollectionDrop {
             name: NAME.into(),
-            key: "k".into(),
+            key: key.into(),
         },
         LockKind::Collection => Op::CollectionIndex {
             name: NAME.into(),
-            key: "k".into(),
+            key: key.into(),
             body: json!({"text": mark}),
         },
-        LockKind::Blob if other => blob_delete(NAME, "k"),
-        LockKind::Blob => blob_put(NAME, "k", mark),
-        LockKind::Dict | LockKind::Lock if other => delete(NAME, "k"),
-        LockKind::Dict | LockKind::Lock => set(NAME, "k", mark),
+        LockKind::Blob if other => blob_delete(NAME, key),
+        LockKind::Blob => blob_put(NAME, key, mark),
+        LockKind::Dict | LockKind::Lock if other => delete(NAME, key),
+        LockKind::Dict | LockKind::Lock => set(NAME, key, mark),
     }
 }
 
@@ -63,12 +63,18 @@ fn parts(settings: &Settings) -> Parts {
     let step = move |worker, number| {
         let mut random = rng(seed, worker, number);
         let kind = KINDS[random.random_range(0..KINDS.len())];
-        let first = write(&mut random, kind, mark(worker, number));
+        let key = key(&mut random, 1, number);
+        let first = write(&mut random, kind, &key, mark(worker, number));
         if chance(&mut random, 1, 2) {
             return first.into();
         }
         let ms = random.random_range(0..4);
-        let last = write(&mut random, kind, format!("{}.last", mark(worker, number)));
+        let last = write(
+            &mut random,
+            kind,
+            &key,
+            format!("{}.last", mark(worker, number)),
+        );
         let body = vec![first.into(), Step::Sleep { ms }, last.into()];
         held(lock(kind, NAME), Some(PATIENT_MS), body)
     };

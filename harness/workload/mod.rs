@@ -179,6 +179,13 @@ fn mark(worker: u32, number: u64) -> String {
     format!("{worker}.{number}")
 }
 
+/// A key that is used for some time and then never again: the search for an order of what was
+/// done with a key gets harder the longer that goes on, and with each operation without an answer.
+fn key(random: &mut ChaCha8Rng, keys: u32, number: u64) -> String {
+    const STEPS: u64 = 250;
+    format!("k{}.{}", number / STEPS, random.random_range(0..keys))
+}
+
 /// Whether the choice falls on `share` of `of`.
 fn chance(random: &mut ChaCha8Rng, share: u32, of: u32) -> bool {
     random.random_range(0..of) < share

@@ -61,6 +61,7 @@ impl Store {
                 return Err(gone("the client is no more"));
             }
             let now = Instant::now();
+            let stood_in_line = request.place.is_some();
             let attempt = if hangs {
                 NOT_NOW
             } else {
@@ -73,7 +74,13 @@ impl Store {
                     }
                     return answer;
                 }
-                Attempt::Wait { wake, why } => (wake, why),
+                Attempt::Wait { wake, why } => {
+                    if stood_in_line && request.place.is_none() {
+                        // It passed, and found nothing: the next may.
+                        self.changed.notify_all();
+                    }
+                    (wake, why)
+                }
             };
             let (until, error) = match why {
                 Why::Nothing => (deadline, ErrorCode::Timeout),

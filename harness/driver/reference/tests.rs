@@ -285,3 +285,36 @@ fn an_open_transaction_is_no_reason_to_find_nothing() {
         assert_eq!(take.join().unwrap(), json!(1));
     });
 }
+
+#[test]
+fn who_passes_and_finds_nothing_lets_the_next_pass() {
+    // Which of the two wakes first is chance.
+    for _ in 0..100 {
+        let driver = Reference::new();
+        let [mut holder, mut taker, mut next, mut watcher] = users(&driver);
+        let mut await_line = |count: u64| {
+            let waiting = json!({"op": "lock-waiting", "lock": "queue:q"});
+            while watcher.ok(waiting.clone()) != json!(count) {
+                std::thread::yield_now();
+            }
+        };
+        let acquire = json!({"op": "lock-acquire", "lock": "queue:q", "timeout_ms": null});
+        let release = json!({"op": "lock-release", "lock": "queue:q"});
+        let take = json!({"op": "queue-get", "name": "q", "timeout_ms": null});
+        let put = json!({"op": "queue-put", "name": "q", "value": 1, "priority": 1});
+        holder.ok(acquire.clone());
+        std::thread::scope(|scope| {
+            let taker = scope.spawn(move || taker.ok(take));
+            await_line(2);
+            let last = release.clone();
+            scope.spawn(move || {
+                next.ok(acquire);
+                next.ok(put);
+                next.ok(last);
+            });
+            await_line(3);
+            holder.ok(release);
+            assert_eq!(taker.join().unwrap()["value"], 1);
+        });
+    }
+}
