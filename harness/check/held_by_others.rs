@@ -144,6 +144,34 @@ impl HeldByOthers {
             to_ns: over(session).map_or(u64::MAX, |(at, _)| at),
         }));
         bound_by_later_grants(history, lock, &mut spans);
+        Self::assemble(spans, own)
+    }
+
+    /// The same, with those who stood in the lock's line and never held it: who asked in vain, and who
+    /// writes without the lock, which where locks bind everybody takes a place in line.
+    pub(super) fn with_line(
+        history: &History,
+        lock: &LockName,
+        writes: impl Fn(&Op) -> bool,
+    ) -> Self {
+        let held = Self::of(history, lock);
+        let stood = history.operations.iter().filter(|operation| {
+            let to_ns = operation.latest_ns();
+            match &operation.op {
+                Op::LockAcquire { lock: of, .. } => of == lock,
+                op => writes(op) && held.at(operation.session, operation.invoked_ns, to_ns),
+            }
+        });
+        let stood = stood.map(|operation| Span {
+            session: operation.session,
+            from_ns: operation.invoked_ns,
+            to_ns: operation.latest_ns(),
+        });
+        let spans = held.spans.iter().copied().chain(stood).collect();
+        Self::assemble(spans, held.own)
+    }
+
+    fn assemble(mut spans: Vec<Span>, own: HashMap<u64, Vec<(u64, u64)>>) -> Self {
         spans.sort_unstable_by_key(|span| (span.from_ns, span.session));
         let mut sum = Latest::default();
         let latest = spans.iter().map(|span| {
@@ -231,6 +259,34 @@ mod tests {
             lock: lock(),
             timeout_ms: None,
             ttl_ms: None,
+        }
+    }
+
+    #[test]
+    fn who_stands_in_line_is_in_the_way_too() {
+        let mut script = Script::new(CheckSpec::Completion);
+        let sessions: Vec<u64> = (0..4).map(|worker| script.session(worker, 0)).collect();
+        let get = || Op::QueueGet {
+            name: "q".into(),
+            timeout_ms: Some(5),
+        };
+        script.ok(sessions[0], 1, 2, acquire(), ());
+        script.fail(sessions[1], 3, 9, acquire(), ErrorCode::Timeout);
+        script.fail(sessions[2], 3, 12, get(), ErrorCode::Timeout);
+        script.ok(sessions[0], 4, 5, Op::LockRelease { lock: lock() }, ());
+        script.fail(sessions[2], 20, 21, get(), ErrorCode::Timeout);
+        let held = HeldByOthers::of(&script.history, &lock());
+        let line = HeldByOthers::with_line(&script.history, &lock(), |op| {
+            matches!(op, Op::QueueGet { .. })
+        });
+        for (from, to, in_line) in [
+            (7, 8, true),
+            (10, 11, true),
+            (13, 14, false),
+            (20, 21, false),
+        ] {
+            assert!(!held.at(sessions[3], from * MS, to * MS));
+            assert_eq!(line.at(sessions[3], from * MS, to * MS), in_line, "{from}");
         }
     }
 

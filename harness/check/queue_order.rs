@@ -14,7 +14,7 @@
 //! rolled back never happened, not even meanwhile.
 //!
 //! A take that found nothing is excused if it may have waited for somebody else, who held
-//! the queue's lock or had a transaction open, or for a process that was stopped or wrote: there are
+//! the queue's lock, stood in its line, or had a transaction open, or for a process that was stopped or wrote: there are
 //! systems whose takes then run out of time. And so is one in a transaction of its own, where what it took out before is missing.
 //!
 //! What must stay true: n log n. The takes are gone through in the order of their
@@ -28,7 +28,7 @@ use super::queue_items::{Items, Touch};
 use super::spans::Spans;
 use super::{Findings, queue_items};
 use crate::history::History;
-use crate::protocol::{LockKind, LockName};
+use crate::protocol::{LockKind, LockName, Op};
 use std::cmp::Ordering;
 
 /// An item that was certainly there for some time.
@@ -141,7 +141,13 @@ fn questions<'i, 'h>(history: &History, name: &str, items: &'i Items<'h>) -> Vec
         let put = item.put()?;
         Some(Question::Taken { item, put, take })
     });
-    let held = HeldByOthers::of(history, &LockName::new(LockKind::Queue, name));
+    let lock = LockName::new(LockKind::Queue, name);
+    let held = HeldByOthers::with_line(history, &lock, |op| match op {
+        Op::QueueGet { name: of, .. }
+        | Op::QueueGetBatch { name: of, .. }
+        | Op::QueuePut { name: of, .. } => of == name,
+        _ => false,
+    });
     let pauses = Spans::pauses(history);
     let empties = items.empties.iter().filter(|empty| {
         let session = history.operations[empty.at].session;
