@@ -312,7 +312,7 @@ fn the_reference_store_passes_every_workload() {
             faults: faults
                 .then_some([FaultKind::Drop, FaultKind::Trap])
                 .map_or(Vec::new(), Vec::from),
-            fault_interval: Duration::from_millis(40),
+            fault_interval: Duration::from_millis(60),
             ..Settings::default()
         };
         let plan = plan(workload, *workers, *seed);

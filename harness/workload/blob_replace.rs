@@ -25,9 +25,9 @@ fn parts(settings: &Settings) -> Parts {
     let step = move |worker, number| {
         let mut random = rng(seed, worker, number);
         let key = key(&mut random, keys, number);
-        match random.random_range(0..10) {
-            0..5 => blob_get(NAME, &key).into(),
-            5 => blob_delete(NAME, &key).into(),
+        match random.random_range(0..20) {
+            0..10 => blob_get(NAME, &key).into(),
+            10 => blob_delete(NAME, &key).into(),
             _ => {
                 // Also short ones, and such as end in the middle of a page.
                 let bytes = match random.random_range(0..4) {

@@ -182,7 +182,7 @@ fn mark(worker: u32, number: u64) -> String {
 /// A key that is used for some time and then never again: the search for an order of what was
 /// done with a key gets harder the longer that goes on, and with each operation without an answer.
 fn key(random: &mut ChaCha8Rng, keys: u32, number: u64) -> String {
-    const STEPS: u64 = 250;
+    const STEPS: u64 = 100;
     format!("k{}.{}", number / STEPS, random.random_range(0..keys))
 }
 
