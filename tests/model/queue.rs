@@ -128,6 +128,7 @@ impl Machine for Queues {
             }
             Op::TryGet => Answer::Item(queue.try_get()?.as_ref().map(Held::of)),
             Op::Get => Answer::Item(Some(Held::of(&queue.get(Some(ms(0)))?))),
+            Op::GetBatch(_) if now.is_blocked => return Err(Error::Busy),
             Op::GetBatch(count) => Answer::Items(all(&queue.get_batch(*count, Some(ms(0)))?)),
             Op::Peek => Answer::Item(queue.peek()?.as_ref().map(Held::of)),
             Op::Len => Answer::Count(queue.len()?),
@@ -169,11 +170,12 @@ impl Machine for Queues {
                 now.needs_write_lock()?;
                 Answer::Item((!contents.is_empty()).then(|| contents.remove(0)))
             }
-            // Whose time is up while somebody else writes, whatever there may be.
-            Op::Get | Op::GetBatch(_) if now.is_blocked => return Err(Error::Timeout),
             Op::Get if contents.is_empty() => return Err(Error::Timeout),
+            // Whose time is up while somebody else writes, and there is something.
+            Op::Get if now.is_blocked => return Err(Error::Busy),
             Op::Get => Answer::Item(Some(contents.remove(0))),
             Op::GetBatch(count) if contents.len() < *count as usize => return Err(Error::Timeout),
+            Op::GetBatch(_) if now.is_blocked => return Err(Error::Busy),
             Op::GetBatch(count) => Answer::Items(contents.drain(..*count as usize).collect()),
             Op::Peek => Answer::Item(contents.first().copied()),
             Op::Len => Answer::Count(contents.len() as u64),
