@@ -8,7 +8,7 @@ use crate::history::History;
 const MS: u64 = 1_000_000;
 
 /// `PROTOCOL.md` promises that a grant without a time to live of its own lasts so long at least.
-const DEFAULT_TTL_MIN_MS: u64 = 30_000;
+pub(super) const DEFAULT_TTL_MIN_MS: u64 = 30_000;
 
 /// The wall clocks of a run.
 #[derive(Clone, Copy, Debug)]

@@ -4,6 +4,7 @@
 //! What must stay true: a moment at which somebody held the lock on a correct system, or had a
 //! transaction open, is in one of the spans. They may be too wide, never too narrow.
 
+use super::clocks::DEFAULT_TTL_MIN_MS;
 use crate::history::{History, SessionEnd};
 use crate::protocol::{ErrorCode, LockName, Op};
 use std::collections::HashMap;
@@ -201,12 +202,11 @@ impl HeldByOthers {
 }
 
 /// Whether a grant that was asked for at `from_ns` goes on until `to_ns` at least, if it isn't given
-/// back. Without a `ttl_ms` of its own it has the system's, which is taken to be ten
-/// seconds at least.
+/// back. Without a `ttl_ms` of its own it has the system's, which the protocol takes to be
+/// thirty seconds at least.
 pub(super) fn certainly_lasts(ttl_ms: Option<u64>, from_ns: u64, to_ns: u64) -> bool {
-    const DEFAULT_TTL_MS_MIN: u64 = 10_000;
     let ttl_ns = ttl_ms
-        .unwrap_or(DEFAULT_TTL_MS_MIN)
+        .unwrap_or(DEFAULT_TTL_MIN_MS)
         .saturating_mul(1_000_000);
     to_ns < from_ns.saturating_add(ttl_ns)
 }

@@ -110,33 +110,6 @@ impl Hold<'_> {
     }
 }
 
-/// The manager that an operation concerns.
-pub(super) fn manager(op: &Op) -> Option<(LockKind, &str)> {
-    Some(match op {
-        Op::DictGet { name, .. } | Op::DictSet { name, .. } | Op::DictDelete { name, .. } => {
-            (LockKind::Dict, name)
-        }
-        Op::ListPush { name, .. }
-        | Op::ListInsert { name, .. }
-        | Op::ListSet { name, .. }
-        | Op::ListDelete { name, .. }
-        | Op::ListItems { name } => (LockKind::List, name),
-        Op::QueuePut { name, .. } | Op::QueueGet { name, .. } | Op::QueueGetBatch { name, .. } => {
-            (LockKind::Queue, name)
-        }
-        Op::CollectionIndex { name, .. }
-        | Op::CollectionGet { name, .. }
-        | Op::CollectionDrop { name, .. }
-        | Op::CollectionConnect { name, .. }
-        | Op::CollectionNeighbors { name, .. }
-        | Op::CollectionMatch { name, .. } => (LockKind::Collection, name),
-        Op::BlobPut { name, .. } | Op::BlobGet { name, .. } | Op::BlobDelete { name, .. } => {
-            (LockKind::Blob, name)
-        }
-        _ => return None,
-    })
-}
-
 impl<'h> Locks<'h> {
     pub(super) fn of(history: &'h History) -> Self {
         let mut reading = Reading::default();
@@ -247,7 +220,7 @@ impl<'h> Reading<'h> {
                 }
             }
             op if op.is_write() => {
-                if let Some(key) = manager(op)
+                if let Some(key) = op.manager()
                     && let Some(line) = self.numbers.get(&key).copied()
                 {
                     self.write(operation, line);

@@ -1,6 +1,6 @@
 //! The operations of `PROTOCOL.md`.
 
-use super::{Capability, LockName};
+use super::{Capability, LockKind, LockName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -186,6 +186,33 @@ impl Op {
             Self::Commit => "commit",
             Self::Rollback => "rollback",
         }
+    }
+
+    /// The manager that has a lock and that it works on.
+    pub fn manager(&self) -> Option<(LockKind, &str)> {
+        Some(match self {
+            Self::DictGet { name, .. }
+            | Self::DictSet { name, .. }
+            | Self::DictDelete { name, .. } => (LockKind::Dict, name),
+            Self::ListPush { name, .. }
+            | Self::ListInsert { name, .. }
+            | Self::ListSet { name, .. }
+            | Self::ListDelete { name, .. }
+            | Self::ListItems { name } => (LockKind::List, name),
+            Self::QueuePut { name, .. }
+            | Self::QueueGet { name, .. }
+            | Self::QueueGetBatch { name, .. } => (LockKind::Queue, name),
+            Self::CollectionIndex { name, .. }
+            | Self::CollectionGet { name, .. }
+            | Self::CollectionDrop { name, .. }
+            | Self::CollectionConnect { name, .. }
+            | Self::CollectionNeighbors { name, .. }
+            | Self::CollectionMatch { name, .. } => (LockKind::Collection, name),
+            Self::BlobPut { name, .. }
+            | Self::BlobGet { name, .. }
+            | Self::BlobDelete { name, .. } => (LockKind::Blob, name),
+            _ => return None,
+        })
     }
 
     /// What a driver must offer to be asked for it.

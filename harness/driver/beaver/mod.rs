@@ -57,29 +57,7 @@ pub(super) fn table_name(lock: &LockName) -> String {
 
 /// The lock of the manager that an operation works on.
 pub(super) fn lock_of(op: &Op) -> Option<LockName> {
-    let (kind, name) = match op {
-        Op::DictGet { name, .. } | Op::DictSet { name, .. } | Op::DictDelete { name, .. } => {
-            (LockKind::Dict, name)
-        }
-        Op::ListPush { name, .. }
-        | Op::ListInsert { name, .. }
-        | Op::ListSet { name, .. }
-        | Op::ListDelete { name, .. }
-        | Op::ListItems { name } => (LockKind::List, name),
-        Op::QueuePut { name, .. } | Op::QueueGet { name, .. } | Op::QueueGetBatch { name, .. } => {
-            (LockKind::Queue, name)
-        }
-        Op::CollectionIndex { name, .. }
-        | Op::CollectionGet { name, .. }
-        | Op::CollectionDrop { name, .. }
-        | Op::CollectionConnect { name, .. }
-        | Op::CollectionNeighbors { name, .. }
-        | Op::CollectionMatch { name, .. } => (LockKind::Collection, name),
-        Op::BlobPut { name, .. } | Op::BlobGet { name, .. } | Op::BlobDelete { name, .. } => {
-            (LockKind::Blob, name)
-        }
-        _ => return None,
-    };
+    let (kind, name) = op.manager()?;
     Some(LockName::new(kind, name))
 }
 
