@@ -229,19 +229,26 @@ impl LockTable for Database {
         *inner.is_told.get_or_init(ask)
     }
 
+    fn watch(&self, wait: &Wait<'_>) {
+        Database::watch(
+            self,
+            Some(Interest {
+                topic: topic::lock(wait.lock_name),
+                turn: wait.place.map(watch::turn),
+                claim: wait.claim,
+            }),
+        );
+    }
+
     fn wait(&self, wait: &Wait<'_>) {
         let inner = &*self.inner;
-        self.watch(Some(Interest {
-            topic: topic::lock(wait.lock_name),
-            turn: wait.place.map(watch::turn),
-            claim: wait.claim,
-        }));
+        LockTable::watch(self, wait);
         let (seen, longest) = (wait.seen, wait.longest);
         inner.runtime.wait_change(&inner.connection, seen, longest);
     }
 
     fn stop_waiting(&self) {
-        self.watch(None);
+        Database::watch(self, None);
     }
 
     fn sleep(&self, duration: Duration) {
@@ -259,8 +266,9 @@ mod tests {
     use crate::error::Error;
     use crate::lease::GRANTED_AT;
     use crate::options::{LockOptions, Options};
-    use crate::runtime::{Runtime, SystemRuntime};
+    use crate::runtime::{Interest, Runtime, SystemRuntime};
     use rusqlite::{Connection, params};
+    use std::cell::Cell;
     use std::rc::Rc;
     use std::time::Duration;
 
@@ -286,6 +294,55 @@ mod tests {
         fn explain_cannot_open(&self, path: &str) -> Error {
             self.0.explain_cannot_open(path)
         }
+    }
+
+    /// Counts the places that others see when it is first told what to watch.
+    struct Counting(SystemRuntime, Connection, Cell<Option<i64>>);
+
+    impl Runtime for Counting {
+        fn unix_seconds(&self) -> f64 {
+            self.0.unix_seconds()
+        }
+        fn monotonic(&self) -> Duration {
+            self.0.monotonic()
+        }
+        fn random(&self) -> u128 {
+            self.0.random()
+        }
+        fn sleep(&self, duration: Duration) {
+            self.0.sleep(duration);
+        }
+        fn watch(&self, _: &Connection, interest: Option<Interest>) {
+            if interest.is_some() && self.2.get().is_none() {
+                let count = "SELECT count(*) FROM beaver_lock_waiters WHERE requested_at > 0";
+                let places = self.1.query_row(count, [], |row| row.get(0)).unwrap();
+                self.2.set(Some(places));
+            }
+        }
+        fn explain_cannot_open(&self, path: &str) -> Error {
+            self.0.explain_cannot_open(path)
+        }
+    }
+
+    #[test]
+    fn a_place_is_watched_before_anybody_can_grant_it_the_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.db");
+        let path = path.to_str().unwrap();
+        let holder = Database::open(path, &Options::default()).unwrap();
+        let lock = holder.lock("l").unwrap();
+        lock.acquire(&LockOptions::default()).unwrap();
+
+        let others = Connection::open(path).unwrap();
+        let runtime = Rc::new(Counting(SystemRuntime::new(), others, Cell::new(None)));
+        let waiter = Database::open_with(path, &Options::default(), runtime.clone()).unwrap();
+        let options = LockOptions {
+            timeout: Some(Duration::from_millis(1)),
+            ..LockOptions::default()
+        };
+        let waited = waiter.lock("l").unwrap().acquire(&options);
+        assert!(matches!(waited, Err(Error::Timeout)), "{waited:?}");
+        assert_eq!(runtime.2.get(), Some(0));
     }
 
     const WAITER: &str = "live:0000000000000001:0+3600000000000f";

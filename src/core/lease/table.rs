@@ -156,6 +156,10 @@ pub(crate) trait LockTable: 'static {
     /// Whether a wait ends when something changes that concerns it.
     fn is_told(&self) -> bool;
 
+    /// Something that concerns whoever waits like this is to end its next wait, from now
+    /// on.
+    fn watch(&self, _wait: &Wait<'_>) {}
+
     /// Blocks until something has changed that concerns whoever waits like this; may
     /// return early.
     fn wait(&self, wait: &Wait<'_>);

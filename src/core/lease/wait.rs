@@ -142,10 +142,14 @@ pub(super) fn enter<'a, L: LockTable>(
         waiter.place_ttl(),
         now,
     )?;
+    waiter.renew_at = table.monotonic() + RENEW_EVERY;
+    // Before anybody can see the place: who sees it may grant the lock to it and say so
+    // at once, and by a clock that is behind, those who come after that have places
+    // before it.
+    table.watch(&waiter.first_wait());
     // From here on the row may be there, whatever the commit reports.
     waiter.in_line = true;
     transaction.commit()?;
-    waiter.renew_at = table.monotonic() + RENEW_EVERY;
     Ok(Entry::InLine(waiter))
 }
 

@@ -252,7 +252,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn new(hub: &SharedHub, interest: Option<Interest>) -> Self {
-        let id = hub.state.lock().watchers.join(interest);
+        let id = hub.change(|state, wakers| state.watchers.join(interest, wakers));
         Self {
             hub: Arc::clone(hub),
             id,

@@ -8,7 +8,9 @@
 //!
 //! What must stay true:
 //! - **The foremost knows.** Whoever becomes the foremost is told so once, since
-//!   what was said before was said to another.
+//!   what was said before was said to another. So is whoever is the foremost no longer,
+//!   or was one that was passed over, since somebody came before it: what concerned it
+//!   may have happened, and be said only now, to the newcomer.
 //! - **Awake or told.** A watcher that isn't waiting misses nothing that a commit
 //!   says: it compares tokens when it next waits. What no token shows (it became
 //!   the foremost, a claim ended) is kept for it.
@@ -101,7 +103,11 @@ impl<S> Default for Watchers<S> {
 
 impl<S: Clone> Watchers<S> {
     /// A new watcher, which doesn't wait yet.
-    pub(crate) fn join(&mut self, interest: Option<Interest>) -> WatcherId {
+    pub(crate) fn join(
+        &mut self,
+        interest: Option<Interest>,
+        wakers: &mut Vec<Waker>,
+    ) -> WatcherId {
         let id = WatcherId(self.next);
         self.next += 1;
         self.watchers.insert(
@@ -114,7 +120,7 @@ impl<S: Clone> Watchers<S> {
                 stalled: false,
             },
         );
-        self.enter(id, interest);
+        self.enter(id, interest, wakers);
         id
     }
 
@@ -130,7 +136,7 @@ impl<S: Clone> Watchers<S> {
         let place = |interest: Interest| (interest.topic, interest.turn);
         if old.map(place) != Some(place(interest)) {
             self.exit(id, old, &mut wakers);
-            self.enter(id, Some(interest));
+            self.enter(id, Some(interest), &mut wakers);
         }
         wakers
     }
@@ -147,16 +153,21 @@ impl<S: Clone> Watchers<S> {
         wakers
     }
 
-    fn enter(&mut self, id: WatcherId, interest: Option<Interest>) {
+    fn enter(&mut self, id: WatcherId, interest: Option<Interest>, wakers: &mut Vec<Waker>) {
         let Some(interest) = interest else {
             self.any.insert(id);
             return;
         };
+        let before = self.first(interest.topic);
         let topic = self.topics.entry(interest.topic).or_default();
         match interest.turn {
             Some(turn) => topic.turns.insert((turn, id)),
             None => topic.everyone.insert(id),
         };
+        let now = self.first(interest.topic);
+        for id in before.into_iter().filter(|id| !now.contains(id)) {
+            self.tell(id, true, wakers);
+        }
     }
 
     fn exit(&mut self, id: WatcherId, interest: Option<Interest>, wakers: &mut Vec<Waker>) {
@@ -182,8 +193,24 @@ impl<S: Clone> Watchers<S> {
     /// The first in turn that reacts.
     fn foremost(&self, topic: u64) -> Option<WatcherId> {
         let turns = &self.topics.get(&topic)?.turns;
-        let reacts = |id: &WatcherId| self.watchers.get(id).is_some_and(|w| !w.stalled);
-        turns.iter().map(|(_, id)| *id).find(reacts)
+        turns.iter().map(|(_, id)| *id).find(|id| self.reacts(*id))
+    }
+
+    fn reacts(&self, id: WatcherId) -> bool {
+        self.watchers.get(&id).is_some_and(|w| !w.stalled)
+    }
+
+    /// The foremost, and before it those that were passed over.
+    fn first(&self, topic: u64) -> Vec<WatcherId> {
+        let mut first = Vec::new();
+        let turns = self.topics.get(&topic).map(|topic| &topic.turns);
+        for (_, id) in turns.into_iter().flatten() {
+            first.push(*id);
+            if self.reacts(*id) {
+                break;
+            }
+        }
+        first
     }
 
     /// Whether a change of what it waits for is for it to look at.

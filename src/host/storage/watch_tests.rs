@@ -18,8 +18,11 @@ impl Board {
 
     fn join_claim(&mut self, topic: u64, turn: Option<u64>, claim: Option<u64>) -> Tested {
         let interest = Interest { topic, turn, claim };
+        let mut wakers = Vec::new();
+        let id = self.0.join(Some(interest), &mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
         Tested {
-            id: self.0.join(Some(interest)),
+            id,
             woken: counting_waker().1,
         }
     }
@@ -33,6 +36,12 @@ impl Board {
     fn tell(&mut self, tell: impl FnOnce(&mut Watchers<()>, &mut Vec<Waker>)) {
         let mut wakers = Vec::new();
         tell(&mut self.0, &mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn change(&mut self, tested: &Tested, topic: u64, turn: Option<u64>) {
+        let claim = None;
+        let wakers = self.0.change(tested.id, Interest { topic, turn, claim });
         wakers.into_iter().for_each(Waker::wake);
     }
 
@@ -51,6 +60,7 @@ fn a_change_wakes_the_foremost_of_its_topic_and_all_without_a_turn() {
     let mut board = Board::default();
     // Turns, not arrival, decide; equal turns by arrival.
     let mut second = board.join(1, Some(20));
+    assert_eq!(board.begin(&mut second), Begin::Compare);
     let mut first = board.join(1, Some(10));
     let mut third = board.join(1, Some(20));
     let mut listener = board.join(1, None);
@@ -184,7 +194,7 @@ fn a_commit_that_may_concern_anybody_wakes_each_foremost() {
         .map(|(topic, turn)| board.join(topic, turn))
         .into();
     watchers.push(Tested {
-        id: board.0.join(None),
+        id: board.0.join(None, &mut Vec::new()),
         woken: counting_waker().1,
     });
     for tested in &mut watchers {
@@ -193,4 +203,48 @@ fn a_commit_that_may_concern_anybody_wakes_each_foremost() {
     board.tell(|watchers, wakers| watchers.tell_all(wakers));
     let woken: Vec<_> = watchers.iter().map(|tested| tested.woken.count()).collect();
     assert_eq!(woken, [1, 0, 1, 1, 1]);
+}
+
+#[test]
+fn who_is_the_foremost_no_longer_looks_once_more() {
+    // It was granted the lock, and its grant is announced only after the newcomer, whose
+    // clock is behind, has joined.
+    let mut board = Board::default();
+    let mut granted = board.join(1, Some(20));
+    assert_eq!(board.begin(&mut granted), Begin::Compare);
+    let mut newcomer = board.join(1, Some(10));
+    assert_eq!(counts(&[&granted]), [1]);
+    assert_eq!(board.begin(&mut newcomer), Begin::Compare);
+
+    // The same while it doesn't wait, and by one that was somewhere else.
+    let mut mover = board.join(2, Some(5));
+    assert_eq!(board.begin(&mut granted), Begin::Wait);
+    board.leave(&newcomer);
+    assert_eq!(counts(&[&granted]), [1]);
+    board.change(&mover, 1, Some(5));
+    assert_eq!(board.begin(&mut granted), Begin::News);
+    assert_eq!(board.begin(&mut mover), Begin::Compare);
+    assert_eq!(board.begin(&mut granted), Begin::Wait, "told once");
+
+    // Who comes behind is nobody's news.
+    let behind = board.join(1, Some(30));
+    assert_eq!(counts(&[&granted, &mover, &behind]), [0, 0, 0]);
+}
+
+#[test]
+fn who_was_passed_over_looks_once_more_when_somebody_comes_before_it() {
+    let mut board = Board::default();
+    let mut late = board.join(1, Some(20));
+    let mut next = board.join(1, Some(30));
+    assert_eq!(board.begin(&mut late), Begin::Compare);
+    assert_eq!(board.begin(&mut next), Begin::Wait);
+    board.tell(|watchers, wakers| watchers.tell_topic(1, wakers));
+    let later = Instant::now() + STALLED_AFTER;
+    board.tell(|watchers, wakers| watchers.pass_over(later, wakers));
+    assert_eq!(counts(&[&late, &next]), [1, 1]);
+    // It is granted the lock, but that is said to those who came in between.
+    board.join(1, Some(10));
+    board.tell(|watchers, wakers| watchers.tell_topic(1, wakers));
+    assert_eq!(board.begin(&mut late), Begin::News);
+    assert_eq!(board.begin(&mut late), Begin::Wait);
 }
