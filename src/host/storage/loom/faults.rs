@@ -251,6 +251,17 @@ pub(crate) const FAULTS: &[Fault] = &[
         )],
     },
     Fault {
+        name: "displaces_in_silence",
+        model: "hub_models::who_is_displaced_is_told",
+        says: "not woken",
+        tree: WAITING,
+        file: "watch.rs",
+        change: &[(
+            "        for id in before.into_iter().filter(|id| !now.contains(id)) {\n            self.tell(id, true, wakers);",
+            "        for id in before.into_iter().filter(|id| !now.contains(id)) {\n            let _ = (id, &wakers);",
+        )],
+    },
+    Fault {
         name: "forgets_news_for_who_is_awake",
         model: "hub_models::a_claims_end_meets_a_wait",
         says: "not woken",

@@ -88,9 +88,16 @@ impl Database {
 
     /// A commit by a handle that says what it concerned, as `OpenFile` does it.
     fn announce(&self) {
+        self.announce_after(|| ());
+    }
+
+    /// The same, when `between` happens after the commit and before it is announced.
+    fn announce_after<T>(&self, between: impl FnOnce() -> T) -> T {
         let number = self.commits.fetch_add(1, Ordering::Relaxed) + 1;
+        let between = between();
         let number = self.hub.is_watched().then_some(number as u32);
         self.hub.announce(&[TOPIC], number);
+        between
     }
 }
 
@@ -199,6 +206,22 @@ pub fn who_comes_as_the_foremost_leaves_is_told() {
         next.assert_told();
     }
     drop(next);
+    assert_nothing_left();
+}
+
+/// A commit concerns somebody who begins to wait, and before it is announced, somebody else
+/// takes a place before that one.
+pub fn who_is_displaced_is_told() {
+    let database = Database::new();
+    let mut granted = database.waiter(interest(Some(2)), NEVER);
+    let (polled, newcomer) = together(|| granted.wait.poll(), {
+        let database = database.clone();
+        move || database.announce_after(|| Watch::new(&database.hub, interest(Some(1))))
+    });
+    if polled.is_pending() {
+        granted.assert_told();
+    }
+    drop((granted, newcomer));
     assert_nothing_left();
 }
 
