@@ -8,9 +8,11 @@
 //!
 //! What must stay true:
 //! - **The foremost knows.** Whoever becomes the foremost is told so once, since
-//!   what was said before was said to another. So is whoever is the foremost no longer,
-//!   or was one that was passed over, since somebody came before it: what concerned it
-//!   may have happened, and be said only now, to the newcomer.
+//!   what was said before was said to another.
+//! - **Who is overtaken knows.** Turns grow as places are taken. So a newcomer whose turn
+//!   isn't the last proves that those with later turns have no place any more: they were
+//!   granted what they wait for, or removed. They are told, since from now on what
+//!   concerned them may be said to the newcomer.
 //! - **Awake or told.** A watcher that isn't waiting misses nothing that a commit
 //!   says: it compares tokens when it next waits. What no token shows (it became
 //!   the foremost, a claim ended) is kept for it.
@@ -19,6 +21,7 @@
 //!   let go of the mutex around this.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -158,14 +161,15 @@ impl<S: Clone> Watchers<S> {
             self.any.insert(id);
             return;
         };
-        let before = self.first(interest.topic);
         let topic = self.topics.entry(interest.topic).or_default();
-        match interest.turn {
-            Some(turn) => topic.turns.insert((turn, id)),
-            None => topic.everyone.insert(id),
+        let Some(turn) = interest.turn else {
+            topic.everyone.insert(id);
+            return;
         };
-        let now = self.first(interest.topic);
-        for id in before.into_iter().filter(|id| !now.contains(id)) {
+        topic.turns.insert((turn, id));
+        let behind = topic.turns.range((Excluded((turn, id)), Unbounded));
+        let behind: Vec<_> = behind.map(|(_, id)| *id).collect();
+        for id in behind {
             self.tell(id, true, wakers);
         }
     }
@@ -193,24 +197,8 @@ impl<S: Clone> Watchers<S> {
     /// The first in turn that reacts.
     fn foremost(&self, topic: u64) -> Option<WatcherId> {
         let turns = &self.topics.get(&topic)?.turns;
-        turns.iter().map(|(_, id)| *id).find(|id| self.reacts(*id))
-    }
-
-    fn reacts(&self, id: WatcherId) -> bool {
-        self.watchers.get(&id).is_some_and(|w| !w.stalled)
-    }
-
-    /// The foremost, and before it those that were passed over.
-    fn first(&self, topic: u64) -> Vec<WatcherId> {
-        let mut first = Vec::new();
-        let turns = self.topics.get(&topic).map(|topic| &topic.turns);
-        for (_, id) in turns.into_iter().flatten() {
-            first.push(*id);
-            if self.reacts(*id) {
-                break;
-            }
-        }
-        first
+        let reacts = |id: &WatcherId| self.watchers.get(id).is_some_and(|w| !w.stalled);
+        turns.iter().map(|(_, id)| *id).find(reacts)
     }
 
     /// Whether a change of what it waits for is for it to look at.

@@ -206,7 +206,7 @@ fn a_commit_that_may_concern_anybody_wakes_each_foremost() {
 }
 
 #[test]
-fn who_is_the_foremost_no_longer_looks_once_more() {
+fn who_is_overtaken_looks_once_more() {
     // It was granted the lock, and its grant is announced only after the newcomer, whose
     // clock is behind, has joined.
     let mut board = Board::default();
@@ -232,7 +232,22 @@ fn who_is_the_foremost_no_longer_looks_once_more() {
 }
 
 #[test]
-fn who_was_passed_over_looks_once_more_when_somebody_comes_before_it() {
+fn who_is_overtaken_looks_once_more_behind_one_that_has_left_the_line() {
+    let mut board = Board::default();
+    let mut leaving = board.join(1, Some(10));
+    let mut granted = board.join(1, Some(30));
+    assert_eq!(board.begin(&mut leaving), Begin::Compare);
+    assert_eq!(board.begin(&mut granted), Begin::Wait);
+    // Its time is up: its place is free, and it doesn't wait.
+    board.0.end(leaving.id, false);
+    board.tell(|watchers, wakers| watchers.tell_topic(1, wakers));
+    board.join(1, Some(20));
+    board.leave(&leaving);
+    assert_eq!(counts(&[&granted]), [1]);
+}
+
+#[test]
+fn who_is_overtaken_looks_once_more_though_it_was_passed_over() {
     let mut board = Board::default();
     let mut late = board.join(1, Some(20));
     let mut next = board.join(1, Some(30));

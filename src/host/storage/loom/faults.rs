@@ -251,14 +251,14 @@ pub(crate) const FAULTS: &[Fault] = &[
         )],
     },
     Fault {
-        name: "displaces_in_silence",
-        model: "hub_models::who_is_displaced_is_told",
+        name: "overtakes_in_silence",
+        model: "hub_models::who_is_overtaken_is_told",
         says: "not woken",
         tree: WAITING,
         file: "watch.rs",
         change: &[(
-            "        for id in before.into_iter().filter(|id| !now.contains(id)) {\n            self.tell(id, true, wakers);",
-            "        for id in before.into_iter().filter(|id| !now.contains(id)) {\n            let _ = (id, &wakers);",
+            "        for id in behind {\n            self.tell(id, true, wakers);",
+            "        for id in behind {\n            let _ = (id, &wakers);",
         )],
     },
     Fault {

@@ -211,7 +211,7 @@ pub fn who_comes_as_the_foremost_leaves_is_told() {
 
 /// A commit concerns somebody who begins to wait, and before it is announced, somebody else
 /// takes a place before that one.
-pub fn who_is_displaced_is_told() {
+pub fn who_is_overtaken_is_told() {
     let database = Database::new();
     let mut granted = database.waiter(interest(Some(2)), NEVER);
     let (polled, newcomer) = together(|| granted.wait.poll(), {

@@ -37,7 +37,7 @@ mod loom_models {
             a_deadline_meets_a_commit
             the_foremost_leaves_its_turn
             who_comes_as_the_foremost_leaves_is_told
-            who_is_displaced_is_told
+            who_is_overtaken_is_told
             a_claims_end_meets_a_wait
             a_deadline_keeps_the_news
             who_leaves_takes_nobodys_alarm
