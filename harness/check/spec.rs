@@ -20,6 +20,9 @@ pub enum CheckSpec {
     },
     /// Every operation was answered in time, and no process ended by itself.
     Completion,
+    /// No step waited in vain for the others, or went on before they were there. Asked of every
+    /// program, also of one that doesn't name it.
+    Course,
     /// Increments of a key were each done once: none lost, none done twice.
     Counter {
         /// The dictionary.
@@ -123,6 +126,7 @@ impl CheckSpec {
         match self {
             Self::Errors { .. } => "errors",
             Self::Completion => "completion",
+            Self::Course => "course",
             Self::Counter { .. } => "counter",
             Self::Linearizable => "linearizable",
             Self::CommitOrder => "commit-order",
@@ -159,7 +163,11 @@ impl CheckSpec {
     pub fn is_general(&self) -> bool {
         matches!(
             self,
-            Self::Errors { .. } | Self::Completion | Self::Timeouts | Self::Integrity
+            Self::Errors { .. }
+                | Self::Completion
+                | Self::Course
+                | Self::Timeouts
+                | Self::Integrity
         )
     }
 
@@ -169,6 +177,7 @@ impl CheckSpec {
         match self {
             Self::Errors { allow } => super::errors::check(history, allow, &mut findings),
             Self::Completion => super::completion::check(history, &mut findings),
+            Self::Course => super::course::check(history, &mut findings),
             Self::Counter { name, key } => super::counter::check(history, name, key, &mut findings),
             Self::Linearizable => super::linearizable::check(history, &mut findings),
             Self::CommitOrder => super::commit_order::check(history, &mut findings),

@@ -142,6 +142,8 @@ pub enum TaskOutcome {
     Done,
     /// Some of it failed; the words say what.
     Failed(String),
+    /// What it waited for, or counted on, never came; the words say what.
+    InVain(String),
     /// Nobody knows.
     Unknown,
 }
