@@ -80,7 +80,8 @@ pub enum CheckSpec {
     /// A lock that is free is granted in time to who waits for it, also after its holder died.
     LockLiveness {
         /// Within how long after the death of who held it, or waited for it, a lock is granted
-        /// to the next; none: a dead one may keep it for its time to live.
+        /// to the next by a system that offers `crash-detection`. With none, and on any other
+        /// system, a dead one may keep it for its time to live.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         dead_holder_ms: Option<u64>,
     },
