@@ -51,6 +51,13 @@ const CASES: &[Case] = &[
     case(Defect::LostUpdate, 20, "dict-increment", "counter", 60),
     case(Defect::LostUpdate, 20, "dict-registers", "linearizable", 60),
     case(Defect::StaleRead, 20, "dict-registers", "linearizable", 60),
+    case(
+        Defect::LostUpdate,
+        20,
+        "dict-operations",
+        "linearizable",
+        60,
+    ),
     case(Defect::StaleRead, 20, "dict-increment", "counter", 60),
     case(
         Defect::DeniedWrite,

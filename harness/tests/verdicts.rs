@@ -2,14 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
 
+use beaver_harness::catalog;
 use beaver_harness::check::Verdict;
 use beaver_harness::driver::reference::Reference;
 use beaver_harness::driver::{Abandon, Answer, Client, Driver, Process};
-use beaver_harness::protocol::{Description, ErrorCode, Failure, Init, Op};
+use beaver_harness::protocol::{Capability, Description, ErrorCode, Failure, Init, Op};
 use beaver_harness::report::{Judged, RunReport};
 use beaver_harness::run::Progress;
 use beaver_harness::suite::{Options, run_named};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ type Instead = fn(&Op, Answer) -> Answer;
 struct Altered {
     store: Reference,
     instead: Instead,
+    /// What is left of its capabilities; none: all.
+    only: Option<&'static [Capability]>,
 }
 
 impl Altered {
@@ -27,6 +31,14 @@ impl Altered {
         Self {
             store: Reference::new(),
             instead,
+            only: None,
+        }
+    }
+
+    fn only(capabilities: &'static [Capability]) -> Self {
+        Self {
+            only: Some(capabilities),
+            ..Self::new(|_, answer| answer)
         }
     }
 }
@@ -38,8 +50,13 @@ impl Driver for Altered {
 
     fn start(&self, init: &Init) -> anyhow::Result<Arc<dyn Process>> {
         let inner = self.store.start(init)?;
+        let mut description = inner.description().clone();
+        if let Some(only) = self.only {
+            description.capabilities = only.to_vec();
+        }
         Ok(Arc::new(Started {
             inner,
+            description,
             instead: self.instead,
         }))
     }
@@ -51,17 +68,19 @@ impl Driver for Altered {
 
 struct Started {
     inner: Arc<dyn Process>,
+    description: Description,
     instead: Instead,
 }
 
 impl Process for Started {
     fn description(&self) -> &Description {
-        self.inner.description()
+        &self.description
     }
 
     fn open(&self, client: u32) -> Result<Box<dyn Client>, Failure> {
         Ok(Box::new(Open {
             inner: self.inner.open(client)?,
+            description: self.description.clone(),
             instead: self.instead,
         }))
     }
@@ -85,11 +104,15 @@ impl Process for Started {
 
 struct Open {
     inner: Box<dyn Client>,
+    description: Description,
     instead: Instead,
 }
 
 impl Client for Open {
     fn call(&mut self, op: &Op, certify: bool, patience: Duration) -> Answer {
+        if !self.description.offers(op.capability()) {
+            return Err(Failure::new(ErrorCode::Unsupported, op.name()));
+        }
         (self.instead)(op, self.inner.call(op, certify, patience))
     }
 
@@ -151,4 +174,35 @@ fn a_line_that_the_end_of_the_run_broke_up_is_nobodys_fault() {
         &Progress::default(),
     );
     assert_eq!(report.unwrap().verdict(), Some(Verdict::Pass));
+}
+
+#[test]
+fn a_driver_that_offers_little_is_tried_with_what_it_offers() {
+    use Capability::{Dict, Queue, Transactions};
+    let registers = ["dict-operations"];
+    let units = ["dict-transactions", "bank", "write-skew"];
+    let items = ["queue-delivery", "queue-timeouts", "plain-gets"];
+    let batches = ["exception-in-batch"];
+    for (capabilities, expected) in [
+        (&[Dict][..], [&registers[..], &[]]),
+        (&[Dict, Transactions], [&registers, &units]),
+        (&[Queue], [&items, &[]]),
+        (&[Queue, Transactions], [&items, &batches]),
+    ] {
+        let driver = Altered::only(capabilities);
+        let mut ran = BTreeSet::new();
+        for entry in catalog::all() {
+            let report = run(&driver, &entry.name);
+            match report.verdict() {
+                None => {}
+                Some(verdict) => {
+                    let why = report.judged().and_then(Judged::first_violation);
+                    assert_eq!(verdict, Verdict::Pass, "{}: {why:?}", entry.name);
+                    ran.insert(entry.name);
+                }
+            }
+        }
+        let expected: BTreeSet<String> = expected.concat().into_iter().map(Into::into).collect();
+        assert_eq!(ran, expected, "{capabilities:?}");
+    }
 }
