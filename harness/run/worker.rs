@@ -394,10 +394,11 @@ impl<'a> Worker<'a> {
     fn call(&mut self, task: u64, op: &Op, certify: bool) -> Done<Value> {
         let session = self.session()?;
         let shown = shown(op);
-        let id = self
-            .shared
-            .recorder
-            .invoke(session, Some(task), shown.as_ref().unwrap_or(op));
+        let recorder = self.shared.recorder;
+        let Some(id) = recorder.invoke(session, Some(task), shown.as_ref().unwrap_or(op)) else {
+            self.lost();
+            return Err(Trouble::Gone);
+        };
         let mut answer = self.ask(op, certify);
         if matches!(op, Op::BlobGet { .. })
             && let Ok((Value::String(data), _)) = &mut answer
