@@ -80,7 +80,7 @@ impl<'h> Watch<'h> {
             each(counts, places.unwrap_or_default(), |count, possible| {
                 if first.is_none() && (possible.len() as u64) < count.count {
                     first = Some(TooMany {
-                        lock: *lock,
+                        lock,
                         count: count.count,
                         from_ns: count.from_ns,
                         to_ns: count.to_ns,
