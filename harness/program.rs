@@ -149,13 +149,13 @@ impl std::fmt::Debug for Plan {
 }
 
 impl Program {
-    /// What a driver must offer for it.
-    pub fn requires(&self) -> Vec<Capability> {
+    /// What a driver must offer for it, if it has `transactions` or hasn't.
+    pub fn requires(&self, transactions: bool) -> Vec<Capability> {
         let mut needs = Vec::new();
         let all = [&self.prologue, &self.workers, &self.epilogue];
         let lists = all.into_iter().flatten();
         for step in lists.chain([&self.set_up, &self.tear_down]).flatten() {
-            step.require(&mut needs);
+            step.require(transactions, &mut needs);
         }
         if self.clock_resolution_ms != 0 || self.clock_offsets_ms.iter().any(|offset| *offset != 0)
         {
@@ -197,7 +197,6 @@ impl Program {
 impl From<Program> for Plan {
     fn from(program: Program) -> Self {
         let steps = program.workers.clone();
-        let requires = program.requires();
         let workers = u32::try_from(steps.len()).unwrap_or(u32::MAX);
         let source: Source = Box::new(move |worker, number| {
             let steps = steps.get(usize::try_from(worker).ok()?)?;
@@ -207,7 +206,8 @@ impl From<Program> for Plan {
             frame: program,
             workers,
             source,
-            requires,
+            // All of it is in the frame.
+            requires: Vec::new(),
         }
     }
 }
@@ -250,7 +250,7 @@ mod tests {
         let text = serde_json::to_string(&program).unwrap();
         assert_eq!(serde_json::from_str::<Program>(&text).unwrap(), program);
         let plan = Plan::from(program.clone());
-        assert_eq!(plan.requires, [Capability::Dict]);
+        assert_eq!(plan.frame.requires(false), [Capability::Dict]);
         assert_eq!((plan.source)(0, 1), Some(get("b")));
         assert_eq!((plan.source)(1, 1), None);
         assert_eq!(plan.write_down(&[9, 9]), program);

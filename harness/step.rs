@@ -219,8 +219,8 @@ impl Step {
         }
     }
 
-    /// Adds what a driver must offer for it.
-    pub fn require(&self, into: &mut Vec<Capability>) {
+    /// Adds what a driver must offer for it, if it has `transactions` or hasn't.
+    pub fn require(&self, transactions: bool, into: &mut Vec<Capability>) {
         let mut need = |capability| {
             if !into.contains(&capability) {
                 into.push(capability);
@@ -234,7 +234,7 @@ impl Step {
                 }
             }
             Self::UntilTimeout { op } => need(op.capability()),
-            // A system with transactions has locks to try them against, or needs none.
+            Self::Atomic { .. } if transactions => need(Capability::Transactions),
             Self::Locked { .. } | Self::Atomic { .. } => need(Capability::Locks),
             Self::Transaction { .. } => need(Capability::Transactions),
             Self::Increment { .. }
@@ -253,7 +253,7 @@ impl Step {
             | Self::Await(_) => {}
         }
         for step in self.body() {
-            step.require(into);
+            step.require(transactions, into);
         }
     }
 }
@@ -285,7 +285,24 @@ mod tests {
         assert_eq!(*lock, LockName::new(LockKind::Dict, "d"));
         assert_eq!((*timeout_ms, body.len()), (Some(5000), 3));
         let mut needs = Vec::new();
-        step.require(&mut needs);
+        step.require(false, &mut needs);
         assert_eq!(needs, [Capability::Locks, Capability::Dict]);
+    }
+
+    #[test]
+    fn a_unit_needs_what_it_is_made_of() {
+        let step = Step::Atomic {
+            lock: LockName::new(LockKind::Dict, "d"),
+            timeout_ms: None,
+            body: vec![Step::Raise],
+        };
+        for transactions in [false, true] {
+            let needs = |step: &Step| {
+                let mut needs = Vec::new();
+                step.require(transactions, &mut needs);
+                needs
+            };
+            assert_eq!(needs(&step), needs(&step.resolved(transactions)));
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Every operation was answered in time, and no process ended by itself.
 //!
 //! The rule: unless a fault that ends sessions hit its session,
-//! - each operation has a definite answer: it happened or it didn't;
+//! - each operation has an answer: `gone` is none, for it only says that the client is no more. An answer
+//!   that leaves in doubt whether the operation happened is one: to be in doubt is never
+//!   wrong, and whether the error may come at all is for [`errors`](super::errors);
 //! - no session is `lost`: its process never ended by itself, nor had to be given up by the harness
 //!   because it no longer answered.
 //!
@@ -13,6 +15,7 @@ use super::Findings;
 use super::failures::Failures;
 use super::faults::Ends;
 use crate::history::{History, Operation, SessionEnd};
+use crate::protocol::{ErrorCode, Failure};
 use std::collections::{BTreeMap, HashMap};
 
 pub(super) fn check(history: &History, findings: &mut Findings) {
@@ -44,7 +47,7 @@ pub(super) fn check(history: &History, findings: &mut Findings) {
             last.insert(session, operation);
             continue;
         }
-        if !operation.is_info() || ends.hit_by(session, operation.latest_end_ns()) {
+        if operation.is_answered() || ends.hit_by(session, operation.latest_end_ns()) {
             continue;
         }
         let over = history.session(session).and_then(|known| known.over);
@@ -68,7 +71,7 @@ pub(super) fn check(history: &History, findings: &mut Findings) {
             .iter()
             .filter_map(|session| last.get(session))
             .collect();
-        let open: Vec<_> = asked.iter().filter(|last| last.is_info()).collect();
+        let open: Vec<_> = asked.iter().filter(|last| !last.is_answered()).collect();
         let during = match open[..] {
             [] => String::new(),
             [one] => format!(" during {}", one.op.name()),
@@ -89,12 +92,18 @@ pub(super) fn check(history: &History, findings: &mut Findings) {
         );
     }
     unanswered.report(
-        "has no definite answer, though nothing was done to its session:",
+        "has no answer, though nothing was done to its session:",
         findings,
     );
 }
 
 impl Operation {
+    /// Whether the system itself said something of it.
+    fn is_answered(&self) -> bool {
+        let gone = |failure: &Failure| failure.error == ErrorCode::Gone;
+        self.completed_ns.is_some() && !self.failure().is_some_and(gone)
+    }
+
     /// When its answer came, definite or not: the end of time if none did.
     fn latest_end_ns(&self) -> u64 {
         self.completed_ns.unwrap_or(u64::MAX)

@@ -3,7 +3,6 @@
 //! The rule, without any "shortly after": an error is excused if
 //! - its code is in `allow` (which the program chooses: a `timeout` where it drains a queue, `lock-lost`
 //!   where grants run out);
-//! - it is `gone`, and a fault that ends a session hit the operation's session before the error came;
 //! - it says that a lock or a place in its line is gone, and the session's process was stopped before the
 //!   error came: meanwhile its time to live may have passed;
 //! - it is `busy`, of an operation whose time may run out (it waits, and `timeout` is allowed): others wrote
@@ -11,11 +10,12 @@
 //! - it is `no-transaction`, for a `rollback` after an operation that failed in the same transaction
 //!   (and is judged itself): some systems undo a transaction with the first error.
 //!
-//! An operation that was never answered has no error: [`completion`](super::completion) judges it.
+//! Whether the error is definite makes no difference here: "in doubt" is never wrong, it only weakens what the
+//! other checks can prove. An operation that was never answered, or only by `gone`, has no
+//! error of the system's: [`completion`](super::completion) judges it.
 
 use super::Findings;
 use super::failures::Failures;
-use super::faults::Ends;
 use super::spans::Spans;
 use crate::history::History;
 use crate::protocol::{ErrorCode, Op};
@@ -24,7 +24,6 @@ use std::collections::HashSet;
 const MS: u64 = 1_000_000;
 
 pub(super) fn check(history: &History, allow: &[ErrorCode], findings: &mut Findings) {
-    let ends = Ends::of(history);
     let paused = Spans::pauses_of_sessions(history);
     let mut failures = Failures::default();
     // Sessions with a failure since their transaction began.
@@ -33,13 +32,17 @@ pub(super) fn check(history: &History, allow: &[ErrorCode], findings: &mut Findi
         let Some(completed_ns) = operation.completed_ns else {
             continue;
         };
-        findings.examined(1);
         if operation.op == Op::Begin {
             failed.remove(&operation.session);
         }
         let Some(failure) = operation.failure() else {
+            findings.examined(1);
             continue;
         };
+        if failure.error == ErrorCode::Gone {
+            continue;
+        }
+        findings.examined(1);
         let excused = allow.contains(&failure.error)
             || match failure.error {
                 ErrorCode::WaitCleared | ErrorCode::LockLost | ErrorCode::NotHeld => {
@@ -59,7 +62,6 @@ pub(super) fn check(history: &History, allow: &[ErrorCode], findings: &mut Findi
                     timeout_ns.is_some_and(|timeout_ns| lasted_ns >= timeout_ns)
                         && allow.contains(&ErrorCode::Timeout)
                 }
-                ErrorCode::Gone => ends.hit_by(operation.session, completed_ns),
                 ErrorCode::NoTransaction => {
                     operation.op == Op::Rollback && failed.contains(&operation.session)
                 }
@@ -76,7 +78,7 @@ pub(super) fn check(history: &History, allow: &[ErrorCode], findings: &mut Findi
 #[cfg(test)]
 mod tests {
     use super::super::script::Script;
-    use super::super::{CheckSpec, Verdict};
+    use super::super::{CheckSpec, Verdict, judge};
     use crate::history::{Outcome, SessionEnd};
     use crate::program::Fault;
     use crate::protocol::{ErrorCode, Failure, Op};
@@ -94,16 +96,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_allowed_or_follows_from_a_fault_is_no_violation() {
+    fn what_is_allowed_is_no_violation() {
         let (mut script, a) = script();
         script.ok(a, 1, 2, read(), ());
         script.fail(a, 3, 4, read(), ErrorCode::Timeout);
-        script.info(a, 5, Some(8), read());
-        script.fault(7, Fault::Kill { worker: 0 }, &[a], None);
-        script.over(a, 7, SessionEnd::Killed);
         let result = script.judge();
         assert_eq!(result.verdict, Verdict::Pass, "{result:?}");
-        assert_eq!(result.examined, 3);
+        assert_eq!(result.examined, 2);
     }
 
     #[test]
@@ -172,19 +171,32 @@ mod tests {
     }
 
     #[test]
-    fn gone_without_a_fault_that_ends_sessions_is_found() {
-        let (mut script, a) = script();
-        let stop = Fault::Stop {
-            worker: 0,
-            for_ms: 1,
-        };
-        script.fault(0, stop, &[a], Some(1));
-        script.info(a, 2, Some(3), read());
-        script.fault(4, Fault::Drop { worker: 0 }, &[a], None);
-        script.info(a, 5, Some(6), read());
-        let result = script.judge();
-        assert_eq!((result.verdict, result.violation_count), (Verdict::Fail, 1));
-        assert_eq!(result.violations[0].operations, [1]);
+    fn what_is_wrong_is_judged_once() {
+        for (error, definite, by) in [
+            // Allowed, so that to be in doubt about it is no fault.
+            (ErrorCode::Timeout, false, None),
+            (ErrorCode::Failed, false, Some("errors")),
+            (ErrorCode::Failed, true, Some("errors")),
+            (ErrorCode::Gone, false, Some("completion")),
+        ] {
+            let (mut script, a) = script();
+            script.history.header.checks.push(CheckSpec::Completion);
+            script.info(a, 1, Some(2), read());
+            let failure = Failure {
+                definite,
+                ..Failure::new(error, "")
+            };
+            script.history.operations[0].outcome = if definite {
+                Outcome::Fail(failure)
+            } else {
+                Outcome::Info(failure)
+            };
+            script.over(a, 3, SessionEnd::Closed);
+            let results = judge(&script.history);
+            let accusers = results.iter().filter(|it| it.verdict == Verdict::Fail);
+            let accusers: Vec<_> = accusers.map(|it| it.spec.name()).collect();
+            assert_eq!(accusers, Vec::from_iter(by), "{error} {definite}");
+        }
     }
 
     #[test]

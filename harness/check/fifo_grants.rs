@@ -21,7 +21,15 @@ const PLACE_NS: u64 = 10_000 * MS;
 pub(super) fn check(history: &History, findings: &mut Findings) {
     let locks = Locks::of(history);
     let (pauses, watch) = (Spans::pauses_of_sessions(history), Watch::new(history));
+    let wrong = watch.too_many(&locks);
     for line in &locks.lines {
+        if wrong.iter().any(|wrong| wrong.lock == line.lock) {
+            findings.unknown(format!(
+                "more were counted in the line of {} than can have stood there, so who came first is not known",
+                line.lock
+            ));
+            continue;
+        }
         let since = watch.in_line(&locks, line);
         if since.is_empty() {
             continue;

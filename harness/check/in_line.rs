@@ -8,6 +8,18 @@ use crate::history::{History, Operation, Outcome, Seen};
 use crate::protocol::{LockName, Op};
 use std::collections::HashMap;
 
+/// A count of a line that is larger than it can have been long.
+#[derive(Debug)]
+pub(super) struct TooMany<'h> {
+    pub(super) lock: &'h LockName,
+    /// How many were counted, at some moment between the two.
+    pub(super) count: u64,
+    pub(super) from_ns: u64,
+    pub(super) to_ns: u64,
+    /// All that may have stood there then, by number.
+    pub(super) possible: Vec<u64>,
+}
+
 /// So many stood in a line at some moment between the two.
 #[derive(Debug)]
 struct Count {
@@ -41,14 +53,55 @@ impl<'h> Watch<'h> {
 
     /// Each request of a line that certainly stood in it, by its number, and by when.
     pub(super) fn in_line(&self, locks: &Locks<'_>, line: &Line<'_>) -> HashMap<u64, u64> {
-        let counts = self.counts.get(line.lock);
-        counts.map_or_else(HashMap::new, |counts| {
-            seen(counts, places(locks, line, &self.left))
-        })
+        let mut since = HashMap::new();
+        if let Some(counts) = self.counts.get(line.lock) {
+            each(
+                counts,
+                places(locks, line, &self.left),
+                |count, possible| {
+                    if possible.len() as u64 == count.count {
+                        for operation in possible {
+                            since.entry(operation).or_insert(count.to_ns);
+                        }
+                    }
+                },
+            );
+        }
+        since
+    }
+
+    /// The counts that can't be right, of each line the first.
+    pub(super) fn too_many(&self, locks: &Locks<'h>) -> Vec<TooMany<'h>> {
+        let lines: HashMap<_, _> = locks.lines.iter().map(|line| (line.lock, line)).collect();
+        let mut all = Vec::new();
+        for (lock, counts) in &self.counts {
+            let places = lines.get(lock).map(|line| places(locks, line, &self.left));
+            let mut first = None;
+            each(counts, places.unwrap_or_default(), |count, possible| {
+                if first.is_none() && (possible.len() as u64) < count.count {
+                    first = Some(TooMany {
+                        lock,
+                        count: count.count,
+                        from_ns: count.from_ns,
+                        to_ns: count.to_ns,
+                        possible,
+                    });
+                }
+            });
+            all.extend(first);
+        }
+        all.sort_by_key(|wrong| wrong.to_ns);
+        all
+    }
+
+    /// How many counts there are.
+    pub(super) fn counts(&self) -> u64 {
+        self.counts.values().map(|counts| counts.len() as u64).sum()
     }
 }
 
-fn seen(counts: &[Count], places: Vec<Place>) -> HashMap<u64, u64> {
+/// Each count, with all that may have stood in the line then.
+fn each(counts: &[Count], places: Vec<Place>, mut visit: impl FnMut(&Count, Vec<u64>)) {
     // From each count on: the earliest moment that it or a later one is about.
     let mut earliest = vec![u64::MAX; counts.len() + 1];
     for (at, count) in counts.iter().enumerate().rev() {
@@ -56,20 +109,14 @@ fn seen(counts: &[Count], places: Vec<Place>) -> HashMap<u64, u64> {
     }
     let mut places = places.into_iter().peekable();
     let mut present: Vec<Place> = Vec::new();
-    let mut since = HashMap::new();
     for (at, count) in counts.iter().enumerate() {
         while let Some(place) = places.next_if(|place| place.from_ns <= count.to_ns) {
             present.push(place);
         }
         present.retain(|place| place.to_ns >= earliest[at]);
-        let possible = || present.iter().filter(|place| place.to_ns >= count.from_ns);
-        if possible().count() as u64 == count.count {
-            for place in possible() {
-                since.entry(place.operation).or_insert(count.to_ns);
-            }
-        }
+        let possible = present.iter().filter(|place| place.to_ns >= count.from_ns);
+        visit(count, possible.map(|place| place.operation).collect());
     }
-    since
 }
 
 fn all_counts(history: &History) -> impl Iterator<Item = (&LockName, Count)> {
@@ -116,7 +163,9 @@ fn places(locks: &Locks<'_>, line: &Line<'_>, left: &Left) -> Vec<Place> {
         let mut later = line.holds[at + 1..].iter();
         let next = later.find(|next| next.after > at);
         let next_ns = next.map_or(u64::MAX, |next| next.answered_ns);
-        (hold.acquire.id, hold.ended_ns.min(next_ns))
+        // Nor does it that its holder was told so.
+        let given_back_ns = hold.told.map_or(hold.ended_ns, |_| u64::MAX);
+        (hold.acquire.id, given_back_ns.min(next_ns))
     });
     let granted: HashMap<u64, u64> = granted.collect();
     // Writes without the lock wait in its line.

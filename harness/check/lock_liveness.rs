@@ -1,7 +1,8 @@
 //! A lock that is free is granted in time to who waits for it, also after its holder died.
 //!
-//! Without `dead_holder_ms`, a holder that died may keep the lock for its time to live, and a
-//! waiter that died its place for ever: how soon a death is noticed is for the program to demand.
+//! A holder that died may keep the lock for its time to live, and a waiter that died its place for
+//! ever: a time to live is all that many systems have against deaths. Where the driver says that
+//! its system notices them, by `crash-detection`, the program may demand how soon, by `dead_holder_ms`.
 
 use super::Findings;
 use super::holds::Locks;
@@ -9,13 +10,15 @@ use super::idle::{Allowed, Idle, Since, find};
 use super::lock_words::{time, who};
 use super::spans::Spans;
 use crate::history::History;
+use crate::protocol::Capability;
 
 pub(super) fn check(history: &History, dead_holder_ms: Option<u64>, findings: &mut Findings) {
     let locks = Locks::of(history);
     let hindrances = Spans::hindrances(history);
+    let notices = history.header.driver.offers(Capability::CrashDetection);
     let allowed = Allowed {
         handover_ms: history.bounds().handover_ms,
-        dead_ms: dead_holder_ms,
+        dead_ms: dead_holder_ms.filter(|_| notices),
     };
     let end_ns = history.end_ns();
     for line in &locks.lines {
@@ -96,7 +99,7 @@ mod tests {
     use super::super::{CheckSpec, Verdict};
     use crate::history::SessionEnd;
     use crate::program::Fault;
-    use crate::protocol::{ErrorCode, LockKind, LockName, Op};
+    use crate::protocol::{Capability, ErrorCode, LockKind, LockName, Op};
     use serde_json::json;
 
     fn lock() -> LockName {
@@ -117,6 +120,8 @@ mod tests {
 
     fn script(dead_holder_ms: Option<u64>) -> (Script, u64, u64) {
         let mut script = Script::new(CheckSpec::LockLiveness { dead_holder_ms });
+        let capabilities = &mut script.history.header.driver.capabilities;
+        capabilities.push(Capability::CrashDetection);
         let (one, two) = (script.session(1, 0), script.session(2, 0));
         (script, one, two)
     }
@@ -240,6 +245,22 @@ mod tests {
                     "{result:?}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_system_with_times_to_live_alone_is_held_to_these() {
+        // Noticed by the time that passed, and the bound after that.
+        for (granted, verdict) in [(10_100, Verdict::Pass), (15_200, Verdict::Fail)] {
+            let (mut script, one, two) = script(Some(5000));
+            script.ok(one, 0, 5, acquire(None, Some(10_000)), json!({}));
+            script.fault(10, Fault::Kill { worker: 1 }, &[one], None);
+            script.over(one, 20, SessionEnd::Killed);
+            script.ok(two, 30, granted, acquire(None, None), json!({}));
+            let claimed = script.judge();
+            assert_eq!(claimed.verdict, Verdict::Fail, "{granted}");
+            script.history.header.driver.capabilities.clear();
+            assert_eq!(script.judge().verdict, verdict, "{granted}");
         }
     }
 

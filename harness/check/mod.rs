@@ -17,6 +17,7 @@ mod collection_units;
 mod commit_order;
 mod completion;
 mod counter;
+mod course;
 mod delivery;
 #[cfg(test)]
 mod document_history;
@@ -82,11 +83,14 @@ pub use spec::{Bounds, CheckSpec};
 
 use crate::history::History;
 
-/// Runs the checks that the history's header names.
+/// Runs the checks that the history's header names, and shows whether the program took its course:
+/// one that did not is no pass, whatever it names.
 pub fn judge(history: &History) -> Vec<CheckResult> {
-    history
-        .checks()
-        .iter()
-        .map(|spec| spec.run(history))
-        .collect()
+    let named = history.checks();
+    let mut results: Vec<_> = named.iter().map(|spec| spec.run(history)).collect();
+    if !named.contains(&CheckSpec::Course) {
+        let course = CheckSpec::Course.run(history);
+        results.extend((course.verdict != Verdict::Pass).then_some(course));
+    }
+    results
 }

@@ -20,6 +20,9 @@ pub enum CheckSpec {
     },
     /// Every operation was answered in time, and no process ended by itself.
     Completion,
+    /// No step waited in vain for the others, or went on before they were there. Asked of every
+    /// program, also of one that doesn't name it.
+    Course,
     /// Increments of a key were each done once: none lost, none done twice.
     Counter {
         /// The dictionary.
@@ -77,7 +80,8 @@ pub enum CheckSpec {
     /// A lock that is free is granted in time to who waits for it, also after its holder died.
     LockLiveness {
         /// Within how long after the death of who held it, or waited for it, a lock is granted
-        /// to the next; none: a dead one may keep it for its time to live.
+        /// to the next by a system that offers `crash-detection`. With none, and on any other
+        /// system, a dead one may keep it for its time to live.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         dead_holder_ms: Option<u64>,
     },
@@ -123,6 +127,7 @@ impl CheckSpec {
         match self {
             Self::Errors { .. } => "errors",
             Self::Completion => "completion",
+            Self::Course => "course",
             Self::Counter { .. } => "counter",
             Self::Linearizable => "linearizable",
             Self::CommitOrder => "commit-order",
@@ -159,7 +164,11 @@ impl CheckSpec {
     pub fn is_general(&self) -> bool {
         matches!(
             self,
-            Self::Errors { .. } | Self::Completion | Self::Timeouts | Self::Integrity
+            Self::Errors { .. }
+                | Self::Completion
+                | Self::Course
+                | Self::Timeouts
+                | Self::Integrity
         )
     }
 
@@ -169,6 +178,7 @@ impl CheckSpec {
         match self {
             Self::Errors { allow } => super::errors::check(history, allow, &mut findings),
             Self::Completion => super::completion::check(history, &mut findings),
+            Self::Course => super::course::check(history, &mut findings),
             Self::Counter { name, key } => super::counter::check(history, name, key, &mut findings),
             Self::Linearizable => super::linearizable::check(history, &mut findings),
             Self::CommitOrder => super::commit_order::check(history, &mut findings),

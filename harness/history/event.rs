@@ -105,6 +105,24 @@ pub enum Event {
     Seen(Moment<Seen>),
 }
 
+impl Event {
+    /// When.
+    pub fn time_ns(&self) -> u64 {
+        match self {
+            Self::Session { time_ns, .. }
+            | Self::Over { time_ns, .. }
+            | Self::Task { time_ns, .. }
+            | Self::End { time_ns, .. }
+            | Self::Invoke { time_ns, .. }
+            | Self::Ok { time_ns, .. }
+            | Self::Fault { time_ns, .. }
+            | Self::Resumed { time_ns, .. } => *time_ns,
+            Self::Fail(moment) | Self::Info(moment) => moment.time_ns,
+            Self::Seen(moment) => moment.time_ns,
+        }
+    }
+}
+
 /// How an operation ended without success.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ended {

@@ -1,13 +1,17 @@
 //! What happened in a run: `HISTORY.md`, as types. Checks read nothing else.
 //!
-//! What must stay true: `operations` are in the order of their invocations, each `id`, `task` and
-//! `session` is the number of one operation, task and session, and whoever reads a history from
-//! a file can rely on that ([`read`] verifies it).
+//! What must stay true: `operations` are in the order of their invocations, those of one session come one
+//! after the other while it lives, and each `id`, `task` and `session` is the number of one operation, task
+//! and session. Whoever reads a history from a file can rely on that: [`read`] refuses what
+//! no recorder can write, as a [`Contradiction`].
 
+mod builder;
+mod contradiction;
 mod event;
 mod read;
 mod write;
 
+pub use contradiction::{Contradiction, What};
 pub use event::{Ended, Event, Header, Moment};
 pub use read::{ReadError, read};
 pub use write::Recorder;
@@ -142,6 +146,8 @@ pub enum TaskOutcome {
     Done,
     /// Some of it failed; the words say what.
     Failed(String),
+    /// What it waited for, or counted on, never came; the words say what.
+    InVain(String),
     /// Nobody knows.
     Unknown,
 }

@@ -3,10 +3,8 @@
 //! What must stay true: whatever stands in the file, the result is a history that keeps the
 //! promises of [`super`], or an error that names the line.
 
-use super::event::Event;
-use super::{FaultRecord, History, Observation, Operation, Outcome, Session, Task, TaskOutcome};
-use crate::protocol::{ErrorCode, Failure};
-use std::collections::HashMap;
+use super::builder::Builder;
+use super::{Contradiction, History};
 use std::io::BufRead;
 
 /// Why a file is no history.
@@ -34,13 +32,13 @@ pub enum ReadError {
     /// The file is empty.
     #[error("the file is empty: the first line of a history is its header")]
     Empty,
-    /// A line contradicts an earlier one.
+    /// A line contradicts itself or an earlier one.
     #[error("line {line}: {what}")]
     Contradiction {
         /// Counted from 1.
         line: u64,
         /// In what way.
-        what: String,
+        what: Contradiction,
     },
 }
 
@@ -83,220 +81,188 @@ pub fn read(mut from: impl BufRead) -> Result<History, ReadError> {
     builder.map(Builder::finish).ok_or(ReadError::Empty)
 }
 
-/// Puts events together.
-pub(super) struct Builder {
-    history: History,
-    /// Operations under way, by number.
-    open: HashMap<u64, usize>,
-    tasks: HashMap<u64, usize>,
-    sessions: HashMap<u64, usize>,
-}
+#[cfg(test)]
+mod tests {
+    use super::super::What;
+    use super::*;
 
-impl Builder {
-    pub(super) fn new(header: super::Header) -> Self {
-        Self {
-            history: History {
-                header,
-                operations: Vec::new(),
-                tasks: Vec::new(),
-                sessions: Vec::new(),
-                faults: Vec::new(),
-                observations: Vec::new(),
-            },
-            open: HashMap::new(),
-            tasks: HashMap::new(),
-            sessions: HashMap::new(),
+    const HEADER: &str = r#"{"history":1,"program":"p","seed":1,"workers":2,"driver":{"protocol":1,"name":"n","version":"","capabilities":[]},"checks":[]}"#;
+
+    /// A history that is right, in nine lines of events.
+    const RIGHT: [&str; 9] = [
+        r#"{"session":{"time_ns":1,"session":1,"worker":0,"process":1}}"#,
+        r#"{"session":{"time_ns":1,"session":2,"worker":1,"process":2}}"#,
+        r#"{"task":{"time_ns":2,"task":1,"worker":0,"step":"raise"}}"#,
+        r#"{"invoke":{"time_ns":3,"id":1,"session":1,"task":1,"op":{"op":"begin"}}}"#,
+        r#"{"fault":{"time_ns":4,"fault":{"stop":{"worker":0,"for-ms":1}},"sessions":[1]}}"#,
+        r#"{"resumed":{"time_ns":5,"sessions":[1]}}"#,
+        r#"{"ok":{"time_ns":6,"id":1,"value":null}}"#,
+        r#"{"end":{"time_ns":7,"task":1,"outcome":"done"}}"#,
+        r#"{"over":{"time_ns":8,"session":1,"how":"closed"}}"#,
+    ];
+
+    fn said(lines: &[&str]) -> Result<History, ReadError> {
+        let mut text = HEADER.to_owned() + "\n";
+        for line in lines {
+            text += line;
+            text.push('\n');
+        }
+        read(text.as_bytes())
+    }
+
+    #[test]
+    fn what_no_recorder_can_write_is_refused_by_line() {
+        use Contradiction as C;
+        said(&RIGHT).unwrap();
+        // After how many lines of the right one the wrong one comes.
+        for (after, line, wrong) in [
+            (
+                3,
+                r#"{"invoke":{"time_ns":1,"id":1,"session":1,"op":{"op":"begin"}}}"#,
+                C::TimeGoesBack {
+                    from_ns: 2,
+                    to_ns: 1,
+                },
+            ),
+            (
+                5,
+                r#"{"ok":{"time_ns":2,"id":1,"value":null}}"#,
+                C::TimeGoesBack {
+                    from_ns: 4,
+                    to_ns: 2,
+                },
+            ),
+            (
+                4,
+                r#"{"invoke":{"time_ns":4,"id":2,"session":1,"task":1,"op":{"op":"commit"}}}"#,
+                C::Overlap {
+                    id: 2,
+                    session: 1,
+                    open: 1,
+                },
+            ),
+            (
+                2,
+                r#"{"invoke":{"time_ns":4,"id":2,"session":3,"op":{"op":"commit"}}}"#,
+                C::NoSuchSession(3),
+            ),
+            (
+                9,
+                r#"{"invoke":{"time_ns":9,"id":2,"session":1,"op":{"op":"commit"}}}"#,
+                C::SessionIsOver(1),
+            ),
+            (
+                9,
+                r#"{"over":{"time_ns":9,"session":1,"how":"killed"}}"#,
+                C::SessionIsOver(1),
+            ),
+            (
+                9,
+                r#"{"over":{"time_ns":9,"session":3,"how":"killed"}}"#,
+                C::NoSuchSession(3),
+            ),
+            (
+                7,
+                r#"{"ok":{"time_ns":7,"id":1,"value":null}}"#,
+                C::NoSuchOperation(1),
+            ),
+            (
+                7,
+                r#"{"info":{"time_ns":7,"id":2,"error":"gone","definite":false}}"#,
+                C::NoSuchOperation(2),
+            ),
+            (
+                4,
+                r#"{"fail":{"time_ns":7,"id":1,"error":"failed","definite":false}}"#,
+                C::IndefiniteFail(1),
+            ),
+            (
+                4,
+                r#"{"info":{"time_ns":7,"id":1,"error":"timeout","definite":true}}"#,
+                C::DefiniteInfo(1),
+            ),
+            (
+                8,
+                r#"{"end":{"time_ns":8,"task":1,"outcome":"done"}}"#,
+                C::NoSuchTask(1),
+            ),
+            (
+                8,
+                r#"{"invoke":{"time_ns":8,"id":2,"session":1,"task":1,"op":{"op":"commit"}}}"#,
+                C::NoSuchTask(1),
+            ),
+            (
+                3,
+                r#"{"task":{"time_ns":3,"task":2,"worker":0,"step":"raise"}}"#,
+                C::TaskWithinTask {
+                    task: 2,
+                    worker: 0,
+                    open: 1,
+                },
+            ),
+            (
+                3,
+                r#"{"invoke":{"time_ns":3,"id":1,"session":2,"task":1,"op":{"op":"begin"}}}"#,
+                C::TaskOfAnother {
+                    id: 1,
+                    worker: 1,
+                    task: 1,
+                    other: 0,
+                },
+            ),
+            (
+                3,
+                r#"{"task":{"time_ns":3,"task":2,"worker":2,"step":"raise"}}"#,
+                C::NoSuchWorker {
+                    worker: 2,
+                    workers: 2,
+                },
+            ),
+            (
+                3,
+                r#"{"session":{"time_ns":3,"session":2,"worker":1,"process":3}}"#,
+                C::NumberDoesNotGrow {
+                    what: What::Session,
+                    last: 2,
+                    next: 2,
+                },
+            ),
+            (
+                3,
+                r#"{"fault":{"time_ns":4,"fault":{"kill":{"worker":0}},"sessions":[3]}}"#,
+                C::NoSuchSession(3),
+            ),
+            (
+                6,
+                r#"{"resumed":{"time_ns":6,"sessions":[1]}}"#,
+                C::NothingPaused,
+            ),
+            (
+                3,
+                r#"{"seen":{"time_ns":3,"waiting":{"lock":"lock:l","count":1,"asked_ns":4}}}"#,
+                C::AskedLater {
+                    asked_ns: 4,
+                    time_ns: 3,
+                },
+            ),
+        ] {
+            let mut lines = RIGHT[..after].to_vec();
+            lines.push(line);
+            let error = said(&lines).unwrap_err();
+            let ReadError::Contradiction { line: at, what } = &error else {
+                panic!("{line}: {error}");
+            };
+            assert_eq!((*at, what), (after as u64 + 2, &wrong), "{line}");
+            assert!(error.to_string().starts_with(&format!("line {at}: ")));
         }
     }
 
-    pub(super) fn finish(self) -> History {
-        self.history
-    }
-
-    pub(super) fn add(&mut self, event: Event) -> Result<(), String> {
-        match event {
-            Event::Session {
-                time_ns,
-                session,
-                worker,
-                process,
-                clock_offset_ms,
-            } => {
-                grows(
-                    self.history.sessions.last().map(|last| last.session),
-                    session,
-                    "session",
-                )?;
-                self.sessions.insert(session, self.history.sessions.len());
-                self.history.sessions.push(Session {
-                    session,
-                    worker,
-                    process,
-                    clock_offset_ms,
-                    opened_ns: time_ns,
-                    over: None,
-                });
-            }
-            Event::Over {
-                time_ns,
-                session,
-                how,
-            } => {
-                let known = self
-                    .sessions
-                    .get(&session)
-                    .and_then(|at| self.history.sessions.get_mut(*at));
-                let known = known.ok_or_else(|| format!("there is no session {session}"))?;
-                if known.over.is_some() {
-                    return Err(format!("session {session} is over already"));
-                }
-                known.over = Some((time_ns, how));
-            }
-            Event::Task {
-                time_ns,
-                task,
-                worker,
-                step,
-            } => {
-                grows(
-                    self.history.tasks.last().map(|last| last.task),
-                    task,
-                    "task",
-                )?;
-                self.tasks.insert(task, self.history.tasks.len());
-                self.history.tasks.push(Task {
-                    task,
-                    worker,
-                    step,
-                    begun_ns: time_ns,
-                    ended_ns: None,
-                    outcome: TaskOutcome::Unknown,
-                });
-            }
-            Event::End {
-                time_ns,
-                task,
-                outcome,
-            } => {
-                let known = self
-                    .tasks
-                    .remove(&task)
-                    .and_then(|at| self.history.tasks.get_mut(at));
-                let known = known.ok_or_else(|| format!("task {task} isn't under way"))?;
-                known.ended_ns = Some(time_ns);
-                known.outcome = outcome;
-            }
-            Event::Invoke {
-                time_ns,
-                id,
-                session,
-                task,
-                op,
-            } => {
-                grows(
-                    self.history.operations.last().map(|last| last.id),
-                    id,
-                    "operation",
-                )?;
-                if self
-                    .history
-                    .operations
-                    .last()
-                    .is_some_and(|last| last.invoked_ns > time_ns)
-                {
-                    return Err(format!(
-                        "operation {id} was invoked before the one above it"
-                    ));
-                }
-                let known = self
-                    .sessions
-                    .get(&session)
-                    .and_then(|at| self.history.sessions.get(*at));
-                let known = known.ok_or_else(|| format!("there is no session {session}"))?;
-                if let Some(task) = task
-                    && !self.tasks.contains_key(&task)
-                {
-                    return Err(format!("task {task} isn't under way"));
-                }
-                self.open.insert(id, self.history.operations.len());
-                self.history.operations.push(Operation {
-                    id,
-                    session,
-                    worker: known.worker,
-                    task,
-                    op,
-                    invoked_ns: time_ns,
-                    completed_ns: None,
-                    outcome: Outcome::Info(Failure::new(ErrorCode::Gone, "")),
-                });
-            }
-            Event::Ok {
-                time_ns,
-                id,
-                value,
-                commit,
-            } => {
-                self.end(id, time_ns, Outcome::Ok { value, commit })?;
-            }
-            Event::Fail(ended) => {
-                self.end(
-                    ended.what.id,
-                    ended.time_ns,
-                    Outcome::Fail(ended.what.failure),
-                )?;
-            }
-            Event::Info(ended) => {
-                self.end(
-                    ended.what.id,
-                    ended.time_ns,
-                    Outcome::Info(ended.what.failure),
-                )?;
-            }
-            Event::Fault {
-                time_ns,
-                fault,
-                sessions,
-            } => self.history.faults.push(FaultRecord {
-                at_ns: time_ns,
-                fault,
-                sessions,
-                until_ns: None,
-            }),
-            Event::Resumed { time_ns, sessions } => {
-                let paused = self.history.faults.iter_mut().rev().find(|fault| {
-                    fault.until_ns.is_none() && fault.fault.is_pause() && fault.sessions == sessions
-                });
-                let paused = paused.ok_or("nothing was paused")?;
-                paused.until_ns = Some(time_ns);
-            }
-            Event::Seen(seen) => self.history.observations.push(Observation {
-                at_ns: seen.time_ns,
-                seen: seen.what,
-            }),
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, id: u64, time_ns: u64, outcome: Outcome) -> Result<(), String> {
-        let known = self
-            .open
-            .remove(&id)
-            .and_then(|at| self.history.operations.get_mut(at));
-        let known = known.ok_or_else(|| format!("operation {id} isn't under way"))?;
-        if time_ns < known.invoked_ns {
-            return Err(format!("operation {id} ends before it began"));
-        }
-        known.completed_ns = Some(time_ns);
-        known.outcome = outcome;
-        Ok(())
-    }
-}
-
-fn grows(last: Option<u64>, next: u64, what: &str) -> Result<(), String> {
-    match last {
-        Some(last) if next <= last => Err(format!(
-            "{what} {next} comes after {what} {last}: numbers must grow"
-        )),
-        _ => Ok(()),
+    #[test]
+    fn what_is_no_history_says_where() {
+        let wrong = |text: &str| read(text.as_bytes()).unwrap_err().to_string();
+        assert!(wrong("").contains("the file is empty"));
+        assert!(wrong("nonsense\n").starts_with("line 1: "));
+        assert!(wrong(&HEADER.replacen('1', "2", 1)).contains("version 2"));
+        assert!(wrong(&format!("{HEADER}\n{{\"nonsense\":1}}\n")).starts_with("line 2: "));
     }
 }

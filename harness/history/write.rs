@@ -5,8 +5,8 @@
 //! time may so be a little late and an invocation's a little early, which only widens an
 //! interval.)
 
+use super::builder::Builder;
 use super::event::{Event, Header};
-use super::read::Builder;
 use super::{History, Seen, SessionEnd, TaskOutcome};
 use crate::program::Fault;
 use crate::protocol::{Failure, Op};
@@ -61,15 +61,11 @@ impl Recorder {
         u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    fn record(&self, event: impl FnOnce(&mut Inner, u64) -> Event) -> u64 {
+    fn record(&self, event: impl FnOnce(&mut Inner, u64) -> Event) {
         let mut inner = self.lock();
         let now = self.now_ns();
         let event = event(&mut inner, now);
-        inner.line(&event);
-        if let Err(error) = inner.builder.add(event) {
-            inner.error.get_or_insert(error);
-        }
-        now
+        inner.enter(event);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -127,21 +123,24 @@ impl Recorder {
         });
     }
 
-    /// An operation is about to be asked for; returns its number.
-    pub fn invoke(&self, session: u64, task: Option<u64>, op: &Op) -> u64 {
-        let mut number = 0;
-        self.record(|inner, time_ns| {
-            inner.operations += 1;
-            number = inner.operations;
-            Event::Invoke {
-                time_ns,
-                id: number,
-                session,
-                task,
-                op: op.clone(),
-            }
-        });
-        number
+    /// An operation is about to be asked for; returns its number. None if the session is over
+    /// already, by a fault that came just before: then nobody is to be asked.
+    pub fn invoke(&self, session: u64, task: Option<u64>, op: &Op) -> Option<u64> {
+        let mut inner = self.lock();
+        if inner.builder.is_over(session) {
+            return None;
+        }
+        inner.operations += 1;
+        let id = inner.operations;
+        let event = Event::Invoke {
+            time_ns: self.now_ns(),
+            id,
+            session,
+            task,
+            op: op.clone(),
+        };
+        inner.enter(event);
+        Some(id)
     }
 
     /// What came of it.
@@ -210,6 +209,13 @@ impl Recorder {
 }
 
 impl Inner {
+    fn enter(&mut self, event: Event) {
+        self.line(&event);
+        if let Err(contradiction) = self.builder.add(event) {
+            self.error.get_or_insert(contradiction.to_string());
+        }
+    }
+
     fn line(&mut self, what: &impl serde::Serialize) {
         let Some(file) = &mut self.file else { return };
         let written = serde_json::to_vec(what)
@@ -277,13 +283,14 @@ mod tests {
             key: "k".into(),
         };
         let task = recorder.task(0, &Step::from(op.clone()));
-        let first = recorder.invoke(session, Some(task), &op);
+        let invoke = |task| recorder.invoke(session, task, &op).unwrap();
+        let first = invoke(Some(task));
         recorder.complete(first, &Ok((json!({"a": 1}), Some(3))));
-        let second = recorder.invoke(session, Some(task), &op);
+        let second = invoke(Some(task));
         recorder.complete(second, &Err(Failure::new(ErrorCode::Timeout, "late")));
-        let third = recorder.invoke(session, Some(task), &op);
+        let third = invoke(Some(task));
         recorder.complete(third, &Err(Failure::new(ErrorCode::Gone, "")));
-        recorder.invoke(session, None, &op);
+        invoke(None);
         recorder.end(task, TaskOutcome::Failed("why".into()));
         recorder.fault(
             Fault::Stop {
@@ -323,30 +330,25 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_contradicts_itself_is_refused_by_line() {
-        let header = serde_json::to_string(&header()).unwrap();
-        let said = |lines: &str| {
-            read(format!("{header}\n{lines}").as_bytes())
-                .unwrap_err()
-                .to_string()
-        };
-        let session = r#"{"session":{"time_ns":1,"session":1,"worker":0,"process":1}}"#;
-        let invoke = r#"{"invoke":{"time_ns":5,"id":1,"session":1,"op":{"op":"begin"}}}"#;
-        assert_eq!(
-            said(&format!("{invoke}\n")),
-            "line 2: there is no session 1"
-        );
-        assert_eq!(
-            said(&format!(
-                "{session}\n{invoke}\n{{\"ok\":{{\"time_ns\":4,\"id\":1,\"value\":null}}}}\n"
-            )),
-            "line 4: operation 1 ends before it began"
-        );
-        assert!(said(&format!("{session}\n{session}\n")).contains("numbers must grow"));
-        assert!(said("{\"nonsense\":1}\n").starts_with("line 2"));
-        assert!(matches!(
-            read(&b""[..]),
-            Err(super::super::ReadError::Empty)
-        ));
+    fn nothing_begins_in_a_session_that_a_fault_has_just_ended() {
+        let recorder = Recorder::new(header(), None);
+        let session = recorder.session(0, 1, 0);
+        assert_eq!(recorder.invoke(session, None, &Op::Begin), Some(1));
+        recorder.over(session, SessionEnd::Dropped);
+        assert_eq!(recorder.invoke(session, None, &Op::Commit), None);
+        // What was under way is answered later.
+        recorder.complete(1, &Ok((Value::Null, None)));
+        let (history, error) = recorder.finish();
+        assert_eq!((history.operations.len(), error), (1, None));
+    }
+
+    #[test]
+    fn a_recorder_that_is_used_wrongly_says_so() {
+        let recorder = Recorder::new(header(), None);
+        let session = recorder.session(0, 1, 0);
+        recorder.invoke(session, None, &Op::Begin);
+        recorder.invoke(session, None, &Op::Commit);
+        let error = recorder.finish().1.unwrap();
+        assert!(error.contains("while operation 1"), "{error}");
     }
 }

@@ -54,6 +54,8 @@ capabilities! {
     Fencing = "fencing",
     /// A lock binds those who don't take it.
     MandatoryLocks = "mandatory-locks",
+    /// The lock of a holder that died is free at once, not only after its time to live.
+    CrashDetection = "crash-detection",
     /// Transactions.
     Transactions = "transactions",
     /// Commit-order numbers.

@@ -9,6 +9,9 @@ pub(super) fn statement(spec: &CheckSpec) -> &'static str {
         CheckSpec::Completion => {
             "Every operation was answered in time, and no process ended by itself."
         }
+        CheckSpec::Course => {
+            "No step waited in vain for the others, or went on before they were there."
+        }
         CheckSpec::Counter { .. } => {
             "Each increment counts once: none is lost, none is done twice."
         }

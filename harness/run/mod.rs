@@ -312,7 +312,10 @@ pub(crate) fn missing(
     description: &Description,
 ) -> Vec<&'static str> {
     let mut needs = plan.requires.clone();
-    needs.extend(plan.frame.requires());
+    needs.extend(
+        plan.frame
+            .requires(description.offers(Capability::Transactions)),
+    );
     needs.extend(settings.faults.iter().filter_map(|fault| fault.requires()));
     needs.sort_unstable();
     needs.dedup();

@@ -26,6 +26,8 @@ enum Trouble {
     Raised,
     /// What the step waits for did not come.
     InVain(String),
+    /// The time was up before it could come.
+    Late(String),
     /// The client is no more.
     Gone,
     /// The harness can't go on.
@@ -130,9 +132,10 @@ impl<'a> Worker<'a> {
             Err(Trouble::Raised) => TaskOutcome::Failed("raised".into()),
             Err(Trouble::InVain(what)) => {
                 self.shared.in_vain.fetch_add(1, Ordering::Relaxed);
-                self.shared
-                    .recorder
-                    .seen(Seen::Note(format!("worker {}: {what}", self.number)));
+                TaskOutcome::InVain(what)
+            }
+            Err(Trouble::Late(what)) => {
+                self.shared.in_vain.fetch_add(1, Ordering::Relaxed);
                 TaskOutcome::Failed(what)
             }
             Err(Trouble::Gone) => TaskOutcome::Unknown,
@@ -268,7 +271,7 @@ impl<'a> Worker<'a> {
                 if self.shared.signals.wait(name, limit, || self.is_over()) {
                     Ok(())
                 } else {
-                    Err(Trouble::InVain(format!("nobody signalled {name:?}")))
+                    Err(self.in_vain(format!("nobody signalled {name:?}")))
                 }
             }
             Step::AwaitWaiting { lock, count } => self.await_waiting(lock, *count),
@@ -289,6 +292,15 @@ impl<'a> Worker<'a> {
                 }
                 Err(trouble) => return Err(trouble),
             }
+        }
+    }
+
+    /// Waited for nothing: the system's doing, unless the run's own end came between.
+    fn in_vain(&self, what: String) -> Trouble {
+        if self.shared.until.get().is_some() && self.is_over() {
+            Trouble::Late(what)
+        } else {
+            Trouble::InVain(what)
         }
     }
 
@@ -324,13 +336,17 @@ impl<'a> Worker<'a> {
             self.session()?;
             let asked_ns = self.shared.recorder.now_ns();
             let answer = self.ask(&op, false);
-            if answer
-                .as_ref()
-                .is_err_and(|failure| failure.error == ErrorCode::Gone)
-            {
-                self.lost();
-            }
-            let seen = answer?.0.as_u64().unwrap_or(0);
+            let seen = match answer {
+                Ok((value, _)) => value.as_u64().unwrap_or(0),
+                Err(failure) if failure.error == ErrorCode::Gone => {
+                    self.lost();
+                    return Err(Trouble::Gone);
+                }
+                // No operation of the history, so no check sees the error.
+                Err(failure) => {
+                    return Err(self.in_vain(format!("lock-waiting of {lock}: {failure}")));
+                }
+            };
             if seen >= count {
                 let lock = lock.clone();
                 self.shared.recorder.seen(Seen::Waiting {
@@ -341,9 +357,7 @@ impl<'a> Worker<'a> {
                 return Ok(());
             }
             if stays || Instant::now() >= until || self.is_over() {
-                return Err(Trouble::InVain(format!(
-                    "{seen} of {count} in the line of {lock}"
-                )));
+                return Err(self.in_vain(format!("{seen} of {count} in the line of {lock}")));
             }
             std::thread::sleep(LOOK_EVERY);
         }
@@ -380,10 +394,11 @@ impl<'a> Worker<'a> {
     fn call(&mut self, task: u64, op: &Op, certify: bool) -> Done<Value> {
         let session = self.session()?;
         let shown = shown(op);
-        let id = self
-            .shared
-            .recorder
-            .invoke(session, Some(task), shown.as_ref().unwrap_or(op));
+        let recorder = self.shared.recorder;
+        let Some(id) = recorder.invoke(session, Some(task), shown.as_ref().unwrap_or(op)) else {
+            self.lost();
+            return Err(Trouble::Gone);
+        };
         let mut answer = self.ask(op, certify);
         if matches!(op, Op::BlobGet { .. })
             && let Ok((Value::String(data), _)) = &mut answer

@@ -260,6 +260,7 @@ macro_rules! __programs {
             [$($given)*]
             dict_increment = "dict-increment",
             dict_registers = "dict-registers",
+            dict_operations = "dict-operations",
             dict_transactions = "dict-transactions",
             queue_delivery = "queue-delivery",
             queue_batches = "queue-batches",

@@ -51,6 +51,13 @@ const CASES: &[Case] = &[
     case(Defect::LostUpdate, 20, "dict-increment", "counter", 60),
     case(Defect::LostUpdate, 20, "dict-registers", "linearizable", 60),
     case(Defect::StaleRead, 20, "dict-registers", "linearizable", 60),
+    case(
+        Defect::LostUpdate,
+        20,
+        "dict-operations",
+        "linearizable",
+        60,
+    ),
     case(Defect::StaleRead, 20, "dict-increment", "counter", 60),
     case(
         Defect::DeniedWrite,
@@ -168,6 +175,7 @@ const CASES: &[Case] = &[
     ),
     case(Defect::SharedLock, 2, "bank-locked", "mutual-exclusion", 60),
     case(Defect::LifoGrants, 2, "lock-fifo", "fifo-grants", 6),
+    case(Defect::CountsTooMany, 1, "lock-fifo", "course", 6),
     case(Defect::TtlFromRequest, 1, "lock-ttl", "lock-ttl", 5),
     case(Defect::TtlIgnored, 1, "lock-ttl", "lock-ttl", 8),
     case(Defect::RenewIgnored, 1, "lock-renewal", "lock-ttl", 5),

@@ -116,6 +116,18 @@ fn a_history_is_judged_again_from_its_file() {
     let text = std::fs::read(&history).unwrap();
     std::fs::write(&history, &text[..text.len() / 2]).unwrap();
     assert_ne!(harness(&["check", &history]).status.code(), None);
+    // Twice the same answer.
+    let text = String::from_utf8(text).unwrap();
+    let (at, answer) = (2..)
+        .zip(text.lines().skip(1))
+        .find(|(_, line)| line.starts_with("{\"ok\""))
+        .unwrap();
+    let twice = text.replacen(answer, &format!("{answer}\n{answer}"), 1);
+    std::fs::write(&history, twice).unwrap();
+    let refused = harness(&["check", &history]);
+    assert_eq!(refused.status.code(), Some(2));
+    let wrong = format!("line {}: operation", at + 1);
+    assert!(said(&refused).contains(&wrong), "{}", said(&refused));
     std::fs::write(&history, "nonsense\n").unwrap();
     let refused = harness(&["check", &history]);
     assert_eq!(refused.status.code(), Some(2));

@@ -1,10 +1,12 @@
-//! Registers: set, get, delete on few keys, and compare-and-set, some of that under the
-//! dictionary's lock.
+//! Registers: set, get, delete on few keys, and compare-and-set.
+//!
+//! - `dict-registers`: some of that under the dictionary's lock.
+//! - `dict-operations`: none of it, so that also a store without locks and transactions is tried.
 //!
 //! All faults make sense: a write whose answer is lost has happened at one moment or never.
 
 use super::ops::{delete, get, lock, set};
-use super::{PATIENT_MS, Parts, Settings, Workload, chance, held, key, locks, mark, rng};
+use super::{PATIENT_MS, Parts, Settings, Workload, chance, every, held, key, locks, mark, rng};
 use crate::check::CheckSpec;
 use crate::protocol::{Capability, ErrorCode, LockKind};
 use crate::step::Step;
@@ -16,21 +18,27 @@ pub(super) const WORKLOAD: Workload = Workload {
     promise: "Each key of a dictionary is an atomic register.",
     requires: &[Capability::Dict, Capability::Locks],
     unfit: &[],
-    parts,
+    parts: |settings| parts(settings, "registers", true),
 };
 
-const NAME: &str = "registers";
+pub(super) const OPERATIONS: Workload = Workload {
+    name: "dict-operations",
+    promise: "Each key of a dictionary is an atomic register, also for those who take no lock.",
+    requires: &[Capability::Dict],
+    unfit: &[],
+    parts: |settings| parts(settings, "operations", false),
+};
 
-fn parts(settings: &Settings) -> Parts {
+fn parts(settings: &Settings, name: &'static str, locked: bool) -> Parts {
     let (seed, workers) = (settings.seed, settings.workers.max(1));
     let keys = 3 + workers / 4;
     let step = move |worker, number: u64| {
         let mut random = rng(seed, worker, number);
         let key = key(&mut random, keys, number);
         match random.random_range(0..10) {
-            0..4 => get(NAME, &key).into(),
-            4..7 => set(NAME, &key, mark(worker, number)).into(),
-            7 => delete(NAME, &key).into(),
+            0..4 => get(name, &key).into(),
+            4..7 => set(name, &key, mark(worker, number)).into(),
+            7 => delete(name, &key).into(),
             _ => {
                 let expected = if chance(&mut random, 1, 2) {
                     Value::Null
@@ -42,13 +50,13 @@ fn parts(settings: &Settings) -> Parts {
                     ))
                 };
                 let compare = Step::CompareAndSet {
-                    name: NAME.into(),
+                    name: name.into(),
                     key,
                     expected,
                     new: json!(mark(worker, number)),
                 };
-                if chance(&mut random, 2, 3) {
-                    held(lock(LockKind::Dict, NAME), Some(PATIENT_MS), vec![compare])
+                if locked && chance(&mut random, 2, 3) {
+                    held(lock(LockKind::Dict, name), Some(PATIENT_MS), vec![compare])
                 } else {
                     compare
                 }
@@ -56,7 +64,11 @@ fn parts(settings: &Settings) -> Parts {
         }
     };
     let mut checks = vec![CheckSpec::Linearizable];
-    // A write without the lock may have to wait for it too long.
-    checks.extend(locks(&[ErrorCode::Timeout, ErrorCode::Locked]));
+    checks.extend(if locked {
+        // A write without the lock may have to wait for it too long.
+        locks(&[ErrorCode::Timeout, ErrorCode::Locked])
+    } else {
+        every(&[])
+    });
     Parts::new(step, checks)
 }

@@ -100,6 +100,7 @@ pub fn all() -> &'static [Workload] {
     const ALL: &[Workload] = &[
         dict_increment::WORKLOAD,
         dict_registers::WORKLOAD,
+        dict_registers::OPERATIONS,
         dict_transactions::WORKLOAD,
         queue_delivery::WORKLOAD,
         queue_batches::BATCHES,
@@ -244,7 +245,7 @@ fn locks(allow: &[ErrorCode]) -> Vec<CheckSpec> {
         CheckSpec::FencingTokens,
         CheckSpec::LockTtl,
         CheckSpec::LockLiveness {
-            // Not every system can know of a death.
+            // How soon a death is noticed is for `killed-holder` to show.
             dead_holder_ms: None,
         },
     ];

@@ -39,7 +39,7 @@ fn what_is_required_is_what_the_steps_need() {
             let plan = workload.plan(&settings(workers, 7));
             let steps = 1600 / u64::from(workers);
             let written = plan.write_down(&vec![steps; workers as usize]);
-            let needs: BTreeSet<_> = written.requires().into_iter().collect();
+            let needs: BTreeSet<_> = written.requires(true).into_iter().collect();
             let said: BTreeSet<_> = plan.requires.iter().copied().collect();
             let missing: Vec<_> = needs.difference(&said).collect();
             assert!(missing.is_empty(), "{workload:?} needs {missing:?}");

@@ -14,7 +14,7 @@ use crate::history::{
     FaultRecord, History, Observation, Operation, Outcome, Seen, Session, SessionEnd,
 };
 use crate::program::Fault;
-use crate::protocol::{ErrorCode, Failure, LockKind, LockName, Op};
+use crate::protocol::{Capability, ErrorCode, Failure, LockKind, LockName, Op};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
@@ -157,6 +157,9 @@ pub(super) fn simulate(seed: u64, weather: Weather) -> (History, u32) {
 impl Simulation {
     fn new(seed: u64, weather: Weather) -> Self {
         let mut script = Script::new(CheckSpec::MutualExclusion);
+        // Deaths are noticed after `NOTICE_MS`.
+        let capabilities = &mut script.history.header.driver.capabilities;
+        capabilities.push(Capability::CrashDetection);
         let bounds = &mut script.history.header.bounds;
         bounds.handover_ms = 2 * weather.delay_ms + 1;
         bounds.late_ms = 2 * weather.delay_ms + 1;

@@ -91,6 +91,8 @@ defects! {
     LostWakeUp = "lost-wake-up",
     /// A waiter whose time is over keeps its place.
     LeftBehind = "left-behind",
+    /// One more is counted in the line than stands there.
+    CountsTooMany = "counts-too-many",
     /// A client that is no more keeps its locks.
     DeadHolder = "dead-holder",
     /// A wait ends when half its time has passed.

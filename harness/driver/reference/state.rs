@@ -230,7 +230,10 @@ impl State {
                     fail(ErrorCode::LockLost)
                 }
             }
-            Op::LockWaiting { lock } => done(json!(self.lock(lock, now).waiting())),
+            Op::LockWaiting { lock } => {
+                let more = usize::from(self.sabotage.strikes(Defect::CountsTooMany));
+                done(json!(self.lock(lock, now).waiting() + more))
+            }
             Op::Begin => self.begin(owner),
             Op::Commit => self.commit(owner, now),
             Op::Rollback => self.roll_back(owner),

@@ -372,6 +372,7 @@ fn describe(answer: Result<Value, Failure>) -> Result<Description, Fault> {
         (C::LockWaiting, C::Locks),
         (C::Fencing, C::Locks),
         (C::MandatoryLocks, C::Locks),
+        (C::CrashDetection, C::Locks),
     ] {
         if description.offers(part) && !description.offers(whole) {
             return Err(format!(
