@@ -6,11 +6,13 @@
 //!   a wait that was made here still keeps the descriptors open.
 //! - Numbers from the guest are checked before the system sees them.
 
+mod main_db;
+
+use main_db::MainDb;
+
 use super::HandleCount;
-use super::claim;
 use super::error::ErrorCode;
-use super::grant::{Grant, retry, shm_name};
-use super::hub::{ChangeWait, HUBS, SharedHub, Watch};
+use super::grant::{Grant, retry};
 use super::kinds::{FileKind, LockLevel, OpenFlags, ShmLockKind, SyncKind};
 use super::lock::FileLock;
 use super::mapping::Mappings;
@@ -18,16 +20,12 @@ use super::queue::SlotLock;
 use super::registry::FileId;
 use super::shm::Shm;
 use super::shm_wait::ShmWait;
-use super::sync::{Arc, Mutex};
-use super::token::TokenSource;
-use super::watch::Interest;
+use super::sync::Arc;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-/// A connection needs one.
-const CLAIMS_MAX: usize = 16;
 /// What one `read_vec` may ask the host to allocate (the WIT's limit).
 const READ_BYTES_MAX: u32 = 1 << 20;
 /// The largest offset and size that the system's signed 64 bits can hold.
@@ -52,28 +50,6 @@ pub struct OpenFile {
     /// after a crash.
     sync_directory: bool,
     _counted: HandleCount,
-}
-
-/// What is known of a handle's last time as the writer.
-#[derive(Debug, Default)]
-struct Writing {
-    /// The last commit when it became the writer, if somebody waited then.
-    since: Option<u32>,
-    /// Its own commit, once it isn't the writer any more.
-    committed: Option<u32>,
-}
-
-#[derive(Debug)]
-struct MainDb {
-    hub: SharedHub,
-    shm_name: Arc<str>,
-    /// What it waits for, from one wait to the next.
-    watch: Option<Arc<Watch>>,
-    /// Whether it says what its commits concern.
-    announces: bool,
-    /// Changed by calls that share the handle.
-    writing: Mutex<Writing>,
-    claims: Vec<u64>,
 }
 
 impl OpenFile {
@@ -104,14 +80,7 @@ impl OpenFile {
             open_writable(grant, name, kind, flags)?
         };
         let id = FileId::of(&stat);
-        let main = (kind == FileKind::MainDb).then(|| MainDb {
-            hub: HUBS.get(id, Default::default),
-            shm_name: shm_name(name).into(),
-            watch: None,
-            announces: false,
-            writing: Mutex::default(),
-            claims: Vec::new(),
-        });
+        let main = (kind == FileKind::MainDb).then(|| MainDb::new(id, name));
         Ok(OpenFile {
             mappings: Mappings::default(),
             shm: None,
@@ -361,134 +330,6 @@ impl OpenFile {
         deleted
     }
 
-    /// Claims `token` until this file is dropped; see the WIT's `claim`.
-    pub fn claim(&mut self, token: u64) -> Result<(), ErrorCode> {
-        self.check_writable()?;
-        let main = self.main.as_mut().ok_or(ErrorCode::InvalidArgument)?;
-        if main.claims.len() >= CLAIMS_MAX {
-            return Err(ErrorCode::Full);
-        }
-        claim::claim(&*self.fd, token)?;
-        main.claims.push(token);
-        Ok(())
-    }
-
-    /// Whether another handle has claimed `token`.
-    pub fn is_claimed(&self, token: u64) -> Result<bool, ErrorCode> {
-        self.main.as_ref().ok_or(ErrorCode::InvalidArgument)?;
-        claim::is_claimed(&*self.fd, token)
-    }
-
-    /// A number that differs after every commit by anybody.
-    pub fn change_token(&self) -> Result<u64, ErrorCode> {
-        self.check_waking()?;
-        let source = self.token_source().ok_or(ErrorCode::InvalidArgument)?;
-        Ok(source.token()?.hash)
-    }
-
-    fn last_commit(&self) -> Result<u32, ErrorCode> {
-        self.token_source()
-            .ok_or(ErrorCode::InvalidArgument)?
-            .commits()
-    }
-
-    /// Says what this handle waits for; see the WIT's `watch`.
-    pub fn watch(&mut self, interest: Option<Interest>) -> Result<(), ErrorCode> {
-        self.check_waking()?;
-        let main = self.main.as_mut().ok_or(ErrorCode::InvalidArgument)?;
-        let interest = interest.map(|interest| Interest {
-            // Who can't take anything is in nobody's way.
-            turn: interest.turn.filter(|_| !self.read_only),
-            ..interest
-        });
-        match (interest, &main.watch) {
-            (Some(interest), Some(watch)) => watch.change(interest),
-            (Some(interest), None) => {
-                main.watch = Some(Arc::new(Watch::new(&main.hub, Some(interest))));
-            }
-            (None, _) => main.watch = None,
-        }
-        Ok(())
-    }
-
-    /// Says what this handle's last commit concerned; see the WIT's `announce`.
-    pub fn announce(&mut self, topics: &[u64]) -> Result<(), ErrorCode> {
-        self.check_waking()?;
-        let main = self.main.as_mut().ok_or(ErrorCode::InvalidArgument)?;
-        main.announces = true;
-        main.hub
-            .announce(topics, main.writing.lock().committed.take());
-        Ok(())
-    }
-
-    /// Waits until something that it watches has changed (`true`; without
-    /// `watch`: until the token is no longer `seen`) or `timeout` has passed
-    /// (`false`). The future borrows nothing.
-    pub fn wait_change(&self, seen: u64, timeout: Duration) -> Result<ChangeWait, ErrorCode> {
-        self.check_waking()?;
-        let main = self.main.as_ref().ok_or(ErrorCode::InvalidArgument)?;
-        let source = self.token_source().ok_or(ErrorCode::InvalidArgument)?;
-        let watch = match &main.watch {
-            Some(watch) => Arc::clone(watch),
-            None => Arc::new(Watch::new(&main.hub, None)),
-        };
-        Ok(Watch::wait(&watch, source, seen, timeout))
-    }
-
-    fn token_source(&self) -> Option<TokenSource> {
-        self.main.as_ref().map(|main| TokenSource {
-            database: Arc::clone(&self.fd),
-            shm: self.shm.clone(),
-            shm_name: Arc::clone(&main.shm_name),
-            grant: self.grant.clone(),
-        })
-    }
-
-    /// It is the writer now: nobody else can commit.
-    fn note_writer(&self) {
-        if let Some(main) = &self.main
-            && main.announces
-        {
-            let watched = main.hub.is_watched();
-            *main.writing.lock() = Writing {
-                since: watched.then(|| self.last_commit().ok()).flatten(),
-                committed: None,
-            };
-        }
-    }
-
-    /// Before the writer's lock is released. Not every transaction commits
-    /// something: what it found there is somebody else's.
-    fn note_commit(&self) {
-        if let Some(main) = &self.main
-            && main.announces
-        {
-            let mut writing = main.writing.lock();
-            writing.committed = writing.since.take().and_then(|since| {
-                let last = self.last_commit().ok()?;
-                (last == since.wrapping_add(1)).then_some(last)
-            });
-        }
-    }
-
-    /// After it: wakes this process's waiters if there was a commit that nobody
-    /// will announce.
-    fn tell_of_commit(&self) {
-        if let Some(main) = &self.main
-            && !main.announces
-        {
-            main.hub.released(|| self.last_commit());
-        }
-    }
-
-    fn check_waking(&self) -> Result<(), ErrorCode> {
-        if self.grant.offers_waking() {
-            Ok(())
-        } else {
-            Err(ErrorCode::Unsupported)
-        }
-    }
-
     fn check_writable(&self) -> Result<(), ErrorCode> {
         if self.read_only {
             Err(ErrorCode::ReadOnly)
@@ -525,12 +366,7 @@ impl Drop for OpenFile {
         // If this fails, the lock goes when the descriptor closes.
         let _ = self.unlock(LockLevel::Unlocked);
         if let Some(main) = &mut self.main {
-            if !main.claims.is_empty() {
-                let _ = claim::release_all(&*self.fd);
-            }
-            // Wakes the next in turn, who is to find the claims gone.
-            main.watch = None;
-            main.hub.claims_ended(&main.claims);
+            main.end(&self.fd);
         }
         if self.delete_on_close {
             self.delete();
