@@ -1,6 +1,6 @@
 //! Every operation was answered in time, and no process ended by itself.
 //!
-//! The rule: unless a fault that ends sessions hit its session,
+//! The rule: unless a fault that ends sessions hit its session, or the harness gave it up,
 //! - each operation has a definite answer: it happened or it didn't;
 //! - no session is `lost`: its process never ended by itself, nor had to be given up by the harness
 //!   because it no longer answered.
@@ -44,7 +44,7 @@ pub(super) fn check(history: &History, findings: &mut Findings) {
             last.insert(session, operation);
             continue;
         }
-        if !operation.is_info() || ends.hit_by(session, operation.latest_end_ns()) {
+        if !operation.is_info() || ends.explain(operation) {
             continue;
         }
         let over = history.session(session).and_then(|known| known.over);
@@ -92,13 +92,6 @@ pub(super) fn check(history: &History, findings: &mut Findings) {
         "has no definite answer, though nothing was done to its session:",
         findings,
     );
-}
-
-impl Operation {
-    /// When its answer came, definite or not: the end of time if none did.
-    fn latest_end_ns(&self) -> u64 {
-        self.completed_ns.unwrap_or(u64::MAX)
-    }
 }
 
 #[cfg(test)]

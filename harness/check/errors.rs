@@ -3,7 +3,8 @@
 //! The rule, without any "shortly after": an error is excused if
 //! - its code is in `allow` (which the program chooses: a `timeout` where it drains a queue, `lock-lost`
 //!   where grants run out);
-//! - it is `gone`, and a fault that ends a session hit the operation's session before the error came;
+//! - it is `gone`, and a fault that ends a session hit the operation's session before the error came, or
+//!   the harness gave the session up;
 //! - it says that a lock or a place in its line is gone, and the session's process was stopped before the
 //!   error came: meanwhile its time to live may have passed;
 //! - it is `busy`, of an operation whose time may run out (it waits, and `timeout` is allowed): others wrote
@@ -59,7 +60,7 @@ pub(super) fn check(history: &History, allow: &[ErrorCode], findings: &mut Findi
                     timeout_ns.is_some_and(|timeout_ns| lasted_ns >= timeout_ns)
                         && allow.contains(&ErrorCode::Timeout)
                 }
-                ErrorCode::Gone => ends.hit_by(operation.session, completed_ns),
+                ErrorCode::Gone => ends.explain(operation),
                 ErrorCode::NoTransaction => {
                     operation.op == Op::Rollback && failed.contains(&operation.session)
                 }

@@ -1,11 +1,16 @@
-//! Which sessions were ended by a fault of the harness.
+//! Which sessions were ended by the harness.
 
-use crate::history::History;
-use std::collections::HashMap;
+use crate::history::{History, Operation, SessionEnd};
+use crate::protocol::ErrorCode;
+use std::collections::{HashMap, HashSet};
 
-/// When sessions were hit by a fault that ends them: not by a pause, which goes by.
+/// When sessions were hit by a fault that ends them: not by a pause, which goes by. And which were
+/// given up.
 #[derive(Debug)]
-pub(super) struct Ends(HashMap<u64, u64>);
+pub(super) struct Ends {
+    hit: HashMap<u64, u64>,
+    given_up: HashSet<u64>,
+}
 
 impl Ends {
     /// Of this history.
@@ -20,11 +25,30 @@ impl Ends {
                 ends.entry(*session).or_insert(fault.at_ns);
             }
         }
-        Self(ends)
+        let given_up = history
+            .sessions
+            .iter()
+            .filter(|session| matches!(session.over, Some((_, SessionEnd::GivenUp))))
+            .map(|session| session.session);
+        Self {
+            hit: ends,
+            given_up: given_up.collect(),
+        }
+    }
+
+    /// Whether that is why the operation has no answer. Whatever ends with `gone` is the last of
+    /// its session.
+    pub(super) fn explain(&self, operation: &Operation) -> bool {
+        let at_ns = operation.completed_ns.unwrap_or(u64::MAX);
+        let gone = operation
+            .failure()
+            .is_some_and(|failure| failure.error == ErrorCode::Gone);
+        self.hit_by(operation.session, at_ns)
+            || gone && self.given_up.contains(&operation.session)
     }
 
     /// Whether it was hit by the moment `at_ns`.
     pub(super) fn hit_by(&self, session: u64, at_ns: u64) -> bool {
-        self.0.get(&session).is_some_and(|hit_ns| *hit_ns <= at_ns)
+        self.hit.get(&session).is_some_and(|hit_ns| *hit_ns <= at_ns)
     }
 }

@@ -110,6 +110,18 @@ pub trait Abandon: Send + Sync {
     /// # Errors
     /// The driver can't.
     fn abandon(&self, trap: bool) -> Result<(), Failure>;
+
+    /// For a run that ends early: a call under way ends with `gone`, and so does any that comes.
+    /// What it goes on doing, if it can't be ended, nobody hears of.
+    fn give_up(&self) {
+        let _ = self.abandon(false);
+    }
+}
+
+/// SIGKILL for all child processes that drivers started, without waiting for anything; no more are
+/// started. For whoever exits at once.
+pub fn kill_all() {
+    stdio::kill_all();
 }
 
 /// The error of whoever is no more.

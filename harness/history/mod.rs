@@ -178,6 +178,8 @@ pub enum SessionEnd {
     Killed,
     /// Its process ended by itself or stopped answering and was killed.
     Lost,
+    /// The harness ended it, for reasons of its own.
+    GivenUp,
 }
 
 /// Something that was done to the system.

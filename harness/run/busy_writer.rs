@@ -5,7 +5,10 @@
 
 use anyhow::{Context as _, Result, ensure};
 use rusqlite::Connection;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -25,7 +28,8 @@ impl BusyWriter {
             .arg("keep-write-lock")
             .arg(database)
             .arg(duration.as_millis().to_string())
-            .stdin(Stdio::null())
+            .process_group(0)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("{}", helper.display()))?;
@@ -51,15 +55,22 @@ impl BusyWriter {
     }
 }
 
+impl BusyWriter {
+    /// Ends it at once.
+    pub(super) fn kill(&mut self) {
+        let _ = self.child.kill();
+    }
+}
+
 impl Drop for BusyWriter {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        self.kill();
         let _ = self.child.wait();
     }
 }
 
 /// What the process does: takes SQLite's write lock, says so in a line, and keeps it for
-/// `duration`. Nothing is changed.
+/// `duration`, or until standard input ends: the harness is no more. Nothing is changed.
 ///
 /// # Errors
 /// The lock can't be had within 20 seconds, or the file not be opened.
@@ -70,7 +81,13 @@ pub fn keep_write_lock(database: &Path, duration: Duration) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "kept")?;
     out.flush()?;
-    std::thread::sleep(duration);
+    let stdin = std::io::stdin();
+    let mut input = [PollFd::new(&stdin, PollFlags::IN)];
+    match poll(&mut input, Timespec::try_from(duration).ok().as_ref()) {
+        // Nobody is told of its signals.
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
     connection.execute_batch("ROLLBACK")?;
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! The processes and clients of a run, and what is done to them.
 //!
 //! What must stay true: a session is entered in the history once it is ready, and as over exactly
-//! once; a fault is entered before it is done, so that whatever follows from it comes later.
+//! once; a fault is entered before it is done, so that whatever follows from it comes later; once
+//! the run is halted no process stays stopped and no client is opened.
 
+use super::Progress;
 use super::busy_writer::BusyWriter;
 use crate::driver::{Abandon, Client, Driver, Process};
 use crate::history::{Recorder, Seen, SessionEnd};
@@ -10,18 +12,37 @@ use crate::program::Fault;
 use crate::protocol::{ErrorCode, Failure, Init};
 use anyhow::Context as _;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a client is tried to be opened, and how long to wait between.
 const OPEN_TRIES: u32 = 50;
 const OPEN_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a halted run may go unnoticed.
+const HALT_SLICE: Duration = Duration::from_millis(20);
+
 /// A place for a process and its successors.
 struct Slot {
-    process: Mutex<Option<(u32, Arc<dyn Process>)>>,
+    /// Held while a process starts or a client is opened, until the session is entered: so a kill
+    /// knows whom it hits.
+    opening: Mutex<()>,
+    started: Mutex<Option<Started>>,
     clock_offset_ms: i64,
+}
+
+impl Slot {
+    fn started(&self) -> Option<Started> {
+        lock(&self.started).clone()
+    }
+}
+
+/// A process and its number.
+#[derive(Clone)]
+struct Started {
+    number: u32,
+    process: Arc<dyn Process>,
 }
 
 /// A session that goes on.
@@ -42,12 +63,15 @@ pub(super) struct Opened {
 pub(super) struct Crew<'a> {
     driver: &'a dyn Driver,
     recorder: &'a Recorder,
+    progress: &'a Progress,
     init: Init,
     slots: Vec<Slot>,
     /// By worker.
     live: Vec<Mutex<Option<Live>>>,
     processes: AtomicU32,
     unfinished: AtomicU32,
+    /// All clients were given up: what is lost from now on is so for that reason.
+    given_up: AtomicBool,
     notes: Mutex<String>,
     troubles: Mutex<Vec<String>>,
     helper: Option<PathBuf>,
@@ -62,6 +86,7 @@ impl<'a> Crew<'a> {
     pub(super) fn new(
         driver: &'a dyn Driver,
         recorder: &'a Recorder,
+        progress: &'a Progress,
         init: Init,
         processes: u32,
         workers: u32,
@@ -69,17 +94,20 @@ impl<'a> Crew<'a> {
         helper: Option<PathBuf>,
     ) -> Self {
         let slots = (0..processes as usize).map(|at| Slot {
-            process: Mutex::new(None),
+            opening: Mutex::new(()),
+            started: Mutex::new(None),
             clock_offset_ms: offsets_ms.get(at).copied().unwrap_or(0),
         });
         Self {
             driver,
             recorder,
+            progress,
             init,
             slots: slots.collect(),
             live: (0..workers).map(|_| Mutex::new(None)).collect(),
             processes: AtomicU32::new(0),
             unfinished: AtomicU32::new(workers),
+            given_up: AtomicBool::new(false),
             notes: Mutex::new(String::new()),
             troubles: Mutex::new(Vec::new()),
             helper,
@@ -101,6 +129,9 @@ impl<'a> Crew<'a> {
     pub(super) fn open(&self, worker: u32) -> Result<Opened, Failure> {
         let mut failure = None;
         for _ in 0..OPEN_TRIES {
+            if self.is_halted() {
+                break;
+            }
             match self.try_open(worker) {
                 Ok(opened) => return Ok(opened),
                 Err(error) => {
@@ -119,20 +150,21 @@ impl<'a> Crew<'a> {
 
     fn try_open(&self, worker: u32) -> Result<Opened, Failure> {
         let slot = self.slot(worker);
-        // Held until the session is entered, so that a kill knows whom it hits.
-        let mut current = lock(&slot.process);
-        let (number, process) = match &*current {
-            Some(started) => started.clone(),
+        let _opening = lock(&slot.opening);
+        let Started { number, process } = match slot.started() {
+            Some(started) => started,
             None => {
                 let init = Init {
                     clock_offset_ms: slot.clock_offset_ms,
                     ..self.init.clone()
                 };
-                let started = self.driver.start(&init);
-                let started = started
+                let process = self.driver.start(&init);
+                let process = process
                     .map_err(|error| Failure::new(ErrorCode::Failed, format!("{error:#}")))?;
                 let number = self.processes.fetch_add(1, Ordering::Relaxed) + 1;
-                current.insert((number, started)).clone()
+                lock(&slot.started)
+                    .insert(Started { number, process })
+                    .clone()
             }
         };
         match process.open(worker) {
@@ -149,7 +181,7 @@ impl<'a> Crew<'a> {
             Err(error) => {
                 if error.error == ErrorCode::Gone {
                     self.keep_notes(number, &process);
-                    *current = None;
+                    *lock(&slot.started) = None;
                 }
                 Err(error)
             }
@@ -181,8 +213,26 @@ impl<'a> Crew<'a> {
         }
     }
 
+    fn is_halted(&self) -> bool {
+        self.progress.halt.load(Ordering::Relaxed)
+    }
+
+    /// Sleeps; not longer than the run goes on.
+    fn sleep(&self, duration: Duration) {
+        let began = Instant::now();
+        while !self.is_halted()
+            && let Some(left) = duration.checked_sub(began.elapsed())
+        {
+            std::thread::sleep(left.min(HALT_SLICE));
+        }
+    }
+
     /// The worker's session is over; `how` if nothing is known to have been done to it.
     pub(super) fn over(&self, worker: u32, session: u64, how: SessionEnd) {
+        let how = match how {
+            SessionEnd::Lost if self.given_up.load(Ordering::Relaxed) => SessionEnd::GivenUp,
+            how => how,
+        };
         let mut live = lock(&self.live[worker as usize]);
         if let Some(known) = live.take_if(|known| known.session == session) {
             self.recorder.over(session, known.doom.unwrap_or(how));
@@ -208,8 +258,9 @@ impl<'a> Crew<'a> {
                 })?);
             }
             Fault::Kill { .. } => {
-                let mut slot = lock(&self.slot(worker).process);
-                let Some((number, process)) = slot.take() else {
+                let slot = self.slot(worker);
+                let _opening = lock(&slot.opening);
+                let Some(Started { number, process }) = lock(&slot.started).take() else {
                     return Ok(false);
                 };
                 let doomed = self.doom(fault, self.mates(worker), SessionEnd::Killed);
@@ -221,16 +272,19 @@ impl<'a> Crew<'a> {
                 killed?;
             }
             Fault::Stop { for_ms, .. } => {
-                let Some((_, process)) = lock(&self.slot(worker).process).clone() else {
+                let slot = self.slot(worker);
+                let opening = lock(&slot.opening);
+                let Some(Started { process, .. }) = slot.started() else {
                     return Ok(false);
                 };
+                drop(opening);
                 let mates = self
                     .mates(worker)
                     .filter_map(|mate| lock(&self.live[mate]).as_ref().map(|live| live.session));
                 let sessions: Vec<u64> = mates.collect();
                 self.recorder.fault(fault, sessions.clone());
                 let stopped = process.stop();
-                std::thread::sleep(Duration::from_millis(for_ms));
+                self.sleep(Duration::from_millis(for_ms));
                 let resumed = process.resume();
                 self.recorder.resumed(sessions);
                 // One that has just ended is nobody's trouble.
@@ -238,7 +292,7 @@ impl<'a> Crew<'a> {
             }
             Fault::Drop { .. } | Fault::Trap { .. } => {
                 // Held, so that the worker opens no other client before this one is abandoned.
-                let _slot = lock(&self.slot(worker).process);
+                let _opening = lock(&self.slot(worker).opening);
                 let trap = matches!(fault, Fault::Trap { .. });
                 let how = if trap {
                     SessionEnd::Trapped
@@ -284,6 +338,27 @@ impl<'a> Crew<'a> {
         doomed.collect()
     }
 
+    /// Ends whatever clients do, and all processes; again for those that come up meanwhile.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+        if self.driver.has_processes() {
+            for slot in &self.slots {
+                // Not `opening`: that may take as long as the process wants.
+                if let Some(Started { number, process }) = lock(&slot.started).take() {
+                    let _ = process.kill();
+                    self.keep_notes(number, &process);
+                }
+            }
+            return;
+        }
+        for live in &self.live {
+            let abandoner = lock(live).as_ref().map(|it| Arc::clone(&it.abandoner));
+            if let Some(abandoner) = abandoner {
+                abandoner.give_up();
+            }
+        }
+    }
+
     /// Something is wrong in the harness.
     pub(super) fn trouble(&self, what: impl Into<String>) {
         lock(&self.troubles).push(what.into());
@@ -293,6 +368,9 @@ impl<'a> Crew<'a> {
     pub(super) fn reap_writers(&self, all: bool) {
         let mut writers = lock(&self.writers);
         writers.retain_mut(|writer| {
+            if self.is_halted() {
+                writer.kill();
+            }
             let ended = writer.has_ended(all);
             if ended {
                 self.recorder.resumed(Vec::new());
@@ -305,7 +383,7 @@ impl<'a> Crew<'a> {
     pub(super) fn end(&self) -> (String, Vec<String>) {
         self.reap_writers(true);
         for slot in &self.slots {
-            if let Some((number, process)) = lock(&slot.process).take() {
+            if let Some(Started { number, process }) = lock(&slot.started).take() {
                 self.keep_notes(number, &process);
             }
         }

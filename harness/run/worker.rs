@@ -79,10 +79,14 @@ impl<'a> Worker<'a> {
             self.all(&frame.tear_down);
             self.close();
         }
+        self.shared.phase.wait();
     }
 
     fn all(&mut self, steps: &[Step]) {
         for step in steps {
+            if self.is_halted() {
+                return;
+            }
             self.task(step);
         }
     }
@@ -447,6 +451,7 @@ impl<'a> Worker<'a> {
         }
         match self.shared.crew.open(self.number) {
             Ok(open) => self.open = Some(open),
+            Err(_) if self.is_halted() => self.crippled = true,
             Err(failure) => {
                 self.crippled = true;
                 self.shared

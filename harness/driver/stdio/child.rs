@@ -1,7 +1,11 @@
 //! A child process: its life, its standard output and error.
 //!
 //! What must stay true: signals go to our child or to nobody, never to a process that got its
-//! number later (they go through a pidfd); what a child writes is kept in bounded memory.
+//! number later (they go through a pidfd); what a child writes is kept in bounded memory; a child
+//! doesn't outlive the harness, however that ends. It has a process group of its own: so a
+//! terminal's Ctrl-C is the harness's alone, and the kernel hangs up and wakes a stopped child
+//! whose parent dies (its group is orphaned then, unless a process of the same login session adopts
+//! it). One that runs sees the end of its input.
 
 use super::exchange::{Exchange, Lost};
 use super::pipe::Pipe;
@@ -15,8 +19,10 @@ use rustix::process::{
 use std::collections::VecDeque;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::os::unix::process::CommandExt as _;
+use std::process::{ChildStdout, Command, Stdio};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// The longest line that an answer may have: far more than any operation returns.
@@ -28,6 +34,24 @@ const NOTES_BYTES_MAX: usize = 16 << 10;
 /// How long a child may take to exit once its input has ended.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// Tells a child the number of the process that started it.
+pub(in crate::driver) const PARENT: &str = "BEAVER_HARNESS_PARENT";
+
+/// Those that may live; none once all were killed for good.
+static CHILDREN: Mutex<Option<Vec<Weak<Child>>>> = Mutex::new(Some(Vec::new()));
+
+/// SIGKILL for all children of this process, and for those that it starts from now on. Waits for
+/// nothing and nobody: for who ends at once.
+pub(in crate::driver) fn kill_all() {
+    let children = CHILDREN
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    for child in children.iter().flatten().filter_map(Weak::upgrade) {
+        let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);
+    }
+}
+
 pub(in crate::driver) struct Child {
     process: Mutex<std::process::Child>,
     pidfd: OwnedFd,
@@ -37,22 +61,43 @@ pub(in crate::driver) struct Child {
 
 impl Child {
     /// Starts it, and a thread that gives its answers to `exchange`.
-    pub(super) fn spawn(
-        mut command: Command,
-        exchange: &Arc<Exchange>,
-    ) -> anyhow::Result<Arc<Self>> {
+    pub(super) fn spawn(command: Command, exchange: &Arc<Exchange>) -> anyhow::Result<Arc<Self>> {
+        let (sender, started) = sync_channel(1);
+        let exchange = Arc::clone(exchange);
+        // It also starts the child: to Linux a parent that dies is a thread, and this one lives
+        // as long as the child (see `serve`).
+        let work = move || match Self::start(command) {
+            Err(error) => drop(sender.send(Err(error))),
+            Ok((child, stdout)) => {
+                if sender.send(Ok(Arc::clone(&child))).is_ok() {
+                    child.hear(stdout, &exchange);
+                }
+            }
+        };
+        thread("driver-answers").spawn(work)?;
+        started.recv()?
+    }
+
+    fn start(mut command: Command) -> anyhow::Result<(Arc<Self>, ChildStdout)> {
+        // Held until it is entered: `kill_all` misses nobody.
+        let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(children) = &mut *children else {
+            bail!("all processes were killed");
+        };
         let mut process = command
+            .env(PARENT, std::process::id().to_string())
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
         let pipes = (
-            process.stdin.take(),
+            process.stdin.take().map(Pipe::new),
             process.stdout.take(),
             process.stderr.take(),
         );
         let pidfd = pidfd_open(Pid::from_child(&process), PidfdFlags::empty());
-        let (Ok(pidfd), (Some(stdin), Some(stdout), Some(stderr))) = (pidfd, pipes) else {
+        let (Ok(pidfd), (Some(Ok(requests)), Some(stdout), Some(stderr))) = (pidfd, pipes) else {
             let _ = process.kill();
             let _ = process.wait();
             bail!("its pipes can't be had");
@@ -60,32 +105,28 @@ impl Child {
         let child = Arc::new(Self {
             process: Mutex::new(process),
             pidfd,
-            requests: Pipe::new(stdin)?,
+            requests,
             notes: Arc::default(),
         });
         let notes = Arc::clone(&child.notes);
-        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
-        let started = thread("driver-notes")
-            .spawn(move || keep_notes(stderr, &notes))
-            .and_then(|_| {
-                let (child, exchange) = (Arc::clone(&child), Arc::clone(exchange));
-                thread("driver-answers").spawn(move || {
-                    let why = match read_answers(stdout, &exchange) {
-                        Some(why) => {
-                            exchange.lose(Lost::Nonsense(why));
-                            child.kill();
-                            return;
-                        }
-                        None => child.how_it_ended(),
-                    };
-                    exchange.lose(Lost::Ended(why));
-                })
-            });
+        let started = thread("driver-notes").spawn(move || keep_notes(stderr, &notes));
         if let Err(error) = started {
             child.kill();
             bail!("a thread can't be had: {error}");
         }
-        Ok(child)
+        children.retain(|child| child.strong_count() > 0);
+        children.push(Arc::downgrade(&child));
+        Ok((child, stdout))
+    }
+
+    /// Hands on what it answers, until it is dead.
+    fn hear(&self, stdout: ChildStdout, exchange: &Exchange) {
+        let lost = match read_answers(stdout, exchange) {
+            Some(why) => Lost::Nonsense(why),
+            None => Lost::Ended(self.how_it_ended()),
+        };
+        exchange.lose(lost);
+        self.kill();
     }
 
     /// SIGKILL; returns when it is dead. Does nothing to a dead one.
@@ -170,6 +211,10 @@ impl Child {
     fn process(&self) -> MutexGuard<'_, std::process::Child> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn thread(name: &str) -> std::thread::Builder {
+    std::thread::Builder::new().name(name.to_owned())
 }
 
 /// Hands on every answer. Returns at the end of the output, or with what is wrong with it.

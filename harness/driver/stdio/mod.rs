@@ -13,6 +13,7 @@ use crate::protocol::{
 };
 use anyhow::{Context as _, bail};
 use child::Child;
+pub(super) use child::{PARENT, kill_all};
 use exchange::Exchange;
 pub(super) use exchange::Lost;
 

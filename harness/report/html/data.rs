@@ -310,6 +310,7 @@ fn end_word(how: SessionEnd) -> &'static str {
         SessionEnd::Trapped => "trapped",
         SessionEnd::Killed => "killed",
         SessionEnd::Lost => "lost",
+        SessionEnd::GivenUp => "given up",
     }
 }
 
