@@ -90,6 +90,8 @@ pub(super) struct Builder {
     open: HashMap<u64, usize>,
     tasks: HashMap<u64, usize>,
     sessions: HashMap<u64, usize>,
+    /// Pauses under way, by number.
+    pauses: HashMap<u64, usize>,
 }
 
 impl Builder {
@@ -106,6 +108,7 @@ impl Builder {
             open: HashMap::new(),
             tasks: HashMap::new(),
             sessions: HashMap::new(),
+            pauses: HashMap::new(),
         }
     }
 
@@ -256,18 +259,43 @@ impl Builder {
                 time_ns,
                 fault,
                 sessions,
-            } => self.history.faults.push(FaultRecord {
-                at_ns: time_ns,
-                fault,
-                sessions,
-                until_ns: None,
-            }),
-            Event::Resumed { time_ns, sessions } => {
-                let paused = self.history.faults.iter_mut().rev().find(|fault| {
-                    fault.until_ns.is_none() && fault.fault.is_pause() && fault.sessions == sessions
+                pause,
+            } => {
+                if let Some(pause) = pause
+                    && self
+                        .pauses
+                        .insert(pause, self.history.faults.len())
+                        .is_some()
+                {
+                    return Err(format!("pause {pause} is under way already"));
+                }
+                self.history.faults.push(FaultRecord {
+                    at_ns: time_ns,
+                    fault,
+                    sessions,
+                    until_ns: None,
                 });
+            }
+            Event::Resumed {
+                time_ns,
+                sessions,
+                pause,
+            } => {
+                let faults = &mut self.history.faults;
+                let paused = match pause {
+                    Some(pause) => self.pauses.remove(&pause).and_then(|at| faults.get_mut(at)),
+                    // As it was written before pauses had numbers.
+                    None => faults.iter_mut().rev().find(|fault| {
+                        let paused = fault.until_ns.is_none() && fault.fault.is_pause();
+                        paused && fault.sessions == sessions
+                    }),
+                };
                 let paused = paused.ok_or("nothing was paused")?;
+                if time_ns < paused.at_ns {
+                    return Err("a pause ends before it began".to_owned());
+                }
                 paused.until_ns = Some(time_ns);
+                paused.sessions = sessions;
             }
             Event::Seen(seen) => self.history.observations.push(Observation {
                 at_ns: seen.time_ns,

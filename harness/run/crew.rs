@@ -43,6 +43,10 @@ impl Slot {
 struct Started {
     number: u32,
     process: Arc<dyn Process>,
+    /// All its sessions so far. Locked while one is entered, so that a pause knows whom it hits.
+    entered: Arc<Mutex<Vec<u64>>>,
+    /// How many pauses it is in: it stands still until the last of them is over.
+    pauses: Arc<Mutex<u32>>,
 }
 
 /// A session that goes on.
@@ -75,7 +79,8 @@ pub(super) struct Crew<'a> {
     notes: Mutex<String>,
     troubles: Mutex<Vec<String>>,
     helper: Option<PathBuf>,
-    writers: Mutex<Vec<BusyWriter>>,
+    /// And the numbers of their pauses.
+    writers: Mutex<Vec<(u64, BusyWriter)>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -151,7 +156,12 @@ impl<'a> Crew<'a> {
     fn try_open(&self, worker: u32) -> Result<Opened, Failure> {
         let slot = self.slot(worker);
         let _opening = lock(&slot.opening);
-        let Started { number, process } = match slot.started() {
+        let Started {
+            number,
+            process,
+            entered,
+            ..
+        } = match slot.started() {
             Some(started) => started,
             None => {
                 let init = Init {
@@ -163,14 +173,21 @@ impl<'a> Crew<'a> {
                     .map_err(|error| Failure::new(ErrorCode::Failed, format!("{error:#}")))?;
                 let number = self.processes.fetch_add(1, Ordering::Relaxed) + 1;
                 lock(&slot.started)
-                    .insert(Started { number, process })
+                    .insert(Started {
+                        number,
+                        process,
+                        entered: Arc::default(),
+                        pauses: Arc::default(),
+                    })
                     .clone()
             }
         };
         match process.open(worker) {
             Ok(client) => {
+                let mut entered = lock(&entered);
                 let mut live = lock(&self.live[worker as usize]);
                 let session = self.recorder.session(worker, number, slot.clock_offset_ms);
+                entered.push(session);
                 *live = Some(Live {
                     session,
                     abandoner: client.abandoner(),
@@ -251,16 +268,18 @@ impl<'a> Crew<'a> {
                     .as_ref()
                     .context("no executable for it is known")?;
                 let duration = Duration::from_millis(for_ms);
-                self.recorder.fault(fault, Vec::new());
+                let pause = self.recorder.pause(fault, Vec::new());
                 let started = BusyWriter::start(helper, &self.init.database, duration);
-                lock(&self.writers).push(started.inspect_err(|_| {
-                    self.recorder.resumed(Vec::new());
-                })?);
+                let started = started.inspect_err(|_| self.recorder.resumed(pause, Vec::new()))?;
+                lock(&self.writers).push((pause, started));
             }
             Fault::Kill { .. } => {
                 let slot = self.slot(worker);
                 let _opening = lock(&slot.opening);
-                let Some(Started { number, process }) = lock(&slot.started).take() else {
+                let Some(Started {
+                    number, process, ..
+                }) = lock(&slot.started).take()
+                else {
                     return Ok(false);
                 };
                 let doomed = self.doom(fault, self.mates(worker), SessionEnd::Killed);
@@ -274,21 +293,11 @@ impl<'a> Crew<'a> {
             Fault::Stop { for_ms, .. } => {
                 let slot = self.slot(worker);
                 let opening = lock(&slot.opening);
-                let Some(Started { process, .. }) = slot.started() else {
+                let Some(started) = slot.started() else {
                     return Ok(false);
                 };
                 drop(opening);
-                let mates = self
-                    .mates(worker)
-                    .filter_map(|mate| lock(&self.live[mate]).as_ref().map(|live| live.session));
-                let sessions: Vec<u64> = mates.collect();
-                self.recorder.fault(fault, sessions.clone());
-                let stopped = process.stop();
-                self.sleep(Duration::from_millis(for_ms));
-                let resumed = process.resume();
-                self.recorder.resumed(sessions);
-                // One that has just ended is nobody's trouble.
-                return Ok(stopped.is_ok() && resumed.is_ok());
+                return Ok(self.pause(&started, fault, Duration::from_millis(for_ms)));
             }
             Fault::Drop { .. } | Fault::Trap { .. } => {
                 // Held, so that the worker opens no other client before this one is abandoned.
@@ -309,6 +318,34 @@ impl<'a> Crew<'a> {
             }
         }
         Ok(true)
+    }
+
+    /// Stops a process for a while. One that has just ended is nobody's trouble.
+    fn pause(&self, started: &Started, fault: Fault, time: Duration) -> bool {
+        let entered = lock(&started.entered);
+        let is_live = |session: &u64| {
+            let mut all = self.live.iter();
+            all.any(|live| lock(live).as_ref().is_some_and(|it| it.session == *session))
+        };
+        let mut hit: Vec<u64> = entered.iter().copied().filter(is_live).collect();
+        let pause = self.recorder.pause(fault, hit.clone());
+        let known = entered.len();
+        drop(entered);
+        let stopped = {
+            let mut pauses = lock(&started.pauses);
+            *pauses += 1;
+            *pauses > 1 || started.process.stop().is_ok()
+        };
+        self.sleep(time);
+        let resumed = {
+            let mut pauses = lock(&started.pauses);
+            *pauses -= 1;
+            *pauses > 0 || started.process.resume().is_ok()
+        };
+        let entered = lock(&started.entered);
+        hit.extend(entered.iter().skip(known));
+        self.recorder.resumed(pause, hit);
+        stopped && resumed
     }
 
     /// Enters what is about to be done to the sessions of these workers, and notes how they end.
@@ -344,7 +381,11 @@ impl<'a> Crew<'a> {
         if self.driver.has_processes() {
             for slot in &self.slots {
                 // Not `opening`: that may take as long as the process wants.
-                if let Some(Started { number, process }) = lock(&slot.started).take() {
+                let started = lock(&slot.started).take();
+                if let Some(Started {
+                    number, process, ..
+                }) = started
+                {
                     let _ = process.kill();
                     self.keep_notes(number, &process);
                 }
@@ -364,16 +405,16 @@ impl<'a> Crew<'a> {
         lock(&self.troubles).push(what.into());
     }
 
-    /// Enters the ends of the busy writers that have ended; with `all`, waits for the others.
+    /// Enters the ends of the busy writers that have ended; with `all`, ends the others.
     pub(super) fn reap_writers(&self, all: bool) {
         let mut writers = lock(&self.writers);
-        writers.retain_mut(|writer| {
-            if self.is_halted() {
-                writer.kill();
+        writers.retain_mut(|(pause, writer)| {
+            if all || self.is_halted() {
+                writer.end();
             }
-            let ended = writer.has_ended(all);
+            let ended = writer.has_ended();
             if ended {
-                self.recorder.resumed(Vec::new());
+                self.recorder.resumed(*pause, Vec::new());
             }
             !ended
         });
@@ -383,7 +424,11 @@ impl<'a> Crew<'a> {
     pub(super) fn end(&self) -> (String, Vec<String>) {
         self.reap_writers(true);
         for slot in &self.slots {
-            if let Some(Started { number, process }) = lock(&slot.started).take() {
+            let started = lock(&slot.started).take();
+            if let Some(Started {
+                number, process, ..
+            }) = started
+            {
                 self.keep_notes(number, &process);
             }
         }

@@ -2,14 +2,14 @@
 
 use super::{Progress, Settings, run};
 use crate::check::{CheckSpec, Verdict, judge};
-use crate::driver::{Embedded, Store};
+use crate::driver::{Abandon, Answer, Client, Driver, Embedded, Process, Store, gone};
 use crate::history::{History, SessionEnd};
-use crate::program::{Plan, Program};
-use crate::protocol::{Capability, Failure, Init, Op};
+use crate::program::{Fault, Layout, Plan, Program};
+use crate::protocol::{Capability, Description, Failure, Init, Op, VERSION};
 use crate::step::Step;
 use serde_json::Value;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -43,7 +43,7 @@ fn a_halted_run_ends_though_a_client_never_answers() {
     /// Halts the run and says no more.
     struct Stuck(Arc<Progress>);
 
-    static PROGRESS: std::sync::Mutex<Option<Arc<Progress>>> = std::sync::Mutex::new(None);
+    static PROGRESS: Mutex<Option<Arc<Progress>>> = Mutex::new(None);
 
     impl Store for Stuck {
         const NAME: &'static str = "stuck";
@@ -77,4 +77,184 @@ fn a_halted_run_ends_though_a_client_never_answers() {
     assert!(ends.contains(&SessionEnd::GivenUp), "{ends:?}");
     // What the harness ended itself is nobody's fault.
     assert_eq!(verdicts(&ran.history), [Verdict::Pass; 2]);
+}
+
+/// A system of real processes, as far as the runner can tell: does what its script says.
+struct Fake<S>(Arc<S>);
+
+trait Script: Send + Sync + 'static {
+    fn open(&self, _client: u32) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn call(&self, _client: u32) -> Answer {
+        Ok((Value::Null, None))
+    }
+
+    fn stop(&self) {}
+
+    fn resume(&self) {}
+}
+
+struct FakeProcess<S>(Arc<S>, Description);
+
+struct FakeClient<S>(Arc<S>, u32);
+
+impl<S: Script> Driver for Fake<S> {
+    fn name(&self) -> String {
+        "fake".into()
+    }
+
+    fn start(&self, _: &Init) -> anyhow::Result<Arc<dyn Process>> {
+        let description = Description {
+            protocol: VERSION,
+            name: "fake".into(),
+            version: String::new(),
+            capabilities: vec![Capability::Dict, Capability::Clients, Capability::Locks],
+        };
+        Ok(Arc::new(FakeProcess(Arc::clone(&self.0), description)))
+    }
+
+    fn has_processes(&self) -> bool {
+        true
+    }
+}
+
+impl<S: Script> Process for FakeProcess<S> {
+    fn description(&self) -> &Description {
+        &self.1
+    }
+
+    fn open(&self, client: u32) -> Result<Box<dyn Client>, Failure> {
+        self.0.open(client)?;
+        Ok(Box::new(FakeClient(Arc::clone(&self.0), client)))
+    }
+
+    fn kill(&self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn stop(&self) -> anyhow::Result<()> {
+        self.0.stop();
+        Ok(())
+    }
+
+    fn resume(&self) -> anyhow::Result<()> {
+        self.0.resume();
+        Ok(())
+    }
+
+    fn notes(&self) -> String {
+        String::new()
+    }
+}
+
+impl<S: Script> Client for FakeClient<S> {
+    fn call(&mut self, _: &Op, _: bool, _: Duration) -> Answer {
+        self.0.call(self.1)
+    }
+
+    fn close(self: Box<Self>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn abandoner(&self) -> Arc<dyn Abandon> {
+        Arc::new(Nothing)
+    }
+}
+
+struct Nothing;
+
+impl Abandon for Nothing {
+    fn abandon(&self, _: bool) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+fn stop(worker: u32) -> Step {
+    Step::Fault(Fault::Stop { worker, for_ms: 1 })
+}
+
+fn ran(script: impl Script, mut program: Program) -> History {
+    program.layout = Layout::Together;
+    let driver = Fake(Arc::new(script));
+    let plan = Plan::from(program);
+    let ran = run(&driver, &plan, &Settings::default(), &Progress::default(), None).unwrap();
+    assert_eq!(ran.troubles, [""; 0]);
+    ran.history
+}
+
+#[test]
+fn a_pause_hits_whoever_begins_while_it_lasts() {
+    /// The second client is lost once the process is stopped, and opened again before it goes on.
+    #[derive(Default)]
+    struct Meanwhile {
+        state: Mutex<(bool, u32)>,
+        changed: Condvar,
+    }
+
+    impl Meanwhile {
+        fn until(&self, is_so: impl Fn(&(bool, u32)) -> bool) {
+            let state = self.state.lock().unwrap();
+            drop(self.changed.wait_while(state, |state| !is_so(state)).unwrap());
+        }
+
+        fn now(&self, what: impl FnOnce(&mut (bool, u32))) {
+            what(&mut self.state.lock().unwrap());
+            self.changed.notify_all();
+        }
+    }
+
+    impl Script for Meanwhile {
+        fn call(&self, client: u32) -> Answer {
+            assert_eq!(client, 1);
+            self.now(|state| state.1 += 1);
+            if self.state.lock().unwrap().1 == 1 {
+                self.until(|state| state.0);
+                return Err(gone("lost"));
+            }
+            Ok((Value::Null, None))
+        }
+
+        fn stop(&self) {
+            self.now(|state| state.0 = true);
+        }
+
+        fn resume(&self) {
+            self.until(|state| state.1 == 2);
+        }
+    }
+
+    let program = program(vec![vec![stop(0)], vec![get(), get()]]);
+    let history = ran(Meanwhile::default(), program);
+    let began = history.sessions.iter().map(|it| (it.session, it.worker));
+    assert_eq!(began.clone().filter(|(_, worker)| *worker == 1).count(), 2);
+    let mut hit = history.faults[0].sessions.clone();
+    hit.sort_unstable();
+    assert_eq!(hit, began.map(|(session, _)| session).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_process_stands_still_until_its_last_pause_is_over() {
+    #[derive(Default)]
+    struct Still(Mutex<bool>);
+
+    impl Script for Still {
+        fn stop(&self) {
+            let mut still = self.0.lock().unwrap();
+            assert!(!*still, "it is stopped already");
+            *still = true;
+        }
+
+        fn resume(&self) {
+            let mut still = self.0.lock().unwrap();
+            assert!(*still, "it goes on already");
+            *still = false;
+        }
+    }
+
+    let stops = |worker| (0..20).map(|_| stop(worker)).collect();
+    let history = ran(Still::default(), program(vec![stops(0), stops(1)]));
+    assert_eq!(history.faults.len(), 40);
+    assert!(history.faults.iter().all(|fault| fault.until_ns.is_some()));
 }
