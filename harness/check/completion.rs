@@ -3,7 +3,8 @@
 //! The rule: unless a fault that ends sessions hit its session, or the harness gave it up,
 //! - each operation has a definite answer: it happened or it didn't;
 //! - no session is `lost`: its process never ended by itself, nor had to be given up by the harness
-//!   because it no longer answered.
+//!   because it no longer answered;
+//! - whoever had a client gets another, whatever became of the first.
 //!
 //! How late an answer may be is for [`timeouts`](super::timeouts). A pause excuses nothing: it is
 //! over, and then the answer comes. An operation without an end in a session without an end
@@ -12,7 +13,7 @@
 use super::Findings;
 use super::failures::Failures;
 use super::faults::Ends;
-use crate::history::{History, Operation, SessionEnd};
+use crate::history::{History, Operation, Seen, SessionEnd};
 use std::collections::{BTreeMap, HashMap};
 
 pub(super) fn check(history: &History, findings: &mut Findings) {
@@ -88,17 +89,41 @@ pub(super) fn check(history: &History, findings: &mut Findings) {
             shown,
         );
     }
+    not_reopened(history, findings);
     unanswered.report(
         "has no definite answer, though nothing was done to its session:",
         findings,
     );
 }
 
+fn not_reopened(history: &History, findings: &mut Findings) {
+    for observation in &history.observations {
+        let Seen::NotReopened { worker, message } = &observation.seen else {
+            continue;
+        };
+        let of_worker = history.sessions.iter().rev().filter(|it| it.worker == *worker);
+        let after = match of_worker.filter_map(|it| it.over).next() {
+            Some((_, SessionEnd::Closed)) => "it had closed it",
+            Some((_, SessionEnd::Dropped)) => "its client was dropped",
+            Some((_, SessionEnd::Trapped)) => "its client trapped",
+            Some((_, SessionEnd::Killed)) => "its process was killed",
+            Some((_, SessionEnd::Lost)) | None => "its process ended by itself or no longer answered",
+            Some((_, SessionEnd::GivenUp)) => "the harness had given it up",
+        };
+        let mut operations = history.operations.iter().rev();
+        let last = operations.find(|it| it.worker == *worker).map(|it| it.id);
+        findings.violation(
+            format!("worker {worker} could not open the store again after {after}: {message}"),
+            last,
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::script::Script;
     use super::super::{CheckSpec, Verdict};
-    use crate::history::SessionEnd;
+    use crate::history::{Seen, SessionEnd};
     use crate::program::Fault;
     use crate::protocol::{ErrorCode, Op};
 
@@ -155,6 +180,26 @@ mod tests {
             result.violations[0].message,
             "process 0 (worker 0, 1) ended by itself or no longer answered during list-items and 1 more, though \
              nothing was done to it"
+        );
+    }
+
+    #[test]
+    fn a_store_that_does_not_open_again_is_found() {
+        let mut script = Script::new(CheckSpec::Completion);
+        let a = script.session(0, 0);
+        script.ok(a, 1, 2, read(), ());
+        script.fault(3, Fault::Kill { worker: 0 }, &[a], None);
+        script.over(a, 3, SessionEnd::Killed);
+        let seen = Seen::NotReopened {
+            worker: 0,
+            message: "failed: malformed".to_owned(),
+        };
+        script.seen(9, seen);
+        let result = script.judge();
+        assert_eq!(result.violations[0].operations, [1]);
+        assert_eq!(
+            result.violations[0].message,
+            "worker 0 could not open the store again after its process was killed: failed: malformed"
         );
     }
 

@@ -211,6 +211,13 @@ pub enum Seen {
     },
     /// What `PRAGMA integrity_check` said when all was over.
     IntegrityCheck(String),
+    /// A worker that had a client before could not get another, however often it tried.
+    NotReopened {
+        /// Who.
+        worker: u32,
+        /// What the system said last.
+        message: String,
+    },
     /// A note for the reader.
     Note(String),
 }

@@ -11,13 +11,14 @@ use crate::history::{Recorder, Seen, SessionEnd};
 use crate::program::Fault;
 use crate::protocol::{ErrorCode, Failure, Init};
 use anyhow::Context as _;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often a client is tried to be opened, and how long to wait between.
-const OPEN_TRIES: u32 = 50;
+/// How long a worker tries to open its first client, and how long it waits between.
+const OPEN_PATIENCE: Duration = Duration::from_secs(5);
 const OPEN_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a halted run may go unnoticed.
@@ -64,6 +65,14 @@ pub(super) struct Opened {
     pub(super) client: Box<dyn Client>,
 }
 
+/// Why there is no client.
+pub(super) enum Refused {
+    /// The system says so.
+    System(Failure),
+    /// Nobody could be asked.
+    Harness(String),
+}
+
 pub(super) struct Crew<'a> {
     driver: &'a dyn Driver,
     recorder: &'a Recorder,
@@ -81,6 +90,15 @@ pub(super) struct Crew<'a> {
     helper: Option<PathBuf>,
     /// And the numbers of their pauses.
     writers: Mutex<Vec<(u64, BusyWriter)>>,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System(failure) => failure.fmt(f),
+            Self::Harness(why) => f.write_str(why),
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -130,30 +148,40 @@ impl<'a> Crew<'a> {
         (worker as usize % slots..self.live.len()).step_by(slots)
     }
 
-    /// A client of its own for the worker.
-    pub(super) fn open(&self, worker: u32) -> Result<Opened, Failure> {
-        let mut failure = None;
-        for _ in 0..OPEN_TRIES {
-            if self.is_halted() {
-                break;
-            }
-            match self.try_open(worker) {
-                Ok(opened) => return Ok(opened),
-                Err(error) => {
-                    if failure.is_none() {
-                        let note =
-                            format!("worker {worker} could not open a client at once: {error}");
-                        self.recorder.seen(Seen::Note(note));
-                    }
-                    failure = Some(error);
-                    std::thread::sleep(OPEN_PAUSE);
-                }
-            }
-        }
-        Err(failure.unwrap_or_else(|| Failure::new(ErrorCode::Failed, "not tried")))
+    /// The worker's first client.
+    pub(super) fn open(&self, worker: u32) -> Result<Opened, Refused> {
+        self.open_within(OPEN_PATIENCE, worker)
     }
 
-    fn try_open(&self, worker: u32) -> Result<Opened, Failure> {
+    /// Another one, tried for at least as long as `patience`: the system may have to recover.
+    pub(super) fn reopen(&self, worker: u32, patience: Duration) -> Result<Opened, Refused> {
+        self.open_within(patience.max(OPEN_PATIENCE), worker)
+    }
+
+    fn open_within(&self, limit: Duration, worker: u32) -> Result<Opened, Refused> {
+        let began = Instant::now();
+        let mut noted = false;
+        loop {
+            let refused = match self.try_open(worker) {
+                Ok(opened) => return Ok(opened),
+                Err(refused) => refused,
+            };
+            if began.elapsed() >= limit || self.is_halted() {
+                return Err(refused);
+            }
+            if !noted {
+                let note = format!("worker {worker} could not open a client at once: {refused}");
+                self.recorder.seen(Seen::Note(note));
+                noted = true;
+            }
+            self.sleep(OPEN_PAUSE);
+        }
+    }
+
+    fn try_open(&self, worker: u32) -> Result<Opened, Refused> {
+        if self.is_halted() {
+            return Err(Refused::Harness("the run was halted".to_owned()));
+        }
         let slot = self.slot(worker);
         let _opening = lock(&slot.opening);
         let Started {
@@ -169,8 +197,15 @@ impl<'a> Crew<'a> {
                     ..self.init.clone()
                 };
                 let process = self.driver.start(&init);
-                let process = process
-                    .map_err(|error| Failure::new(ErrorCode::Failed, format!("{error:#}")))?;
+                let process = process.map_err(|error| {
+                    let why = format!("{error:#}");
+                    // What the operating system refuses is no answer of the system's.
+                    if error.chain().any(|cause| cause.is::<std::io::Error>()) {
+                        Refused::Harness(why)
+                    } else {
+                        Refused::System(Failure::new(ErrorCode::Failed, why))
+                    }
+                })?;
                 let number = self.processes.fetch_add(1, Ordering::Relaxed) + 1;
                 lock(&slot.started)
                     .insert(Started {
@@ -200,7 +235,7 @@ impl<'a> Crew<'a> {
                     self.keep_notes(number, &process);
                     *lock(&slot.started) = None;
                 }
-                Err(error)
+                Err(Refused::System(error))
             }
         }
     }

@@ -5,10 +5,10 @@ use crate::check::{CheckSpec, Verdict, judge};
 use crate::driver::{Abandon, Answer, Client, Driver, Embedded, Process, Store, gone};
 use crate::history::{History, SessionEnd};
 use crate::program::{Fault, Layout, Plan, Program};
-use crate::protocol::{Capability, Description, Failure, Init, Op, VERSION};
+use crate::protocol::{Capability, Description, ErrorCode, Failure, Init, Op, VERSION};
 use crate::step::Step;
 use serde_json::Value;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -179,7 +179,11 @@ fn ran(script: impl Script, mut program: Program) -> History {
     program.layout = Layout::Together;
     let driver = Fake(Arc::new(script));
     let plan = Plan::from(program);
-    let ran = run(&driver, &plan, &Settings::default(), &Progress::default(), None).unwrap();
+    let settings = Settings {
+        patience: Duration::ZERO,
+        ..Settings::default()
+    };
+    let ran = run(&driver, &plan, &settings, &Progress::default(), None).unwrap();
     assert_eq!(ran.troubles, [""; 0]);
     ran.history
 }
@@ -257,4 +261,27 @@ fn a_process_stands_still_until_its_last_pause_is_over() {
     let history = ran(Still::default(), program(vec![stops(0), stops(1)]));
     assert_eq!(history.faults.len(), 40);
     assert!(history.faults.iter().all(|fault| fault.until_ns.is_some()));
+}
+
+#[test]
+fn a_store_that_does_not_open_after_a_kill_is_the_system_s_failure() {
+    #[derive(Default)]
+    struct Once(AtomicBool);
+
+    impl Script for Once {
+        fn open(&self, _: u32) -> Result<(), Failure> {
+            if self.0.swap(true, Ordering::Relaxed) {
+                return Err(Failure::new(ErrorCode::Failed, "malformed"));
+            }
+            Ok(())
+        }
+    }
+
+    let kill = Step::Fault(Fault::Kill { worker: 0 });
+    let history = ran(Once::default(), program(vec![vec![get(), kill, get()]]));
+    assert_eq!(verdicts(&history), [Verdict::Fail, Verdict::Pass]);
+    assert_eq!(
+        judge(&history)[0].violations[0].message,
+        "worker 0 could not open the store again after its process was killed: failed: malformed"
+    );
 }

@@ -3,7 +3,7 @@
 //! What must stay true: a worker comes to every phase, whatever happened to it before; so nobody
 //! waits for it in vain.
 
-use super::crew::Opened;
+use super::crew::{Opened, Refused};
 use super::{Shared, blob_text};
 use crate::driver::{Answer, gone};
 use crate::history::{Seen, SessionEnd, TaskOutcome};
@@ -38,6 +38,7 @@ pub(super) struct Worker<'a> {
     shared: &'a Shared<'a>,
     number: u32,
     open: Option<Opened>,
+    had_client: bool,
     /// It could not get a client any more: its steps are left out.
     crippled: bool,
     /// It is at its steps, not at what comes before or after.
@@ -50,6 +51,7 @@ impl<'a> Worker<'a> {
             shared,
             number,
             open: None,
+            had_client: false,
             crippled: false,
             working: false,
         }
@@ -449,14 +451,34 @@ impl<'a> Worker<'a> {
         if self.open.is_some() || self.crippled {
             return;
         }
-        match self.shared.crew.open(self.number) {
-            Ok(open) => self.open = Some(open),
-            Err(_) if self.is_halted() => self.crippled = true,
-            Err(failure) => {
+        let crew = self.shared.crew;
+        let opened = if self.had_client {
+            crew.reopen(self.number, self.shared.settings.patience)
+        } else {
+            crew.open(self.number)
+        };
+        match opened {
+            Ok(open) => (self.open, self.had_client) = (Some(open), true),
+            Err(refused) => {
                 self.crippled = true;
-                self.shared
-                    .crew
-                    .trouble(format!("worker {} gets no client: {failure}", self.number));
+                self.refused(&refused);
+            }
+        }
+    }
+
+    /// A store that was opened once has to open again, whatever was done to it meanwhile.
+    fn refused(&self, refused: &Refused) {
+        match refused {
+            _ if self.is_halted() => {}
+            Refused::System(failure) if self.had_client => {
+                self.shared.recorder.seen(Seen::NotReopened {
+                    worker: self.number,
+                    message: failure.to_string(),
+                });
+            }
+            refused => {
+                let what = format!("worker {} gets no client: {refused}", self.number);
+                self.shared.crew.trouble(what);
             }
         }
     }

@@ -247,6 +247,9 @@ fn data(judged: &Judged) -> Data {
         let text = match &observation.seen {
             Seen::Waiting { .. } => continue,
             Seen::IntegrityCheck(said) => format!("integrity_check: {said}"),
+            Seen::NotReopened { worker, message } => {
+                format!("worker {worker} could not open the store again: {message}")
+            }
             Seen::Note(note) => note.clone(),
         };
         let text = strings.index(cut(&text, TEXT_MAX));
