@@ -77,17 +77,11 @@ impl Interrupt {
     }
 }
 
-const NAMES: [(i32, &str); 3] = [
-    (SIGINT, "SIGINT"),
-    (SIGTERM, "SIGTERM"),
-    (SIGHUP, "SIGHUP"),
-];
+const NAMES: [(i32, &str); 3] = [(SIGINT, "SIGINT"), (SIGTERM, "SIGTERM"), (SIGHUP, "SIGHUP")];
 
 /// The set of ignored signals, as the system tells of a process.
 fn ignored(status: &str) -> u64 {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"));
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
         .unwrap_or(0)
 }

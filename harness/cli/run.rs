@@ -171,6 +171,7 @@ pub(crate) fn options(run: &Run) -> Result<Options> {
         fault_interval: run.fault_interval,
         processes: run.processes,
         patience: run.patience,
+        patience_forever: run.patience_forever,
         driver_settings: run.which.settings.clone(),
         folder: run.keep.clone(),
         helper: Some(std::env::current_exe().context("the path of this executable")?),

@@ -4,11 +4,11 @@
 //! can't be ended from outside, so a thread that isn't done in time is left behind, its client
 //! is gone, and what the call does later nobody hears of.
 
-use super::{Abandon, Answer, Client, ended, gone};
+use super::{Abandon, Answer, Client, ended, gone, waits_for_ever};
 use crate::protocol::{ErrorCode, Failure, Op};
 use serde_json::Value;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 /// How long opening and closing may take.
@@ -51,6 +51,8 @@ pub(super) fn open<S: Session>(
     Ok(Box::new(Seat {
         requests: Some(sender),
         patience: Arc::default(),
+        late: false,
+        given_up: false,
     }))
 }
 
@@ -96,6 +98,10 @@ struct Seat {
     /// None once it has ended.
     requests: Option<SyncSender<Request>>,
     patience: Arc<Patience>,
+    /// It did not answer in time.
+    late: bool,
+    /// That was an operation that waits for ever.
+    given_up: bool,
 }
 
 /// Whether anybody wants answers, and where the next one is awaited.
@@ -145,6 +151,7 @@ impl Seat {
         };
         received.unwrap_or_else(|error| {
             self.requests = None;
+            self.late = error == RecvTimeoutError::Timeout;
             Err(gone(why(error)))
         })
     }
@@ -153,17 +160,24 @@ impl Seat {
 impl Client for Seat {
     fn call(&mut self, op: &Op, certify: bool, patience: Duration) -> Answer {
         let limit = super::limit(op, patience);
+        let for_ever = waits_for_ever(op);
         let op = op.clone();
-        self.ask(limit, |answer| Request::Call {
+        let answer = self.ask(limit, |answer| Request::Call {
             op,
             certify,
             answer,
-        })
+        });
+        self.given_up |= self.late && for_ever;
+        answer
     }
 
     fn close(mut self: Box<Self>) -> Result<(), Failure> {
         self.ask(Some(LIMIT), |answer| Request::Close { answer })
             .map(drop)
+    }
+
+    fn was_given_up(&self) -> bool {
+        self.given_up
     }
 
     fn abandoner(&self) -> Arc<dyn Abandon> {

@@ -211,6 +211,14 @@ pub enum Seen {
     },
     /// What `PRAGMA integrity_check` said when all was over.
     IntegrityCheck(String),
+    /// The harness waited no longer for an operation that waits for ever. It was asked for and not
+    /// answered for `after_ms`.
+    GaveUp {
+        /// Which.
+        id: u64,
+        /// For how long it waited.
+        after_ms: u64,
+    },
     /// A worker that had a client before could not get another, however often it tried.
     NotReopened {
         /// Who.

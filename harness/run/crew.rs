@@ -6,7 +6,7 @@
 
 use super::Progress;
 use super::busy_writer::BusyWriter;
-use crate::driver::{Abandon, Client, Driver, Process};
+use crate::driver::{Abandon, Client, Driver, Ending, Process};
 use crate::history::{Recorder, Seen, SessionEnd};
 use crate::program::Fault;
 use crate::protocol::{ErrorCode, Failure, Init};
@@ -55,8 +55,16 @@ struct Started {
 struct Live {
     session: u64,
     abandoner: Arc<dyn Abandon>,
-    /// How it is about to end.
-    doom: Option<SessionEnd>,
+    doom: Option<Doom>,
+}
+
+/// How a session is about to end.
+#[derive(Clone, Copy)]
+enum Doom {
+    Sure(SessionEnd),
+    /// Its process is being killed, unless it has ended already: whoever kills it will know, and
+    /// enter it.
+    Dying,
 }
 
 /// An open client and its session.
@@ -286,8 +294,14 @@ impl<'a> Crew<'a> {
             how => how,
         };
         let mut live = lock(&self.live[worker as usize]);
-        if let Some(known) = live.take_if(|known| known.session == session) {
-            self.recorder.over(session, known.doom.unwrap_or(how));
+        let ends =
+            |known: &mut Live| known.session == session && !matches!(known.doom, Some(Doom::Dying));
+        if let Some(known) = live.take_if(ends) {
+            let how = match known.doom {
+                Some(Doom::Sure(known)) => known,
+                Some(Doom::Dying) | None => how,
+            };
+            self.recorder.over(session, how);
         }
     }
 
@@ -317,13 +331,23 @@ impl<'a> Crew<'a> {
                 else {
                     return Ok(false);
                 };
-                let doomed = self.doom(fault, self.mates(worker), SessionEnd::Killed);
-                let killed = process.kill();
+                let doomed = self.doom(fault, self.mates(worker), Doom::Dying);
+                let ending = process.kill();
                 self.keep_notes(number, &process);
+                let how = match &ending {
+                    Ok(Ending::Killed) | Err(_) => SessionEnd::Killed,
+                    Ok(Ending::GivenUp) => SessionEnd::GivenUp,
+                    Ok(Ending::Before(why)) => {
+                        let note = format!("process {number} was lost before it was killed: {why}");
+                        self.recorder.seen(Seen::Note(note));
+                        SessionEnd::Lost
+                    }
+                };
                 for (worker, live) in doomed {
-                    self.over(worker, live.session, SessionEnd::Killed);
+                    *lock(&self.live[worker as usize]) = None;
+                    self.recorder.over(live.session, how);
                 }
-                killed?;
+                ending?;
             }
             Fault::Stop { for_ms, .. } => {
                 let slot = self.slot(worker);
@@ -344,7 +368,7 @@ impl<'a> Crew<'a> {
                     SessionEnd::Dropped
                 };
                 let victim = std::iter::once(worker as usize);
-                let Some((_, live)) = self.doom(fault, victim, how).pop() else {
+                let Some((_, live)) = self.doom(fault, victim, Doom::Sure(how)).pop() else {
                     return Ok(false);
                 };
                 let abandoned = live.abandoner.abandon(trap);
@@ -390,7 +414,7 @@ impl<'a> Crew<'a> {
         &self,
         fault: Fault,
         workers: impl Iterator<Item = usize>,
-        how: SessionEnd,
+        doom: Doom,
     ) -> Vec<(u32, Live)> {
         let mut lives: Vec<_> = workers
             .filter_map(|worker| Some((u32::try_from(worker).ok()?, lock(&self.live[worker]))))
@@ -404,7 +428,7 @@ impl<'a> Crew<'a> {
         self.recorder.fault(fault, sessions);
         let doomed = lives.iter_mut().filter_map(|(worker, live)| {
             let live = live.as_mut()?;
-            live.doom = Some(how);
+            live.doom = Some(doom);
             Some((*worker, live.clone()))
         });
         doomed.collect()

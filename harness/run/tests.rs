@@ -2,10 +2,14 @@
 
 use super::{Progress, Settings, run};
 use crate::check::{CheckSpec, Verdict, judge};
-use crate::driver::{Abandon, Answer, Client, Driver, Embedded, Process, Store, gone};
-use crate::history::{History, SessionEnd};
+use crate::driver::{
+    Abandon, Answer, Client, Driver, Embedded, Ending, Process, Reference, Store, gone,
+};
+use crate::history::{History, Seen, SessionEnd};
 use crate::program::{Fault, Layout, Plan, Program};
-use crate::protocol::{Capability, Description, ErrorCode, Failure, Init, Op, VERSION};
+use crate::protocol::{
+    Capability, Description, ErrorCode, Failure, Init, LockKind, LockName, Op, VERSION,
+};
 use crate::step::Step;
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,7 +67,10 @@ fn a_halted_run_ends_though_a_client_never_answers() {
 
     let progress = Arc::new(Progress::default());
     *PROGRESS.lock().unwrap() = Some(Arc::clone(&progress));
-    let mut program = program(vec![vec![get(), get()], vec![Step::Sleep { ms: 3_600_000 }]]);
+    let mut program = program(vec![
+        vec![get(), get()],
+        vec![Step::Sleep { ms: 3_600_000 }],
+    ]);
     program.epilogue = vec![vec![get()], vec![get()]];
     let settings = Settings {
         patience: HOUR,
@@ -73,7 +80,12 @@ fn a_halted_run_ends_though_a_client_never_answers() {
     let ran = run(&driver, &Plan::from(program), &settings, &progress, None).unwrap();
     assert_eq!(ran.troubles, [""; 0]);
     assert_eq!(ran.history.operations.len(), 1);
-    let ends: Vec<_> = ran.history.sessions.iter().map(|it| it.over.unwrap().1).collect();
+    let ends: Vec<_> = ran
+        .history
+        .sessions
+        .iter()
+        .map(|it| it.over.unwrap().1)
+        .collect();
     assert!(ends.contains(&SessionEnd::GivenUp), "{ends:?}");
     // What the harness ended itself is nobody's fault.
     assert_eq!(verdicts(&ran.history), [Verdict::Pass; 2]);
@@ -94,11 +106,24 @@ trait Script: Send + Sync + 'static {
     fn stop(&self) {}
 
     fn resume(&self) {}
+
+    fn kill(&self) -> Ending {
+        Ending::Killed
+    }
+
+    /// The worker is done with the client.
+    fn dropped(&self, _client: u32) {}
 }
 
 struct FakeProcess<S>(Arc<S>, Description);
 
-struct FakeClient<S>(Arc<S>, u32);
+struct FakeClient<S: Script>(Arc<S>, u32);
+
+impl<S: Script> Drop for FakeClient<S> {
+    fn drop(&mut self) {
+        self.0.dropped(self.1);
+    }
+}
 
 impl<S: Script> Driver for Fake<S> {
     fn name(&self) -> String {
@@ -130,8 +155,8 @@ impl<S: Script> Process for FakeProcess<S> {
         Ok(Box::new(FakeClient(Arc::clone(&self.0), client)))
     }
 
-    fn kill(&self) -> anyhow::Result<()> {
-        Ok(())
+    fn kill(&self) -> anyhow::Result<Ending> {
+        Ok(self.0.kill())
     }
 
     fn stop(&self) -> anyhow::Result<()> {
@@ -156,6 +181,10 @@ impl<S: Script> Client for FakeClient<S> {
 
     fn close(self: Box<Self>) -> Result<(), Failure> {
         Ok(())
+    }
+
+    fn was_given_up(&self) -> bool {
+        false
     }
 
     fn abandoner(&self) -> Arc<dyn Abandon> {
@@ -200,7 +229,11 @@ fn a_pause_hits_whoever_begins_while_it_lasts() {
     impl Meanwhile {
         fn until(&self, is_so: impl Fn(&(bool, u32)) -> bool) {
             let state = self.state.lock().unwrap();
-            drop(self.changed.wait_while(state, |state| !is_so(state)).unwrap());
+            drop(
+                self.changed
+                    .wait_while(state, |state| !is_so(state))
+                    .unwrap(),
+            );
         }
 
         fn now(&self, what: impl FnOnce(&mut (bool, u32))) {
@@ -284,4 +317,112 @@ fn a_store_that_does_not_open_after_a_kill_is_the_system_s_failure() {
         judge(&history)[0].violations[0].message,
         "worker 0 could not open the store again after its process was killed: failed: malformed"
     );
+}
+
+#[test]
+fn a_crash_before_a_kill_is_a_crash() {
+    /// The second client asks, the process is to be killed, the second client is gone.
+    struct Dying {
+        ending: Ending,
+        phase: Mutex<u32>,
+        changed: Condvar,
+    }
+
+    impl Dying {
+        fn begin(&self, phase: u32) {
+            let mut now = self.phase.lock().unwrap();
+            *now = phase.max(*now);
+            self.changed.notify_all();
+        }
+
+        fn until(&self, phase: u32) {
+            let now = self.phase.lock().unwrap();
+            drop(self.changed.wait_while(now, |now| *now < phase).unwrap());
+        }
+    }
+
+    impl Script for Dying {
+        fn call(&self, client: u32) -> Answer {
+            if client == 0 {
+                self.until(1);
+                return Ok((Value::Null, None));
+            }
+            self.begin(1);
+            self.until(2);
+            Err(gone("the process ended"))
+        }
+
+        fn kill(&self) -> Ending {
+            self.begin(2);
+            // Its worker gives it up before it is known what the process died of.
+            self.until(3);
+            self.ending.clone()
+        }
+
+        fn dropped(&self, client: u32) {
+            if client == 1 {
+                self.begin(3);
+            }
+        }
+    }
+
+    for (ending, end, verdict) in [
+        (Ending::Killed, SessionEnd::Killed, Verdict::Pass),
+        (
+            Ending::Before("exit status: 3".into()),
+            SessionEnd::Lost,
+            Verdict::Fail,
+        ),
+        (Ending::GivenUp, SessionEnd::GivenUp, Verdict::Pass),
+    ] {
+        let kill = Step::Fault(Fault::Kill { worker: 0 });
+        let script = Dying {
+            ending,
+            phase: Mutex::new(0),
+            changed: Condvar::new(),
+        };
+        let history = ran(script, program(vec![vec![get(), kill], vec![get()]]));
+        let ends: Vec<_> = history
+            .sessions
+            .iter()
+            .map(|it| it.over.unwrap().1)
+            .collect();
+        assert_eq!(ends, [end; 2]);
+        assert_eq!(verdicts(&history), [verdict; 2], "{end:?}");
+    }
+}
+
+#[test]
+fn who_waits_for_ever_for_a_lock_that_is_held_is_given_up() {
+    let acquire = Step::from(Op::LockAcquire {
+        lock: LockName::new(LockKind::Lock, "l"),
+        timeout_ms: None,
+        ttl_ms: None,
+    });
+    let mut program = program(vec![vec![], vec![acquire.clone()]]);
+    program.prologue = vec![vec![acquire], vec![]];
+    program.checks.push(CheckSpec::LockLiveness {
+        dead_holder_ms: None,
+    });
+    let settings = Settings {
+        patience_forever: Duration::from_millis(20),
+        ..Settings::default()
+    };
+    let plan = Plan::from(program);
+    let ran = run(
+        &Reference::new(),
+        &plan,
+        &settings,
+        &Progress::default(),
+        None,
+    )
+    .unwrap();
+    let history = ran.history;
+    assert_eq!(history.operations.len(), 2);
+    let id = history.operations[1].id;
+    let gave_up = Seen::GaveUp { id, after_ms: 20 };
+    assert!(history.observations.iter().any(|it| it.seen == gave_up));
+    let session = history.session(history.operations[1].session).unwrap();
+    assert_eq!(session.over.unwrap().1, SessionEnd::GivenUp);
+    assert_eq!(verdicts(&history), [Verdict::Pass; 3]);
 }

@@ -390,6 +390,7 @@ impl<'a> Worker<'a> {
             .shared
             .recorder
             .invoke(session, Some(task), shown.as_ref().unwrap_or(op));
+        let began = Instant::now();
         let mut answer = self.ask(op, certify);
         if matches!(op, Op::BlobGet { .. })
             && let Ok((Value::String(data), _)) = &mut answer
@@ -411,9 +412,23 @@ impl<'a> Worker<'a> {
             .as_ref()
             .is_err_and(|failure| failure.error == ErrorCode::Gone)
         {
+            self.gave_up(id, op, began);
             self.lost();
         }
         Ok(answer?.0)
+    }
+
+    /// Enters that the operation was given up, if that is why there is no answer.
+    fn gave_up(&self, id: u64, op: &Op, began: Instant) {
+        let limit = self.shared.settings.patience_forever;
+        let given_up = self
+            .open
+            .as_ref()
+            .is_some_and(|open| open.client.was_given_up());
+        if given_up && op.timeout_ms() == Some(None) && began.elapsed() >= limit {
+            let after_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+            self.shared.recorder.seen(Seen::GaveUp { id, after_ms });
+        }
     }
 
     /// The session that the task under way began with.
@@ -486,9 +501,12 @@ impl<'a> Worker<'a> {
     /// The client is no more.
     fn lost(&mut self) {
         if let Some(open) = self.open.take() {
-            self.shared
-                .crew
-                .over(self.number, open.session, SessionEnd::Lost);
+            let how = if open.client.was_given_up() {
+                SessionEnd::GivenUp
+            } else {
+                SessionEnd::Lost
+            };
+            self.shared.crew.over(self.number, open.session, how);
         }
     }
 

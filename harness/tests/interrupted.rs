@@ -108,7 +108,10 @@ fn an_interrupted_run_reports_what_there_is_and_leaves_no_process() {
     kill_process_group(pid(harness.id()), Signal::INT).unwrap();
     let said = rest(&mut harness);
     assert_eq!(harness.wait().unwrap().code(), Some(2), "{said}");
-    assert!(said.contains("interrupted by SIGINT, after 1 program of 1"), "{said}");
+    assert!(
+        said.contains("interrupted by SIGINT, after 1 program of 1"),
+        "{said}"
+    );
     assert!(said.contains("paused"), "the table: {said}");
     for child in children {
         assert!(!Path::new("/proc").join(child.to_string()).exists());
@@ -119,9 +122,17 @@ fn an_interrupted_run_reports_what_there_is_and_leaves_no_process() {
     assert_eq!(check["verdict"], "unknown", "{report}");
     assert!(check["unknown"].as_str().unwrap().contains("interrupted"));
     for file in ["r.html", "r.xml"] {
-        assert!(std::fs::read_to_string(path(file)).unwrap().contains("paused"));
+        assert!(
+            std::fs::read_to_string(path(file))
+                .unwrap()
+                .contains("paused")
+        );
     }
-    let history = std::fs::read_dir(path("h")).unwrap().next().unwrap().unwrap();
+    let history = std::fs::read_dir(path("h"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
     let history = std::fs::read_to_string(history.path()).unwrap();
     assert!(history.contains("resumed"), "{history}");
 }
@@ -129,7 +140,13 @@ fn an_interrupted_run_reports_what_there_is_and_leaves_no_process() {
 #[test]
 fn what_has_failed_already_counts_in_an_interrupted_run() {
     let mut harness = Command::new(HARNESS);
-    harness.args(["run", "--driver", "reference", "--set", "defect=lost-update"]);
+    harness.args([
+        "run",
+        "--driver",
+        "reference",
+        "--set",
+        "defect=lost-update",
+    ]);
     harness.args(["--set", "every=1", "--workload", "dict-increment,bank"]);
     harness.args(["--seconds", "0.2", "--for", "3600", "--seed", "3"]);
     let mut harness = spawn(&mut harness);
@@ -195,7 +212,14 @@ fn a_stopped_driver_of_anybody_s_is_woken_when_the_harness_is_killed() {
     // Adopted from another session, as on most systems.
     let mut harness = Command::new("setsid");
     harness.args([HARNESS, "run", "--scenario", &scenario, "--"]);
-    harness.args(["env", "-u", "BEAVER_HARNESS_PARENT", HARNESS, "serve", "native"]);
+    harness.args([
+        "env",
+        "-u",
+        "BEAVER_HARNESS_PARENT",
+        HARNESS,
+        "serve",
+        "native",
+    ]);
     let mut harness = spawn(&mut harness);
     let children = children_when(&mut harness, one_is_stopped);
     adopt();

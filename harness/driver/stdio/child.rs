@@ -19,8 +19,8 @@ use rustix::process::{
 use std::collections::VecDeque;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::process::CommandExt as _;
-use std::process::{ChildStdout, Command, Stdio};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -53,10 +53,23 @@ pub(in crate::driver) fn kill_all() {
 }
 
 pub(in crate::driver) struct Child {
-    process: Mutex<std::process::Child>,
+    life: Mutex<Life>,
     pidfd: OwnedFd,
     pub(in crate::driver) requests: Pipe,
     notes: Arc<Mutex<VecDeque<u8>>>,
+}
+
+struct Life {
+    process: std::process::Child,
+    /// We killed it.
+    killed: bool,
+}
+
+impl Life {
+    /// In words, unless it was us.
+    fn ended_by_itself(&self, status: ExitStatus) -> Option<String> {
+        (!self.killed).then(|| format!("the process ended ({status})"))
+    }
 }
 
 impl Child {
@@ -103,7 +116,10 @@ impl Child {
             bail!("its pipes can't be had");
         };
         let child = Arc::new(Self {
-            process: Mutex::new(process),
+            life: Mutex::new(Life {
+                process,
+                killed: false,
+            }),
             pidfd,
             requests,
             notes: Arc::default(),
@@ -129,24 +145,35 @@ impl Child {
         self.kill();
     }
 
-    /// SIGKILL; returns when it is dead. Does nothing to a dead one.
-    pub(in crate::driver) fn kill(&self) {
-        let mut process = self.process();
-        // A stopped process dies of it too. Both fail only for one that is dead already.
-        let _ = process.kill();
-        let _ = process.wait();
-        drop(process);
+    /// SIGKILL; returns when it is dead. Does nothing to a dead one; says so, and how it ended, if
+    /// it wasn't killed before.
+    pub(in crate::driver) fn kill(&self) -> Option<String> {
+        let mut life = self.life();
+        let by_itself = match life.process.try_wait() {
+            Ok(Some(status)) => life.ended_by_itself(status),
+            _ => {
+                // A stopped process dies of it too. Both fail only for one that is dead already.
+                let _ = life.process.kill();
+                let status = life.process.wait().ok();
+                // It may have been quicker.
+                let other = status.filter(|status| status.signal() != Some(Signal::KILL.as_raw()));
+                life.killed = other.is_none();
+                other.and_then(|status| life.ended_by_itself(status))
+            }
+        };
+        drop(life);
         self.requests.close();
+        by_itself
     }
 
     /// SIGSTOP; returns when it stands still.
     pub(super) fn stop(&self) -> anyhow::Result<()> {
-        let mut process = self.process();
-        if process.try_wait()?.is_some() {
+        let mut life = self.life();
+        if life.process.try_wait()?.is_some() {
             bail!("the process has ended");
         }
         pidfd_send_signal(&self.pidfd, Signal::STOP)?;
-        // Nobody else reaps it while we have `process`, and this leaves it as it is.
+        // Nobody else reaps it while we have `life`, and this leaves it as it is.
         let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         loop {
             match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
@@ -159,8 +186,8 @@ impl Child {
 
     /// SIGCONT.
     pub(super) fn resume(&self) -> anyhow::Result<()> {
-        let mut process = self.process();
-        if process.try_wait()?.is_some() {
+        let mut life = self.life();
+        if life.process.try_wait()?.is_some() {
             bail!("the process has ended");
         }
         Ok(pidfd_send_signal(&self.pidfd, Signal::CONT)?)
@@ -202,14 +229,14 @@ impl Child {
             return "the process closed its standard output".into();
         }
         self.requests.close();
-        match self.process().wait() {
+        match self.life().process.wait() {
             Ok(status) => format!("the process ended ({status})"),
             Err(error) => format!("the process ended ({error})"),
         }
     }
 
-    fn process(&self) -> MutexGuard<'_, std::process::Child> {
-        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

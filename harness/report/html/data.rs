@@ -250,6 +250,9 @@ fn data(judged: &Judged) -> Data {
             Seen::NotReopened { worker, message } => {
                 format!("worker {worker} could not open the store again: {message}")
             }
+            Seen::GaveUp { id, after_ms } => {
+                format!("operation {id} was given up after {after_ms} ms")
+            }
             Seen::Note(note) => note.clone(),
         };
         let text = strings.index(cut(&text, TEXT_MAX));
