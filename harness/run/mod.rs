@@ -220,13 +220,13 @@ pub fn run(
     } else {
         plan.workers
     };
-    let offsets = nemesis::clock_offsets(plan, settings, processes);
+    let mut offsets = nemesis::clock_offsets(plan, settings, processes);
+    offsets.resize(processes as usize, 0);
     let crew = Crew::new(
         driver,
         &recorder,
         progress,
         init,
-        processes,
         plan.workers,
         offsets,
         settings.helper.clone(),
