@@ -21,7 +21,7 @@ use std::io::{self, BufRead as _, BufReader, Read};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,9 @@ const NOTES_BYTES_MAX: usize = 16 << 10;
 
 /// How long a child may take to exit once its input has ended.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How long what it wrote for people may stay open behind it: some other process has it too.
+const NOTES_GRACE: Duration = Duration::from_millis(500);
 
 /// Tells a child the number of the process that started it.
 pub(in crate::driver) const PARENT: &str = "BEAVER_HARNESS_PARENT";
@@ -81,9 +84,9 @@ impl Child {
         // as long as the child (see `serve`).
         let work = move || match Self::start(command) {
             Err(error) => drop(sender.send(Err(error))),
-            Ok((child, stdout)) => {
+            Ok((child, stdout, noted)) => {
                 if sender.send(Ok(Arc::clone(&child))).is_ok() {
-                    child.hear(stdout, &exchange);
+                    child.hear(stdout, &noted, &exchange);
                 }
             }
         };
@@ -91,7 +94,7 @@ impl Child {
         started.recv()?
     }
 
-    fn start(mut command: Command) -> anyhow::Result<(Arc<Self>, ChildStdout)> {
+    fn start(mut command: Command) -> anyhow::Result<(Arc<Self>, ChildStdout, Receiver<()>)> {
         // Held until it is entered: `kill_all` misses nobody.
         let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(children) = &mut *children else {
@@ -125,21 +128,30 @@ impl Child {
             notes: Arc::default(),
         });
         let notes = Arc::clone(&child.notes);
-        let started = thread("driver-notes").spawn(move || keep_notes(stderr, &notes));
+        let (all, noted) = sync_channel::<()>(1);
+        let started = thread("driver-notes").spawn(move || {
+            keep_notes(stderr, &notes);
+            drop(all);
+        });
         if let Err(error) = started {
             child.kill();
             bail!("a thread can't be had: {error}");
         }
         children.retain(|child| child.strong_count() > 0);
         children.push(Arc::downgrade(&child));
-        Ok((child, stdout))
+        Ok((child, stdout, noted))
     }
 
-    /// Hands on what it answers, until it is dead.
-    fn hear(&self, stdout: ChildStdout, exchange: &Exchange) {
+    /// Hands on what it answers, until it is dead. `noted` ends with its notes.
+    fn hear(&self, stdout: ChildStdout, noted: &Receiver<()>, exchange: &Exchange) {
         let lost = match read_answers(stdout, exchange) {
             Some(why) => Lost::Nonsense(why),
-            None => Lost::Ended(self.how_it_ended()),
+            None => {
+                let why = self.how_it_ended();
+                // Whoever hears of its end may ask what it wrote last.
+                let _ = noted.recv_timeout(NOTES_GRACE);
+                Lost::Ended(why)
+            }
         };
         exchange.lose(lost);
         self.kill();
