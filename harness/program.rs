@@ -56,7 +56,15 @@ impl Fault {
 
     /// Whether it goes by.
     pub fn is_pause(self) -> bool {
-        matches!(self, Self::Stop { .. } | Self::BusyWriter { .. })
+        self.for_ms().is_some()
+    }
+
+    /// How long it is to last, if it goes by.
+    pub fn for_ms(self) -> Option<u64> {
+        match self {
+            Self::Stop { for_ms, .. } | Self::BusyWriter { for_ms } => Some(for_ms),
+            Self::Kill { .. } | Self::Drop { .. } | Self::Trap { .. } => None,
+        }
     }
 
     /// Its name.

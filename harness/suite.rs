@@ -16,7 +16,7 @@ pub use cargo_test::{SECONDS, SEED, assert};
 pub use cargo_test::{offers_something, test};
 
 use crate::catalog;
-use crate::check::{Verdict, judge};
+use crate::check::{CheckResult, Verdict, judge};
 use crate::driver::Driver;
 use crate::program::Plan;
 use crate::report::{Outcome, Run, RunReport};
@@ -25,6 +25,7 @@ use crate::workload;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How to run a suite.
@@ -131,7 +132,10 @@ pub fn run_plan(
     match run::run(driver, plan, &settings, progress, file) {
         Ok(ran) => {
             report.notes = ran.notes;
-            let results = judge(&ran.history);
+            let mut results = judge(&ran.history);
+            if progress.halt.load(Ordering::Relaxed) {
+                results.iter_mut().for_each(CheckResult::is_of_a_part);
+            }
             let failed = results.iter().any(|result| result.verdict == Verdict::Fail);
             // What is certainly wrong stays so, whatever else went wrong.
             report.outcome = if failed || ran.troubles.is_empty() {

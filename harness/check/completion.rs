@@ -1,21 +1,26 @@
 //! Every operation was answered in time, and no process ended by itself.
 //!
-//! The rule: unless a fault that ends sessions hit its session,
+//! The rule: unless a fault that ends sessions hit its session, or the harness gave it up,
 //! - each operation has an answer: `gone` is none, for it only says that the client is no more. An answer
 //!   that leaves in doubt whether the operation happened is one: to be in doubt is never
 //!   wrong, and whether the error may come at all is for [`errors`](super::errors);
 //! - no session is `lost`: its process never ended by itself, nor had to be given up by the harness
-//!   because it no longer answered.
+//!   because it no longer answered;
+//! - whoever had a client gets another, whatever became of the first.
+//!
+//! An operation that waits for ever and was given up by the harness is no broken answer. Whether a
+//! lock could have been had is for [`lock_liveness`](super::lock_liveness); without that check, and of
+//! other operations, nobody knows.
 //!
 //! How late an answer may be is for [`timeouts`](super::timeouts). A pause excuses nothing: it is
 //! over, and then the answer comes. An operation without an end in a session without an end
 //! is where the history itself was cut off: about that one nothing is known.
 
-use super::Findings;
 use super::failures::Failures;
 use super::faults::Ends;
-use crate::history::{History, Operation, SessionEnd};
-use crate::protocol::{ErrorCode, Failure};
+use super::{CheckSpec, Findings};
+use crate::history::{History, Operation, Seen, SessionEnd};
+use crate::protocol::{ErrorCode, Failure, Op};
 use std::collections::{BTreeMap, HashMap};
 
 pub(super) fn check(history: &History, findings: &mut Findings) {
@@ -47,7 +52,7 @@ pub(super) fn check(history: &History, findings: &mut Findings) {
             last.insert(session, operation);
             continue;
         }
-        if operation.is_answered() || ends.hit_by(session, operation.latest_end_ns()) {
+        if operation.is_answered() || ends.explain(operation) {
             continue;
         }
         let over = history.session(session).and_then(|known| known.over);
@@ -91,6 +96,8 @@ pub(super) fn check(history: &History, findings: &mut Findings) {
             shown,
         );
     }
+    not_reopened(history, findings);
+    given_up(history, findings);
     unanswered.report(
         "has no answer, though nothing was done to its session:",
         findings,
@@ -103,10 +110,55 @@ impl Operation {
         let gone = |failure: &Failure| failure.error == ErrorCode::Gone;
         self.completed_ns.is_some() && !self.failure().is_some_and(gone)
     }
+}
 
-    /// When its answer came, definite or not: the end of time if none did.
-    fn latest_end_ns(&self) -> u64 {
-        self.completed_ns.unwrap_or(u64::MAX)
+fn given_up(history: &History, findings: &mut Findings) {
+    let liveness = |spec: &CheckSpec| matches!(spec, CheckSpec::LockLiveness { .. });
+    let locks_are_judged = history.checks().iter().any(liveness);
+    for observation in &history.observations {
+        let Seen::GaveUp { id, after_ms } = observation.seen else {
+            continue;
+        };
+        let Some(operation) = history.operation(id) else {
+            continue;
+        };
+        if !(locks_are_judged && matches!(operation.op, Op::LockAcquire { .. })) {
+            findings.unknown(format!(
+                "worker {}'s {} was given up after {after_ms} ms: nobody knows whether it should have \
+                 been answered",
+                operation.worker,
+                operation.op.name()
+            ));
+        }
+    }
+}
+
+fn not_reopened(history: &History, findings: &mut Findings) {
+    for observation in &history.observations {
+        let Seen::NotReopened { worker, message } = &observation.seen else {
+            continue;
+        };
+        let of_worker = history
+            .sessions
+            .iter()
+            .rev()
+            .filter(|it| it.worker == *worker);
+        let after = match of_worker.filter_map(|it| it.over).next() {
+            Some((_, SessionEnd::Closed)) => "it had closed it",
+            Some((_, SessionEnd::Dropped)) => "its client was dropped",
+            Some((_, SessionEnd::Trapped)) => "its client trapped",
+            Some((_, SessionEnd::Killed)) => "its process was killed",
+            Some((_, SessionEnd::Lost)) | None => {
+                "its process ended by itself or no longer answered"
+            }
+            Some((_, SessionEnd::GivenUp)) => "the harness had given it up",
+        };
+        let mut operations = history.operations.iter().rev();
+        let last = operations.find(|it| it.worker == *worker).map(|it| it.id);
+        findings.violation(
+            format!("worker {worker} could not open the store again after {after}: {message}"),
+            last,
+        );
     }
 }
 
@@ -114,9 +166,9 @@ impl Operation {
 mod tests {
     use super::super::script::Script;
     use super::super::{CheckSpec, Verdict};
-    use crate::history::SessionEnd;
+    use crate::history::{Seen, SessionEnd};
     use crate::program::Fault;
-    use crate::protocol::{ErrorCode, Op};
+    use crate::protocol::{ErrorCode, LockKind, LockName, Op};
 
     fn read() -> Op {
         Op::ListItems { name: "l".into() }
@@ -172,6 +224,69 @@ mod tests {
             "process 0 (worker 0, 1) ended by itself or no longer answered during list-items and 1 more, though \
              nothing was done to it"
         );
+    }
+
+    #[test]
+    fn a_store_that_does_not_open_again_is_found() {
+        let mut script = Script::new(CheckSpec::Completion);
+        let a = script.session(0, 0);
+        script.ok(a, 1, 2, read(), ());
+        script.fault(3, Fault::Kill { worker: 0 }, &[a], None);
+        script.over(a, 3, SessionEnd::Killed);
+        let seen = Seen::NotReopened {
+            worker: 0,
+            message: "failed: malformed".to_owned(),
+        };
+        script.seen(9, seen);
+        let result = script.judge();
+        assert_eq!(result.violations[0].operations, [1]);
+        assert_eq!(
+            result.violations[0].message,
+            "worker 0 could not open the store again after its process was killed: failed: malformed"
+        );
+    }
+
+    #[test]
+    fn what_was_given_up_is_no_broken_answer() {
+        let acquire = Op::LockAcquire {
+            lock: LockName::new(LockKind::Lock, "l"),
+            timeout_ms: None,
+            ttl_ms: None,
+        };
+        let get = Op::QueueGet {
+            name: "q".into(),
+            timeout_ms: None,
+        };
+        let liveness = CheckSpec::LockLiveness {
+            dead_holder_ms: None,
+        };
+        for (op, more, verdict) in [
+            (acquire.clone(), vec![liveness.clone()], Verdict::Pass),
+            (acquire, vec![], Verdict::Unknown),
+            (get, vec![liveness], Verdict::Unknown),
+        ] {
+            let mut script = Script::new(CheckSpec::Completion);
+            script.history.header.checks.extend(more);
+            let (a, b) = (script.session(0, 0), script.session(1, 0));
+            let id = script.info(a, 1, Some(61), op);
+            // In the same process.
+            script.info(b, 50, Some(61), read());
+            script.seen(61, Seen::GaveUp { id, after_ms: 60 });
+            script.over(a, 61, SessionEnd::GivenUp);
+            script.over(b, 61, SessionEnd::GivenUp);
+            let result = script.judge();
+            assert_eq!(result.verdict, verdict, "{result:?}");
+        }
+    }
+
+    #[test]
+    fn who_ended_by_itself_before_it_was_killed_is_lost() {
+        let mut script = Script::new(CheckSpec::Completion);
+        let a = script.session(0, 0);
+        script.info(a, 1, Some(3), read());
+        script.fault(2, Fault::Kill { worker: 0 }, &[a], None);
+        script.over(a, 3, SessionEnd::Lost);
+        assert_eq!(script.judge().violation_count, 1);
     }
 
     #[test]

@@ -45,6 +45,16 @@ pub struct CheckResult {
     pub unknown: Option<String>,
 }
 
+impl CheckResult {
+    /// The run was ended early: what is wrong stays so, what isn't means nothing.
+    pub(crate) fn is_of_a_part(&mut self) {
+        if self.verdict == Verdict::Pass {
+            self.verdict = Verdict::Unknown;
+            self.unknown = Some("the run was interrupted".to_owned());
+        }
+    }
+}
+
 /// How many violations are kept with their words.
 const VIOLATIONS_MAX: usize = 100;
 

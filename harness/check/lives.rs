@@ -1,6 +1,7 @@
 //! How long sessions lived, as far as is certain.
 
-use crate::history::{History, SessionEnd};
+use super::faults;
+use crate::history::{History, Seen, SessionEnd};
 use std::collections::HashMap;
 
 /// One session.
@@ -46,11 +47,16 @@ impl Lives {
                 *answered = completed.max(*answered);
             }
         }
-        let mut hit: HashMap<u64, u64> = HashMap::new();
-        for fault in history.faults.iter().filter(|it| !it.fault.is_pause()) {
-            for session in &fault.sessions {
-                let at = hit.entry(*session).or_insert(fault.at_ns);
-                *at = fault.at_ns.min(*at);
+        let hit = faults::hit(history);
+        // Who was given up lived and waited until then.
+        let mut waited: HashMap<u64, u64> = HashMap::new();
+        for observation in &history.observations {
+            if let Seen::GaveUp { id, after_ms } = observation.seen
+                && let Some(operation) = history.operation(id)
+            {
+                let until = after_ms.saturating_mul(1_000_000);
+                let until = operation.invoked_ns.saturating_add(until);
+                waited.insert(operation.session, until.min(observation.at_ns));
             }
         }
         let lives = history.sessions.iter().map(|session| {
@@ -65,6 +71,9 @@ impl Lives {
                 (_, Some(at)) => *at,
                 // Noted after it was done; it isn't an operation, so it was asked for after the last.
                 (Some((_, SessionEnd::Closed)), None) => answered,
+                (Some((_, SessionEnd::GivenUp)), None) => {
+                    waited.get(&number).map_or(asked, |until| asked.max(*until))
+                }
                 // Noticed later. Whoever answers lived when he was asked.
                 (Some(_), None) => asked,
             };

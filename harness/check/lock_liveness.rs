@@ -97,7 +97,7 @@ pub(super) fn next(idle: &Idle<'_, '_>) -> String {
 mod tests {
     use super::super::script::Script;
     use super::super::{CheckSpec, Verdict};
-    use crate::history::SessionEnd;
+    use crate::history::{Seen, SessionEnd};
     use crate::program::Fault;
     use crate::protocol::{Capability, ErrorCode, LockKind, LockName, Op};
     use serde_json::json;
@@ -180,6 +180,26 @@ mod tests {
         assert_eq!(script.judge().violation_count, 1);
         script.history.operations[3].completed_ns = Some(8_000_000_000);
         assert_eq!(script.judge().verdict, Verdict::Pass);
+    }
+
+    #[test]
+    fn who_was_given_up_waited_until_then() {
+        for (released, verdict) in [(3000, Verdict::Fail), (58_000, Verdict::Pass)] {
+            let (mut script, one, two) = script(None);
+            script.ok(one, 0, 5, acquire(None, Some(90_000)), json!({}));
+            let id = script.info(two, 10, Some(60_011), acquire(None, None));
+            script.ok(one, released, released + 1, release(), ());
+            script.seen(
+                60_011,
+                Seen::GaveUp {
+                    id,
+                    after_ms: 60_000,
+                },
+            );
+            script.over(two, 60_012, SessionEnd::GivenUp);
+            let result = script.judge();
+            assert_eq!(result.verdict, verdict, "{result:?}");
+        }
     }
 
     #[test]

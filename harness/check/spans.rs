@@ -69,8 +69,12 @@ impl Spans {
 }
 
 fn paused(history: &History) -> impl Iterator<Item = ((u64, u64), &FaultRecord)> {
-    let pauses = history.faults.iter().filter(|fault| fault.fault.is_pause());
-    pauses.map(|fault| ((fault.at_ns, fault.until_ns.unwrap_or(u64::MAX)), fault))
+    history.faults.iter().filter_map(|fault| {
+        let for_ns = fault.fault.for_ms()?.saturating_mul(1_000_000);
+        // Without an end it lasted as long as it was to: no excuse is for ever.
+        let planned = fault.at_ns.saturating_add(for_ns);
+        Some(((fault.at_ns, fault.until_ns.unwrap_or(planned)), fault))
+    })
 }
 
 /// When transactions may have been open.
@@ -116,6 +120,22 @@ mod tests {
     use super::super::script::Script;
     use super::*;
     use crate::history::SessionEnd;
+    use crate::program::Fault;
+
+    #[test]
+    fn a_pause_without_an_end_is_no_excuse_for_ever() {
+        let mut script = Script::new(CheckSpec::Completion);
+        let one = script.session(0, 0);
+        let stop = Fault::Stop {
+            worker: 0,
+            for_ms: 30,
+        };
+        script.fault(10, stop, &[one], None);
+        let ms = |at: u64| at * 1_000_000;
+        assert_eq!(Spans::pauses(&script.history).within(0, ms(99)), ms(30));
+        let of_sessions = Spans::pauses_of_sessions(&script.history);
+        assert_eq!(of_sessions[&one].within(ms(20), ms(99)), ms(20));
+    }
 
     #[test]
     fn overlaps_count_once() {

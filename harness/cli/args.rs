@@ -46,6 +46,8 @@ what to run (run, shrink):
                            take; during workloads (scenarios have their own)
   --fault-interval-ms N    mean time between two (default: 500)
   --patience SECONDS       how long an answer may take beyond its own timeout (default: 30)
+  --patience-forever SECONDS
+                           when an operation that waits for ever is given up (default: 60)
   --late-ms N              how late a timeout may be (default: 3000)
   --handover-ms N          how long a free lock may take to its next holder (default: 5000)
 
@@ -99,6 +101,7 @@ pub(crate) struct Run {
     pub(crate) faults: Option<String>,
     pub(crate) fault_interval: Duration,
     pub(crate) patience: Duration,
+    pub(crate) patience_forever: Duration,
     pub(crate) late_ms: Option<u64>,
     pub(crate) handover_ms: Option<u64>,
     pub(crate) outputs: Outputs,
@@ -256,6 +259,7 @@ fn run(parser: &mut lexopt::Parser, given: Vec<String>) -> Result<Run> {
         faults: None,
         fault_interval: Duration::from_millis(500),
         patience: Duration::from_secs(30),
+        patience_forever: Duration::from_secs(60),
         late_ms: None,
         handover_ms: None,
         outputs: Outputs::default(),
@@ -289,6 +293,7 @@ fn run(parser: &mut lexopt::Parser, given: Vec<String>) -> Result<Run> {
                 run.fault_interval = Duration::from_millis(parser.value()?.parse()?);
             }
             "patience" => run.patience = seconds(parser)?,
+            "patience-forever" => run.patience_forever = seconds(parser)?,
             "late-ms" => run.late_ms = Some(parser.value()?.parse()?),
             "handover-ms" => run.handover_ms = Some(parser.value()?.parse()?),
             "histories" => run.histories = Some(parser.value()?.into()),
@@ -410,6 +415,13 @@ mod tests {
         let run = run_of("run");
         assert_eq!((run.programs.as_str(), run.workers), ("all", 8));
         assert!(run.which.driver.is_none() && run.which.command.is_empty());
+    }
+
+    #[test]
+    fn both_patiences_can_be_set() {
+        let run = run_of("run --patience 2 --patience-forever 0.5");
+        assert_eq!(run.patience, Duration::from_secs(2));
+        assert_eq!(run.patience_forever, Duration::from_millis(500));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod args;
 mod check;
 mod drivers;
+mod interrupt;
 mod list;
 mod progress;
 mod run;

@@ -1,10 +1,13 @@
 //! `beaver-harness run`.
 
+use super::EXIT_UNKNOWN;
 use super::args::{self, Outputs, Run};
 use super::drivers;
+use super::interrupt::Interrupt;
 use super::progress::Live;
 use anyhow::{Context as _, Result, bail, ensure};
 use beaver_harness::catalog::{self, Entry};
+use beaver_harness::check::Verdict;
 use beaver_harness::driver::Driver;
 use beaver_harness::program::{Plan, Program};
 use beaver_harness::protocol::Description;
@@ -19,6 +22,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 pub(crate) fn run(run: Run) -> Result<ExitCode> {
     let began = Instant::now();
+    let interrupt = Interrupt::watch()?;
     let driver = drivers::open(&run.which)?;
     let mut options = options(&run)?;
     let description = runner::describe(driver.as_ref(), &options.run)?;
@@ -52,9 +56,13 @@ pub(crate) fn run(run: Run) -> Result<ExitCode> {
     options.shown_max = report::operations_per_program(programs.len());
     'rounds: loop {
         for chosen in &programs {
+            if interrupt.by().is_some() {
+                break 'rounds;
+            }
             let name = chosen.name();
             options.run.replay = replay(&run.given, name, options.seed);
             let live = Live::show(format!("{name} (seed {})", options.seed), run.quiet);
+            interrupt.ends(&live.progress);
             let outcome = match chosen {
                 Chosen::Named(entry) => {
                     suite::run_named(driver.as_ref(), &entry.name, &options, &live.progress)
@@ -79,9 +87,23 @@ pub(crate) fn run(run: Run) -> Result<ExitCode> {
         options.seed += 1;
     }
     report.elapsed = began.elapsed();
+    let interrupted = interrupt.by().map(|signal| {
+        let ran = plural(report.programs.len());
+        format!("by {signal}, after {ran} of {}", programs.len())
+    });
+    if let Some(how) = &interrupted {
+        let how = ("interrupted".to_owned(), how.clone());
+        report.environment.push(how);
+    }
     write(&report, &run.outputs)?;
     report::print_table(&report)?;
-    Ok(ExitCode::from(report.exit_code()))
+    Ok(match interrupted {
+        Some(how) if report.verdict() != Verdict::Fail => {
+            eprintln!("beaver-harness: interrupted {how}");
+            ExitCode::from(EXIT_UNKNOWN)
+        }
+        _ => ExitCode::from(report.exit_code()),
+    })
 }
 
 fn plural(count: usize) -> String {
@@ -149,6 +171,7 @@ pub(crate) fn options(run: &Run) -> Result<Options> {
         fault_interval: run.fault_interval,
         processes: run.processes,
         patience: run.patience,
+        patience_forever: run.patience_forever,
         driver_settings: run.which.settings.clone(),
         folder: run.keep.clone(),
         helper: Some(std::env::current_exe().context("the path of this executable")?),

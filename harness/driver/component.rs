@@ -7,7 +7,7 @@
 use super::beaver::{
     self, LOOK_EVERY, PAGE, Settings, Waiting, count_text, json, optional, session, text,
 };
-use super::{Abandon, Answer, Client, Driver, Process, ended, gone};
+use super::{Abandon, Answer, Client, Driver, Ending, Process, ended, gone, waits_for_ever};
 use crate::protocol::{Description, ErrorCode, Failure, Init, LockKind, LockName, Op, VERSION};
 use anyhow::{Context as _, bail};
 use beaver_host::client as db;
@@ -109,6 +109,7 @@ impl Process for ComponentProcess {
             .map_err(|error| Failure::new(ErrorCode::Failed, format!("a runtime: {error}")))?;
         let session = runtime.block_on(Session::open(self))?;
         Ok(Box::new(ComponentClient {
+            given_up: false,
             seat: Arc::new(Seat {
                 interrupter: session.engine.instance.interrupter(),
                 cancelled: Notify::new(),
@@ -117,16 +118,16 @@ impl Process for ComponentProcess {
         }))
     }
 
-    fn kill(&self) -> anyhow::Result<()> {
+    fn kill(&self) -> anyhow::Result<Ending> {
         bail!("the component in this process is no process of its own")
     }
 
     fn stop(&self) -> anyhow::Result<()> {
-        self.kill()
+        self.kill().map(drop)
     }
 
     fn resume(&self) -> anyhow::Result<()> {
-        self.kill()
+        self.kill().map(drop)
     }
 
     fn notes(&self) -> String {
@@ -155,6 +156,7 @@ impl Seat {
 }
 
 struct ComponentClient {
+    given_up: bool,
     seat: Arc<Seat>,
 }
 
@@ -165,6 +167,7 @@ impl Client for ComponentClient {
             return Err(ended("the client has ended"));
         };
         let limit = super::limit(op, patience);
+        let mut late = false;
         let answer = runtime.block_on(async {
             let too_long = async {
                 match limit {
@@ -177,9 +180,13 @@ impl Client for ComponentClient {
                 // A permit is kept, so it is no matter who comes first.
                 () = self.seat.cancelled.notified() => Err(gone("the client was dropped")),
                 answer = session.call(op, certify) => answer,
-                () = too_long => Err(gone("no answer in time")),
+                () = too_long => {
+                    late = true;
+                    Err(gone("no answer in time"))
+                }
             }
         });
+        self.given_up = late && waits_for_ever(op);
         if matches!(&answer, Err(failure) if failure.error == ErrorCode::Gone) {
             *guard = None;
         }
@@ -197,6 +204,10 @@ impl Client for ComponentClient {
         let Engine { instance, database } = engine;
         drop(database);
         runtime.block_on(instance.close()).map_err(failure)
+    }
+
+    fn was_given_up(&self) -> bool {
+        self.given_up
     }
 
     fn abandoner(&self) -> Arc<dyn Abandon> {

@@ -4,7 +4,7 @@
 //! store says; a store whose operations don't come back, or panic, ends no run but its client.
 
 use super::threaded::{self, Session};
-use super::{Answer, Client, Driver, Process};
+use super::{Answer, Client, Driver, Ending, Process};
 use crate::protocol::{Capability, Description, ErrorCode, Failure, Init, Op, VERSION};
 use anyhow::bail;
 use serde_json::Value;
@@ -219,16 +219,16 @@ impl<S: Store> Process for Here<S> {
         opened
     }
 
-    fn kill(&self) -> anyhow::Result<()> {
+    fn kill(&self) -> anyhow::Result<Ending> {
         bail!("{} in this process is no process of its own", S::NAME)
     }
 
     fn stop(&self) -> anyhow::Result<()> {
-        self.kill()
+        self.kill().map(drop)
     }
 
     fn resume(&self) -> anyhow::Result<()> {
-        self.kill()
+        self.kill().map(drop)
     }
 
     fn notes(&self) -> String {

@@ -61,11 +61,12 @@ pub trait Process: Send + Sync {
     /// The system refuses, or the process is gone.
     fn open(&self, client: u32) -> Result<Box<dyn Client>, Failure>;
 
-    /// SIGKILL; returns when it is dead. What was under way ends with `gone`.
+    /// SIGKILL; returns when it is dead, and tells whether it died of that. What was under way ends
+    /// with `gone`.
     ///
     /// # Errors
     /// It isn't a real process.
-    fn kill(&self) -> anyhow::Result<()>;
+    fn kill(&self) -> anyhow::Result<Ending>;
 
     /// SIGSTOP.
     ///
@@ -83,6 +84,17 @@ pub trait Process: Send + Sync {
     fn notes(&self) -> String;
 }
 
+/// What a process that was to be killed died of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Of that.
+    Killed,
+    /// It was lost before; in words, how.
+    Before(String),
+    /// It was killed before: an operation that waits for ever was given up.
+    GivenUp,
+}
+
 /// One user of the system. Used by one thread at a time.
 pub trait Client: Send {
     /// Does one operation. If it isn't answered within `patience` beyond its own timeout, its
@@ -98,6 +110,10 @@ pub trait Client: Send {
     /// It could not be; it is no more all the same.
     fn close(self: Box<Self>) -> Result<(), Failure>;
 
+    /// Whether it is gone because an operation that waits for ever, of its own or of another client
+    /// of the same process, was not answered within the patience of whoever asked.
+    fn was_given_up(&self) -> bool;
+
     /// For ending it from another thread, in the middle of a call.
     fn abandoner(&self) -> Arc<dyn Abandon>;
 }
@@ -110,6 +126,18 @@ pub trait Abandon: Send + Sync {
     /// # Errors
     /// The driver can't.
     fn abandon(&self, trap: bool) -> Result<(), Failure>;
+
+    /// For a run that ends early: a call under way ends with `gone`, and so does any that comes.
+    /// What it goes on doing, if it can't be ended, nobody hears of.
+    fn give_up(&self) {
+        let _ = self.abandon(false);
+    }
+}
+
+/// SIGKILL for all child processes that drivers started, without waiting for anything; no more are
+/// started. For whoever exits at once.
+pub fn kill_all() {
+    stdio::kill_all();
 }
 
 /// The error of whoever is no more.
@@ -123,6 +151,11 @@ fn ended(why: impl Into<String>) -> Failure {
         definite: true,
         ..gone(why)
     }
+}
+
+/// Whether it may take as long as it likes.
+fn waits_for_ever(op: &Op) -> bool {
+    op.timeout_ms() == Some(None)
 }
 
 /// How long a call may take in all; none: for ever.

@@ -8,7 +8,7 @@
 use super::beaver::{
     self, LOOK_EVERY, PAGE, Settings, Waiting, count_text, json, optional, session, text,
 };
-use super::{Answer, Client, Driver, Process, threaded};
+use super::{Answer, Client, Driver, Ending, Process, threaded};
 use crate::protocol::{Description, ErrorCode, Failure, Init, LockKind, LockName, Op, VERSION};
 use anyhow::bail;
 use beaver_core as db;
@@ -78,16 +78,16 @@ impl Process for NativeProcess {
         threaded::open(client, move || Session::open(&path, &settings, clock))
     }
 
-    fn kill(&self) -> anyhow::Result<()> {
+    fn kill(&self) -> anyhow::Result<Ending> {
         bail!("the native build in this process is no process of its own")
     }
 
     fn stop(&self) -> anyhow::Result<()> {
-        self.kill()
+        self.kill().map(drop)
     }
 
     fn resume(&self) -> anyhow::Result<()> {
-        self.kill()
+        self.kill().map(drop)
     }
 
     fn notes(&self) -> String {

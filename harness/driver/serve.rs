@@ -2,10 +2,12 @@
 //!
 //! What must stay true: each client has a thread, so that none waits for another; nothing but
 //! answers goes to standard output; a line that can't be read as a request is answered or, if
-//! it has no id, noted on standard error.
+//! it has no id, noted on standard error; whoever was started by the harness doesn't outlive it, not
+//! even stopped.
 
-use super::{Abandon, Driver, Process};
+use super::{Abandon, Driver, Process, stdio};
 use crate::protocol::{Control, ErrorCode, Failure, Op, Reply, Request, VERSION};
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -20,7 +22,22 @@ use std::time::Duration;
 /// # Errors
 /// Reading or writing fails, or the first request is no `init` that can be followed.
 pub fn serve(driver: &dyn Driver) -> anyhow::Result<()> {
+    die_with_the_harness();
     serve_on(driver, std::io::stdin().lock(), std::io::stdout())
+}
+
+/// SIGKILL for this process when the harness ends, however it does. Only if the harness itself
+/// started it: of other parents nobody knows how long the thread lives that this goes by.
+fn die_with_the_harness() {
+    let harness = std::env::var(stdio::PARENT).ok();
+    let Some(harness) = harness.and_then(|number| number.parse::<i32>().ok()) else {
+        return;
+    };
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    // If it has ended already, standard input has too.
+    if getppid().is_none_or(|parent| parent.as_raw_nonzero().get() != harness) {
+        let _ = set_parent_process_death_signal(None);
+    }
 }
 
 /// The same on other streams.

@@ -4,11 +4,11 @@
 //! can't be ended from outside, so a thread that isn't done in time is left behind, its client
 //! is gone, and what the call does later nobody hears of.
 
-use super::{Abandon, Answer, Client, ended, gone};
+use super::{Abandon, Answer, Client, ended, gone, waits_for_ever};
 use crate::protocol::{ErrorCode, Failure, Op};
 use serde_json::Value;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 /// How long opening and closing may take.
@@ -50,6 +50,9 @@ pub(super) fn open<S: Session>(
         .map_err(|error| Failure::new(ErrorCode::Failed, why(error)))??;
     Ok(Box::new(Seat {
         requests: Some(sender),
+        patience: Arc::default(),
+        late: false,
+        given_up: false,
     }))
 }
 
@@ -64,10 +67,10 @@ enum Request {
     Call {
         op: Op,
         certify: bool,
-        answer: SyncSender<Answer>,
+        answer: Arc<SyncSender<Answer>>,
     },
     Close {
-        answer: SyncSender<Answer>,
+        answer: Arc<SyncSender<Answer>>,
     },
 }
 
@@ -94,18 +97,51 @@ fn serve(mut session: impl Session, requests: &Receiver<Request>) {
 struct Seat {
     /// None once it has ended.
     requests: Option<SyncSender<Request>>,
+    patience: Arc<Patience>,
+    /// It did not answer in time.
+    late: bool,
+    /// That was an operation that waits for ever.
+    given_up: bool,
+}
+
+/// Whether anybody wants answers, and where the next one is awaited.
+#[derive(Default)]
+struct Patience(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    over: bool,
+    /// Weak: it is disconnected when the client's thread has ended.
+    awaited: Weak<SyncSender<Answer>>,
+}
+
+impl Patience {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an answer there is still wanted.
+    fn awaits(&self, answer: &Arc<SyncSender<Answer>>) -> bool {
+        let mut state = self.state();
+        state.awaited = Arc::downgrade(answer);
+        !state.over
+    }
 }
 
 impl Seat {
     fn ask(
         &mut self,
         limit: Option<Duration>,
-        request: impl FnOnce(SyncSender<Answer>) -> Request,
+        request: impl FnOnce(Arc<SyncSender<Answer>>) -> Request,
     ) -> Answer {
         let (sender, answer) = sync_channel(1);
+        let sender = Arc::new(sender);
         let Some(requests) = &self.requests else {
             return Err(ended("the client has ended"));
         };
+        if !self.patience.awaits(&sender) {
+            return Err(ended("the client was given up"));
+        }
         let received = match requests.send(request(sender)) {
             Err(_) => Err(RecvTimeoutError::Disconnected),
             Ok(()) => match limit {
@@ -115,6 +151,7 @@ impl Seat {
         };
         received.unwrap_or_else(|error| {
             self.requests = None;
+            self.late = error == RecvTimeoutError::Timeout;
             Err(gone(why(error)))
         })
     }
@@ -123,12 +160,15 @@ impl Seat {
 impl Client for Seat {
     fn call(&mut self, op: &Op, certify: bool, patience: Duration) -> Answer {
         let limit = super::limit(op, patience);
+        let for_ever = waits_for_ever(op);
         let op = op.clone();
-        self.ask(limit, |answer| Request::Call {
+        let answer = self.ask(limit, |answer| Request::Call {
             op,
             certify,
             answer,
-        })
+        });
+        self.given_up |= self.late && for_ever;
+        answer
     }
 
     fn close(mut self: Box<Self>) -> Result<(), Failure> {
@@ -136,18 +176,29 @@ impl Client for Seat {
             .map(drop)
     }
 
+    fn was_given_up(&self) -> bool {
+        self.given_up
+    }
+
     fn abandoner(&self) -> Arc<dyn Abandon> {
-        Arc::new(Never)
+        Arc::<Patience>::clone(&self.patience)
     }
 }
 
-struct Never;
-
-impl Abandon for Never {
+impl Abandon for Patience {
     fn abandon(&self, _trap: bool) -> Result<(), Failure> {
         Err(Failure::new(
             ErrorCode::Unsupported,
             "a client on a thread can't be abandoned in the middle of a call",
         ))
+    }
+
+    fn give_up(&self) {
+        let mut state = self.state();
+        state.over = true;
+        if let Some(awaited) = state.awaited.upgrade() {
+            // There is room, unless the answer itself has just come.
+            let _ = awaited.try_send(Err(gone("the call was given up")));
+        }
     }
 }

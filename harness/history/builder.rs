@@ -25,6 +25,8 @@ pub(super) struct Builder {
     busy: HashMap<u64, u64>,
     /// The task that a worker has under way.
     at_work: HashMap<u32, u64>,
+    /// Pauses under way, by number.
+    pauses: HashMap<u64, usize>,
 }
 
 impl Builder {
@@ -44,6 +46,7 @@ impl Builder {
             sessions: HashMap::new(),
             busy: HashMap::new(),
             at_work: HashMap::new(),
+            pauses: HashMap::new(),
         }
     }
 
@@ -126,13 +129,21 @@ impl Builder {
                 time_ns: at_ns,
                 fault,
                 sessions,
-            } => self.fault(FaultRecord {
-                at_ns,
-                fault,
+                pause,
+            } => self.fault(
+                FaultRecord {
+                    at_ns,
+                    fault,
+                    sessions,
+                    until_ns: None,
+                },
+                pause,
+            ),
+            Event::Resumed {
+                time_ns,
                 sessions,
-                until_ns: None,
-            }),
-            Event::Resumed { time_ns, sessions } => self.resumed(&sessions, time_ns),
+                pause,
+            } => self.resumed(pause, sessions, time_ns),
             Event::Seen(seen) => self.seen(Observation {
                 at_ns: seen.time_ns,
                 seen: seen.what,
@@ -261,24 +272,43 @@ impl Builder {
         Ok(())
     }
 
-    fn fault(&mut self, fault: FaultRecord) -> Checked {
-        for session in &fault.sessions {
-            // One that is paused may have just ended.
-            self.known(*session)?;
-        }
+    fn fault(&mut self, fault: FaultRecord, pause: Option<u64>) -> Checked {
+        self.are_known(&fault.sessions)?;
         if let Some(worker) = fault.fault.worker() {
             self.is_worker(worker)?;
+        }
+        if let Some(pause) = pause {
+            let at = self.history.faults.len();
+            if self.pauses.insert(pause, at).is_some() {
+                return Err(Contradiction::PausedAlready(pause));
+            }
         }
         self.history.faults.push(fault);
         Ok(())
     }
 
-    fn resumed(&mut self, sessions: &[u64], time_ns: u64) -> Checked {
-        let mut faults = self.history.faults.iter_mut().rev();
-        let paused = faults.find(|fault| {
-            fault.until_ns.is_none() && fault.fault.is_pause() && fault.sessions == sessions
-        });
-        paused.ok_or(Contradiction::NothingPaused)?.until_ns = Some(time_ns);
+    fn resumed(&mut self, pause: Option<u64>, sessions: Vec<u64>, time_ns: u64) -> Checked {
+        self.are_known(&sessions)?;
+        let faults = &mut self.history.faults;
+        let paused = match pause {
+            Some(pause) => self.pauses.remove(&pause).and_then(|at| faults.get_mut(at)),
+            // As it was written before pauses had numbers.
+            None => faults.iter_mut().rev().find(|fault| {
+                let is_open = fault.until_ns.is_none() && fault.fault.is_pause();
+                is_open && fault.sessions == sessions
+            }),
+        };
+        let paused = paused.ok_or(Contradiction::NothingPaused)?;
+        paused.until_ns = Some(time_ns);
+        paused.sessions = sessions;
+        Ok(())
+    }
+
+    /// Whether all have begun; one that is hit may have just ended.
+    fn are_known(&mut self, sessions: &[u64]) -> Checked {
+        for session in sessions {
+            self.known(*session)?;
+        }
         Ok(())
     }
 

@@ -97,10 +97,14 @@ pub enum Event {
         time_ns: u64,
         fault: Fault,
         sessions: Vec<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pause: Option<u64>,
     },
     Resumed {
         time_ns: u64,
         sessions: Vec<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pause: Option<u64>,
     },
     Seen(Moment<Seen>),
 }

@@ -184,6 +184,8 @@ pub enum SessionEnd {
     Killed,
     /// Its process ended by itself or stopped answering and was killed.
     Lost,
+    /// The harness ended it, for reasons of its own.
+    GivenUp,
 }
 
 /// Something that was done to the system.
@@ -215,6 +217,21 @@ pub enum Seen {
     },
     /// What `PRAGMA integrity_check` said when all was over.
     IntegrityCheck(String),
+    /// The harness waited no longer for an operation that waits for ever. It was asked for and not
+    /// answered for `after_ms`.
+    GaveUp {
+        /// Which.
+        id: u64,
+        /// For how long it waited.
+        after_ms: u64,
+    },
+    /// A worker that had a client before could not get another, however often it tried.
+    NotReopened {
+        /// Who.
+        worker: u32,
+        /// What the system said last.
+        message: String,
+    },
     /// A note for the reader.
     Note(String),
 }

@@ -30,6 +30,7 @@ struct Inner {
     operations: u64,
     tasks: u64,
     sessions: u64,
+    pauses: u64,
 }
 
 impl std::fmt::Debug for Recorder {
@@ -48,6 +49,7 @@ impl Recorder {
             operations: 0,
             tasks: 0,
             sessions: 0,
+            pauses: 0,
         };
         inner.line(&header);
         Self {
@@ -175,12 +177,33 @@ impl Recorder {
             time_ns,
             fault,
             sessions,
+            pause: None,
         });
     }
 
-    /// A pause is over.
-    pub fn resumed(&self, sessions: Vec<u64>) {
-        self.record(|_, time_ns| Event::Resumed { time_ns, sessions });
+    /// The same of what goes by; returns the pause's number.
+    pub fn pause(&self, fault: Fault, sessions: Vec<u64>) -> u64 {
+        let mut number = 0;
+        self.record(|inner, time_ns| {
+            inner.pauses += 1;
+            number = inner.pauses;
+            Event::Fault {
+                time_ns,
+                fault,
+                sessions,
+                pause: Some(number),
+            }
+        });
+        number
+    }
+
+    /// The pause of this number is over; `sessions` are all that it hit.
+    pub fn resumed(&self, pause: u64, sessions: Vec<u64>) {
+        self.record(|_, time_ns| Event::Resumed {
+            time_ns,
+            sessions,
+            pause: Some(pause),
+        });
     }
 
     /// The harness saw something.
@@ -292,14 +315,12 @@ mod tests {
         recorder.complete(third, &Err(Failure::new(ErrorCode::Gone, "")));
         invoke(None);
         recorder.end(task, TaskOutcome::Failed("why".into()));
-        recorder.fault(
-            Fault::Stop {
-                worker: 0,
-                for_ms: 5,
-            },
-            vec![session],
-        );
-        recorder.resumed(vec![session]);
+        let stop = Fault::Stop {
+            worker: 0,
+            for_ms: 5,
+        };
+        let pause = recorder.pause(stop, Vec::new());
+        recorder.resumed(pause, vec![session]);
         recorder.over(session, SessionEnd::Killed);
         recorder.seen(Seen::IntegrityCheck("ok".into()));
         let (history, error) = recorder.finish();
@@ -323,6 +344,7 @@ mod tests {
         assert!(again.operations[2].is_info() && again.operations[3].is_info());
         assert_eq!(again.operations[3].completed_ns, None);
         assert!(again.faults[0].until_ns.is_some());
+        assert_eq!(again.faults[0].sessions, [session]);
         // Cut off in the last line.
         let cut = read(&text[..text.len() - 5]).unwrap();
         assert_eq!(cut.observations.len(), 0);
@@ -350,5 +372,25 @@ mod tests {
         recorder.invoke(session, None, &Op::Commit);
         let error = recorder.finish().1.unwrap();
         assert!(error.contains("while operation 1"), "{error}");
+    }
+
+    #[test]
+    fn each_pause_has_its_own_end() {
+        let recorder = Recorder::new(header(), None);
+        let session = recorder.session(0, 1, 0);
+        let stop = Fault::Stop {
+            worker: 0,
+            for_ms: 5,
+        };
+        let first = recorder.pause(stop, vec![session]);
+        let second = recorder.pause(stop, vec![session]);
+        recorder.resumed(first, vec![session]);
+        recorder.invoke(session, None, &Op::Begin);
+        recorder.resumed(second, vec![session]);
+        let (history, error) = recorder.finish();
+        assert_eq!(error, None);
+        let between = history.operations[0].invoked_ns;
+        assert!(history.faults[0].until_ns.unwrap() <= between);
+        assert!(history.faults[1].until_ns.unwrap() >= between);
     }
 }

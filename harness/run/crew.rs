@@ -1,27 +1,53 @@
 //! The processes and clients of a run, and what is done to them.
 //!
 //! What must stay true: a session is entered in the history once it is ready, and as over exactly
-//! once; a fault is entered before it is done, so that whatever follows from it comes later.
+//! once; a fault is entered before it is done, so that whatever follows from it comes later; once
+//! the run is halted no process stays stopped and no client is opened.
 
+mod inflict;
+
+use super::Progress;
 use super::busy_writer::BusyWriter;
 use crate::driver::{Abandon, Client, Driver, Process};
 use crate::history::{Recorder, Seen, SessionEnd};
-use crate::program::Fault;
 use crate::protocol::{ErrorCode, Failure, Init};
-use anyhow::Context as _;
+use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How often a client is tried to be opened, and how long to wait between.
-const OPEN_TRIES: u32 = 50;
+/// How long a worker tries to open its first client, and how long it waits between.
+const OPEN_PATIENCE: Duration = Duration::from_secs(5);
 const OPEN_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a halted run may go unnoticed.
+const HALT_SLICE: Duration = Duration::from_millis(20);
 
 /// A place for a process and its successors.
 struct Slot {
-    process: Mutex<Option<(u32, Arc<dyn Process>)>>,
+    /// Held while a process starts or a client is opened, until the session is entered: so a kill
+    /// knows whom it hits.
+    opening: Mutex<()>,
+    started: Mutex<Option<Started>>,
     clock_offset_ms: i64,
+}
+
+impl Slot {
+    fn started(&self) -> Option<Started> {
+        lock(&self.started).clone()
+    }
+}
+
+/// A process and its number.
+#[derive(Clone)]
+struct Started {
+    number: u32,
+    process: Arc<dyn Process>,
+    /// All its sessions so far. Locked while one is entered, so that a pause knows whom it hits.
+    entered: Arc<Mutex<Vec<u64>>>,
+    /// How many pauses it is in: it stands still until the last of them is over.
+    pauses: Arc<Mutex<u32>>,
 }
 
 /// A session that goes on.
@@ -29,8 +55,16 @@ struct Slot {
 struct Live {
     session: u64,
     abandoner: Arc<dyn Abandon>,
-    /// How it is about to end.
-    doom: Option<SessionEnd>,
+    doom: Option<Doom>,
+}
+
+/// How a session is about to end.
+#[derive(Clone, Copy)]
+enum Doom {
+    Sure(SessionEnd),
+    /// Its process is being killed, unless it has ended already: whoever kills it will know, and
+    /// enter it.
+    Dying,
 }
 
 /// An open client and its session.
@@ -39,19 +73,40 @@ pub(super) struct Opened {
     pub(super) client: Box<dyn Client>,
 }
 
+/// Why there is no client.
+pub(super) enum Refused {
+    /// The system says so.
+    System(Failure),
+    /// Nobody could be asked.
+    Harness(String),
+}
+
 pub(super) struct Crew<'a> {
     driver: &'a dyn Driver,
     recorder: &'a Recorder,
+    progress: &'a Progress,
     init: Init,
     slots: Vec<Slot>,
     /// By worker.
     live: Vec<Mutex<Option<Live>>>,
     processes: AtomicU32,
     unfinished: AtomicU32,
+    /// All clients were given up: what is lost from now on is so for that reason.
+    given_up: AtomicBool,
     notes: Mutex<String>,
     troubles: Mutex<Vec<String>>,
     helper: Option<PathBuf>,
-    writers: Mutex<Vec<BusyWriter>>,
+    /// And the numbers of their pauses.
+    writers: Mutex<Vec<(u64, BusyWriter)>>,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System(failure) => failure.fmt(f),
+            Self::Harness(why) => f.write_str(why),
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -59,27 +114,31 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<'a> Crew<'a> {
+    /// A process for each of `clock_offsets_ms`.
     pub(super) fn new(
         driver: &'a dyn Driver,
         recorder: &'a Recorder,
+        progress: &'a Progress,
         init: Init,
-        processes: u32,
         workers: u32,
-        offsets_ms: Vec<i64>,
+        clock_offsets_ms: Vec<i64>,
         helper: Option<PathBuf>,
     ) -> Self {
-        let slots = (0..processes as usize).map(|at| Slot {
-            process: Mutex::new(None),
-            clock_offset_ms: offsets_ms.get(at).copied().unwrap_or(0),
+        let slots = clock_offsets_ms.into_iter().map(|clock_offset_ms| Slot {
+            opening: Mutex::new(()),
+            started: Mutex::new(None),
+            clock_offset_ms,
         });
         Self {
             driver,
             recorder,
+            progress,
             init,
             slots: slots.collect(),
             live: (0..workers).map(|_| Mutex::new(None)).collect(),
             processes: AtomicU32::new(0),
             unfinished: AtomicU32::new(workers),
+            given_up: AtomicBool::new(false),
             notes: Mutex::new(String::new()),
             troubles: Mutex::new(Vec::new()),
             helper,
@@ -97,48 +156,81 @@ impl<'a> Crew<'a> {
         (worker as usize % slots..self.live.len()).step_by(slots)
     }
 
-    /// A client of its own for the worker.
-    pub(super) fn open(&self, worker: u32) -> Result<Opened, Failure> {
-        let mut failure = None;
-        for _ in 0..OPEN_TRIES {
-            match self.try_open(worker) {
-                Ok(opened) => return Ok(opened),
-                Err(error) => {
-                    if failure.is_none() {
-                        let note =
-                            format!("worker {worker} could not open a client at once: {error}");
-                        self.recorder.seen(Seen::Note(note));
-                    }
-                    failure = Some(error);
-                    std::thread::sleep(OPEN_PAUSE);
-                }
-            }
-        }
-        Err(failure.unwrap_or_else(|| Failure::new(ErrorCode::Failed, "not tried")))
+    /// The worker's first client.
+    pub(super) fn open(&self, worker: u32) -> Result<Opened, Refused> {
+        self.open_within(OPEN_PATIENCE, worker)
     }
 
-    fn try_open(&self, worker: u32) -> Result<Opened, Failure> {
+    /// Another one, tried for at least as long as `patience`: the system may have to recover.
+    pub(super) fn reopen(&self, worker: u32, patience: Duration) -> Result<Opened, Refused> {
+        self.open_within(patience.max(OPEN_PATIENCE), worker)
+    }
+
+    fn open_within(&self, limit: Duration, worker: u32) -> Result<Opened, Refused> {
+        let began = Instant::now();
+        let mut noted = false;
+        loop {
+            let refused = match self.try_open(worker) {
+                Ok(opened) => return Ok(opened),
+                Err(refused) => refused,
+            };
+            if began.elapsed() >= limit || self.is_halted() {
+                return Err(refused);
+            }
+            if !noted {
+                let note = format!("worker {worker} could not open a client at once: {refused}");
+                self.recorder.seen(Seen::Note(note));
+                noted = true;
+            }
+            self.sleep(OPEN_PAUSE);
+        }
+    }
+
+    fn try_open(&self, worker: u32) -> Result<Opened, Refused> {
+        if self.is_halted() {
+            return Err(Refused::Harness("the run was halted".to_owned()));
+        }
         let slot = self.slot(worker);
-        // Held until the session is entered, so that a kill knows whom it hits.
-        let mut current = lock(&slot.process);
-        let (number, process) = match &*current {
-            Some(started) => started.clone(),
+        let _opening = lock(&slot.opening);
+        let Started {
+            number,
+            process,
+            entered,
+            ..
+        } = match slot.started() {
+            Some(started) => started,
             None => {
                 let init = Init {
                     clock_offset_ms: slot.clock_offset_ms,
                     ..self.init.clone()
                 };
-                let started = self.driver.start(&init);
-                let started = started
-                    .map_err(|error| Failure::new(ErrorCode::Failed, format!("{error:#}")))?;
+                let process = self.driver.start(&init);
+                let process = process.map_err(|error| {
+                    let why = format!("{error:#}");
+                    // What the operating system refuses is no answer of the system's.
+                    if error.chain().any(|cause| cause.is::<std::io::Error>()) {
+                        Refused::Harness(why)
+                    } else {
+                        Refused::System(Failure::new(ErrorCode::Failed, why))
+                    }
+                })?;
                 let number = self.processes.fetch_add(1, Ordering::Relaxed) + 1;
-                current.insert((number, started)).clone()
+                lock(&slot.started)
+                    .insert(Started {
+                        number,
+                        process,
+                        entered: Arc::default(),
+                        pauses: Arc::default(),
+                    })
+                    .clone()
             }
         };
         match process.open(worker) {
             Ok(client) => {
+                let mut entered = lock(&entered);
                 let mut live = lock(&self.live[worker as usize]);
                 let session = self.recorder.session(worker, number, slot.clock_offset_ms);
+                entered.push(session);
                 *live = Some(Live {
                     session,
                     abandoner: client.abandoner(),
@@ -149,9 +241,9 @@ impl<'a> Crew<'a> {
             Err(error) => {
                 if error.error == ErrorCode::Gone {
                     self.keep_notes(number, &process);
-                    *current = None;
+                    *lock(&slot.started) = None;
                 }
-                Err(error)
+                Err(Refused::System(error))
             }
         }
     }
@@ -181,107 +273,61 @@ impl<'a> Crew<'a> {
         }
     }
 
+    fn is_halted(&self) -> bool {
+        self.progress.halt.load(Ordering::Relaxed)
+    }
+
+    /// Sleeps; not longer than the run goes on.
+    fn sleep(&self, duration: Duration) {
+        let began = Instant::now();
+        while !self.is_halted()
+            && let Some(left) = duration.checked_sub(began.elapsed())
+        {
+            std::thread::sleep(left.min(HALT_SLICE));
+        }
+    }
+
     /// The worker's session is over; `how` if nothing is known to have been done to it.
     pub(super) fn over(&self, worker: u32, session: u64, how: SessionEnd) {
+        let how = match how {
+            SessionEnd::Lost if self.given_up.load(Ordering::Relaxed) => SessionEnd::GivenUp,
+            how => how,
+        };
         let mut live = lock(&self.live[worker as usize]);
-        if let Some(known) = live.take_if(|known| known.session == session) {
-            self.recorder.over(session, known.doom.unwrap_or(how));
+        let ends =
+            |known: &mut Live| known.session == session && !matches!(known.doom, Some(Doom::Dying));
+        if let Some(known) = live.take_if(ends) {
+            let how = match known.doom {
+                Some(Doom::Sure(known)) => known,
+                Some(Doom::Dying) | None => how,
+            };
+            self.recorder.over(session, how);
         }
     }
 
-    /// Does it; returns whether there was anybody to do it to.
-    pub(super) fn inflict(&self, fault: Fault) -> anyhow::Result<bool> {
-        let worker = fault.worker().unwrap_or(0);
-        let known = (worker as usize) < self.live.len();
-        anyhow::ensure!(known, "there is no worker {worker}");
-        match fault {
-            Fault::BusyWriter { for_ms } => {
-                let helper = self
-                    .helper
-                    .as_ref()
-                    .context("no executable for it is known")?;
-                let duration = Duration::from_millis(for_ms);
-                self.recorder.fault(fault, Vec::new());
-                let started = BusyWriter::start(helper, &self.init.database, duration);
-                lock(&self.writers).push(started.inspect_err(|_| {
-                    self.recorder.resumed(Vec::new());
-                })?);
-            }
-            Fault::Kill { .. } => {
-                let mut slot = lock(&self.slot(worker).process);
-                let Some((number, process)) = slot.take() else {
-                    return Ok(false);
-                };
-                let doomed = self.doom(fault, self.mates(worker), SessionEnd::Killed);
-                let killed = process.kill();
-                self.keep_notes(number, &process);
-                for (worker, live) in doomed {
-                    self.over(worker, live.session, SessionEnd::Killed);
+    /// Ends whatever clients do, and all processes; again for those that come up meanwhile.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+        if self.driver.has_processes() {
+            for slot in &self.slots {
+                // Not `opening`: that may take as long as the process wants.
+                let started = lock(&slot.started).take();
+                if let Some(Started {
+                    number, process, ..
+                }) = started
+                {
+                    let _ = process.kill();
+                    self.keep_notes(number, &process);
                 }
-                killed?;
             }
-            Fault::Stop { for_ms, .. } => {
-                let Some((_, process)) = lock(&self.slot(worker).process).clone() else {
-                    return Ok(false);
-                };
-                let mates = self
-                    .mates(worker)
-                    .filter_map(|mate| lock(&self.live[mate]).as_ref().map(|live| live.session));
-                let sessions: Vec<u64> = mates.collect();
-                self.recorder.fault(fault, sessions.clone());
-                let stopped = process.stop();
-                std::thread::sleep(Duration::from_millis(for_ms));
-                let resumed = process.resume();
-                self.recorder.resumed(sessions);
-                // One that has just ended is nobody's trouble.
-                return Ok(stopped.is_ok() && resumed.is_ok());
-            }
-            Fault::Drop { .. } | Fault::Trap { .. } => {
-                // Held, so that the worker opens no other client before this one is abandoned.
-                let _slot = lock(&self.slot(worker).process);
-                let trap = matches!(fault, Fault::Trap { .. });
-                let how = if trap {
-                    SessionEnd::Trapped
-                } else {
-                    SessionEnd::Dropped
-                };
-                let victim = std::iter::once(worker as usize);
-                let Some((_, live)) = self.doom(fault, victim, how).pop() else {
-                    return Ok(false);
-                };
-                let abandoned = live.abandoner.abandon(trap);
-                self.over(worker, live.session, how);
-                abandoned?;
+            return;
+        }
+        for live in &self.live {
+            let abandoner = lock(live).as_ref().map(|it| Arc::clone(&it.abandoner));
+            if let Some(abandoner) = abandoner {
+                abandoner.give_up();
             }
         }
-        Ok(true)
-    }
-
-    /// Enters what is about to be done to the sessions of these workers, and notes how they end.
-    /// All in one go: a worker that finds its session doomed gives it up at once, which must
-    /// not come before the fault. Nothing is entered if a single client isn't there.
-    fn doom(
-        &self,
-        fault: Fault,
-        workers: impl Iterator<Item = usize>,
-        how: SessionEnd,
-    ) -> Vec<(u32, Live)> {
-        let mut lives: Vec<_> = workers
-            .filter_map(|worker| Some((u32::try_from(worker).ok()?, lock(&self.live[worker]))))
-            .collect();
-        lives.retain(|(_, live)| live.is_some());
-        if lives.is_empty() && !matches!(fault, Fault::Kill { .. }) {
-            return Vec::new();
-        }
-        let sessions = lives.iter().flat_map(|(_, live)| live.as_ref());
-        let sessions = sessions.map(|live| live.session).collect();
-        self.recorder.fault(fault, sessions);
-        let doomed = lives.iter_mut().filter_map(|(worker, live)| {
-            let live = live.as_mut()?;
-            live.doom = Some(how);
-            Some((*worker, live.clone()))
-        });
-        doomed.collect()
     }
 
     /// Something is wrong in the harness.
@@ -289,13 +335,16 @@ impl<'a> Crew<'a> {
         lock(&self.troubles).push(what.into());
     }
 
-    /// Enters the ends of the busy writers that have ended; with `all`, waits for the others.
+    /// Enters the ends of the busy writers that have ended; with `all`, ends the others.
     pub(super) fn reap_writers(&self, all: bool) {
         let mut writers = lock(&self.writers);
-        writers.retain_mut(|writer| {
-            let ended = writer.has_ended(all);
+        writers.retain_mut(|(pause, writer)| {
+            if all || self.is_halted() {
+                writer.end();
+            }
+            let ended = writer.has_ended();
             if ended {
-                self.recorder.resumed(Vec::new());
+                self.recorder.resumed(*pause, Vec::new());
             }
             !ended
         });
@@ -305,7 +354,11 @@ impl<'a> Crew<'a> {
     pub(super) fn end(&self) -> (String, Vec<String>) {
         self.reap_writers(true);
         for slot in &self.slots {
-            if let Some((number, process)) = lock(&slot.process).take() {
+            let started = lock(&slot.started).take();
+            if let Some(Started {
+                number, process, ..
+            }) = started
+            {
                 self.keep_notes(number, &process);
             }
         }

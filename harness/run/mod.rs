@@ -6,9 +6,12 @@
 mod blob_text;
 mod busy_writer;
 mod crew;
+mod halt;
 mod integrity;
 mod nemesis;
 mod signals;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use blob_text::pattern;
@@ -93,7 +96,8 @@ pub struct Progress {
     pub failures: AtomicU64,
     /// Faults that were done.
     pub faults: AtomicU64,
-    /// Set it to end the run early.
+    /// Set it to end the run early: what is under way then has a second to end, processes are
+    /// resumed and ended, and what a program does last is left out.
     pub halt: AtomicBool,
 }
 
@@ -216,12 +220,13 @@ pub fn run(
     } else {
         plan.workers
     };
-    let offsets = nemesis::clock_offsets(plan, settings, processes);
+    let mut offsets = nemesis::clock_offsets(plan, settings, processes);
+    offsets.resize(processes as usize, 0);
     let crew = Crew::new(
         driver,
         &recorder,
+        progress,
         init,
-        processes,
         plan.workers,
         offsets,
         settings.helper.clone(),
@@ -241,7 +246,9 @@ pub fn run(
         in_vain: AtomicU64::new(0),
     };
     let (mut began_ns, mut ended_ns) = (0, 0);
+    let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        scope.spawn(|| halt::watch(&shared, &ended));
         for number in 0..plan.workers {
             let shared = &shared;
             scope.spawn(move || Worker::new(shared, number).live());
@@ -258,6 +265,8 @@ pub fn run(
         ended_ns = recorder.now_ns();
         // Epilogue, then tear-down.
         phase.wait();
+        phase.wait();
+        ended.store(true, Ordering::Relaxed);
     });
     let steps = shared
         .steps
@@ -269,6 +278,8 @@ pub fn run(
     if description.offers(Capability::Sqlite) {
         match integrity::check(&database) {
             Ok(said) => recorder.seen(Seen::IntegrityCheck(said)),
+            // Perhaps there is no file yet.
+            Err(_) if progress.halt.load(Ordering::Relaxed) => {}
             Err(error) => troubles.push(format!("integrity_check: {error}")),
         }
     }

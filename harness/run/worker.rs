@@ -3,7 +3,7 @@
 //! What must stay true: a worker comes to every phase, whatever happened to it before; so nobody
 //! waits for it in vain.
 
-use super::crew::Opened;
+use super::crew::{Opened, Refused};
 use super::{Shared, blob_text};
 use crate::driver::{Answer, gone};
 use crate::history::{Seen, SessionEnd, TaskOutcome};
@@ -40,6 +40,7 @@ pub(super) struct Worker<'a> {
     shared: &'a Shared<'a>,
     number: u32,
     open: Option<Opened>,
+    had_client: bool,
     /// It could not get a client any more: its steps are left out.
     crippled: bool,
     /// It is at its steps, not at what comes before or after.
@@ -52,6 +53,7 @@ impl<'a> Worker<'a> {
             shared,
             number,
             open: None,
+            had_client: false,
             crippled: false,
             working: false,
         }
@@ -81,10 +83,14 @@ impl<'a> Worker<'a> {
             self.all(&frame.tear_down);
             self.close();
         }
+        self.shared.phase.wait();
     }
 
     fn all(&mut self, steps: &[Step]) {
         for step in steps {
+            if self.is_halted() {
+                return;
+            }
             self.task(step);
         }
     }
@@ -241,7 +247,7 @@ impl<'a> Worker<'a> {
             Step::Repeat { count, body } => {
                 for _ in 0..*count {
                     if self.is_halted() {
-                        return Err(Trouble::InVain("the run was halted".to_owned()));
+                        return Err(Trouble::Late("the run was halted".to_owned()));
                     }
                     self.body(task, body)?;
                 }
@@ -256,7 +262,7 @@ impl<'a> Worker<'a> {
                     .filter(|left| !left.is_zero())
                 {
                     if self.is_halted() {
-                        return Err(Trouble::InVain("the run was halted".to_owned()));
+                        return Err(Trouble::Late("the run was halted".to_owned()));
                     }
                     std::thread::sleep(left.min(Duration::from_millis(100)));
                 }
@@ -286,7 +292,7 @@ impl<'a> Worker<'a> {
         loop {
             match self.call(task, op, false) {
                 Ok(_) if began.elapsed() < limit && !self.is_halted() => {}
-                Ok(_) => return Err(Trouble::InVain(format!("{} comes to no end", op.name()))),
+                Ok(_) => return Err(self.in_vain(format!("{} comes to no end", op.name()))),
                 Err(Trouble::Failed(failure)) if failure.error == ErrorCode::Timeout => {
                     return Ok(());
                 }
@@ -399,6 +405,7 @@ impl<'a> Worker<'a> {
             self.lost();
             return Err(Trouble::Gone);
         };
+        let began = Instant::now();
         let mut answer = self.ask(op, certify);
         if matches!(op, Op::BlobGet { .. })
             && let Ok((Value::String(data), _)) = &mut answer
@@ -420,9 +427,23 @@ impl<'a> Worker<'a> {
             .as_ref()
             .is_err_and(|failure| failure.error == ErrorCode::Gone)
         {
+            self.gave_up(id, op, began);
             self.lost();
         }
         Ok(answer?.0)
+    }
+
+    /// Enters that the operation was given up, if that is why there is no answer.
+    fn gave_up(&self, id: u64, op: &Op, began: Instant) {
+        let limit = self.shared.settings.patience_forever;
+        let given_up = self
+            .open
+            .as_ref()
+            .is_some_and(|open| open.client.was_given_up());
+        if given_up && op.timeout_ms() == Some(None) && began.elapsed() >= limit {
+            let after_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+            self.shared.recorder.seen(Seen::GaveUp { id, after_ms });
+        }
     }
 
     /// The session that the task under way began with.
@@ -460,13 +481,34 @@ impl<'a> Worker<'a> {
         if self.open.is_some() || self.crippled {
             return;
         }
-        match self.shared.crew.open(self.number) {
-            Ok(open) => self.open = Some(open),
-            Err(failure) => {
+        let crew = self.shared.crew;
+        let opened = if self.had_client {
+            crew.reopen(self.number, self.shared.settings.patience)
+        } else {
+            crew.open(self.number)
+        };
+        match opened {
+            Ok(open) => (self.open, self.had_client) = (Some(open), true),
+            Err(refused) => {
                 self.crippled = true;
-                self.shared
-                    .crew
-                    .trouble(format!("worker {} gets no client: {failure}", self.number));
+                self.refused(&refused);
+            }
+        }
+    }
+
+    /// A store that was opened once has to open again, whatever was done to it meanwhile.
+    fn refused(&self, refused: &Refused) {
+        match refused {
+            _ if self.is_halted() => {}
+            Refused::System(failure) if self.had_client => {
+                self.shared.recorder.seen(Seen::NotReopened {
+                    worker: self.number,
+                    message: failure.to_string(),
+                });
+            }
+            refused => {
+                let what = format!("worker {} gets no client: {refused}", self.number);
+                self.shared.crew.trouble(what);
             }
         }
     }
@@ -474,9 +516,12 @@ impl<'a> Worker<'a> {
     /// The client is no more.
     fn lost(&mut self) {
         if let Some(open) = self.open.take() {
-            self.shared
-                .crew
-                .over(self.number, open.session, SessionEnd::Lost);
+            let how = if open.client.was_given_up() {
+                SessionEnd::GivenUp
+            } else {
+                SessionEnd::Lost
+            };
+            self.shared.crew.over(self.number, open.session, how);
         }
     }
 

@@ -5,7 +5,7 @@
 use beaver_harness::catalog;
 use beaver_harness::check::Verdict;
 use beaver_harness::driver::reference::Reference;
-use beaver_harness::driver::{Abandon, Answer, Client, Driver, Process};
+use beaver_harness::driver::{Abandon, Answer, Client, Driver, Ending, Process};
 use beaver_harness::protocol::{Capability, Description, ErrorCode, Failure, Init, Op};
 use beaver_harness::report::{Judged, RunReport};
 use beaver_harness::run::Progress;
@@ -85,7 +85,7 @@ impl Process for Started {
         }))
     }
 
-    fn kill(&self) -> anyhow::Result<()> {
+    fn kill(&self) -> anyhow::Result<Ending> {
         self.inner.kill()
     }
 
@@ -114,6 +114,10 @@ impl Client for Open {
             return Err(Failure::new(ErrorCode::Unsupported, op.name()));
         }
         (self.instead)(op, self.inner.call(op, certify, patience))
+    }
+
+    fn was_given_up(&self) -> bool {
+        self.inner.was_given_up()
     }
 
     fn close(self: Box<Self>) -> Result<(), Failure> {

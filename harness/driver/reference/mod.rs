@@ -16,13 +16,13 @@ mod tests;
 
 pub use defect::Defect;
 
-use super::{Abandon, Answer, Client, Driver, Process};
-use crate::protocol::{Capability, Description, Failure, Init, Op, VERSION};
+use super::{Abandon, Answer, Client, Driver, Ending, Process, waits_for_ever};
+use crate::protocol::{Capability, Description, ErrorCode, Failure, Init, Op, VERSION};
 use defect::Sabotage;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::Store;
 
 /// Drives reference stores. One lives as long as a process on its path does.
@@ -99,10 +99,13 @@ impl Process for Started {
             owner: self.store.open(),
             store: Arc::clone(&self.store),
         };
-        Ok(Box::new(Open(Arc::new(life))))
+        Ok(Box::new(Open {
+            life: Arc::new(life),
+            given_up: false,
+        }))
     }
 
-    fn kill(&self) -> anyhow::Result<()> {
+    fn kill(&self) -> anyhow::Result<Ending> {
         anyhow::bail!("the reference store is no process")
     }
 
@@ -125,26 +128,38 @@ struct Life {
     store: Arc<Store>,
 }
 
-struct Open(Arc<Life>);
+struct Open {
+    life: Arc<Life>,
+    given_up: bool,
+}
 
 impl Client for Open {
     fn call(&mut self, op: &Op, certify: bool, patience: Duration) -> Answer {
-        self.0.store.call(self.0.owner, op, certify, patience)
+        let began = Instant::now();
+        let life = &self.life;
+        let answer = life.store.call(life.owner, op, certify, patience);
+        let is_gone = matches!(&answer, Err(failure) if failure.error == ErrorCode::Gone);
+        self.given_up |= is_gone && waits_for_ever(op) && began.elapsed() >= patience;
+        answer
     }
 
     fn close(self: Box<Self>) -> Result<(), Failure> {
-        self.0.store.end(self.0.owner);
+        self.life.store.end(self.life.owner);
         Ok(())
     }
 
+    fn was_given_up(&self) -> bool {
+        self.given_up
+    }
+
     fn abandoner(&self) -> Arc<dyn Abandon> {
-        Arc::clone(&self.0) as Arc<dyn Abandon>
+        Arc::clone(&self.life) as Arc<dyn Abandon>
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.store.end(self.0.owner);
+        self.life.store.end(self.life.owner);
     }
 }
 

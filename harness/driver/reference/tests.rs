@@ -223,7 +223,7 @@ fn followers_get_what_comes_after() {
         writer.ok(say(2));
         writer.ok(say(3));
         assert_eq!(reader.ok(next.clone()), json!([2, 3]));
-        let asked = std::time::Instant::now();
+        let asked = Instant::now();
         assert_eq!(reader.error(next), ErrorCode::Timeout);
         assert!(asked.elapsed() >= Duration::from_millis(10));
     }

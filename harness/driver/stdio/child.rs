@@ -1,7 +1,11 @@
 //! A child process: its life, its standard output and error.
 //!
 //! What must stay true: signals go to our child or to nobody, never to a process that got its
-//! number later (they go through a pidfd); what a child writes is kept in bounded memory.
+//! number later (they go through a pidfd); what a child writes is kept in bounded memory; a child
+//! doesn't outlive the harness, however that ends. It has a process group of its own: so a
+//! terminal's Ctrl-C is the harness's alone, and the kernel hangs up and wakes a stopped child
+//! whose parent dies (its group is orphaned then, unless a process of the same login session adopts
+//! it). One that runs sees the end of its input.
 
 use super::exchange::{Exchange, Lost};
 use super::pipe::Pipe;
@@ -15,8 +19,10 @@ use rustix::process::{
 use std::collections::VecDeque;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// The longest line that an answer may have: far more than any operation returns.
@@ -28,84 +34,158 @@ const NOTES_BYTES_MAX: usize = 16 << 10;
 /// How long a child may take to exit once its input has ended.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// How long what it wrote for people may stay open behind it: some other process has it too.
+const NOTES_GRACE: Duration = Duration::from_millis(500);
+
+/// Tells a child the number of the process that started it.
+pub(in crate::driver) const PARENT: &str = "BEAVER_HARNESS_PARENT";
+
+/// Those that may live; none once all were killed for good.
+static CHILDREN: Mutex<Option<Vec<Weak<Child>>>> = Mutex::new(Some(Vec::new()));
+
+/// SIGKILL for all children of this process, and for those that it starts from now on. Waits for
+/// nothing and nobody: for who ends at once.
+pub(in crate::driver) fn kill_all() {
+    let children = CHILDREN
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    for child in children.iter().flatten().filter_map(Weak::upgrade) {
+        let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);
+    }
+}
+
 pub(in crate::driver) struct Child {
-    process: Mutex<std::process::Child>,
+    life: Mutex<Life>,
     pidfd: OwnedFd,
     pub(in crate::driver) requests: Pipe,
     notes: Arc<Mutex<VecDeque<u8>>>,
 }
 
+struct Life {
+    process: std::process::Child,
+    /// We killed it.
+    killed: bool,
+}
+
+impl Life {
+    /// In words, unless it was us.
+    fn ended_by_itself(&self, status: ExitStatus) -> Option<String> {
+        (!self.killed).then(|| format!("the process ended ({status})"))
+    }
+}
+
 impl Child {
     /// Starts it, and a thread that gives its answers to `exchange`.
-    pub(super) fn spawn(
-        mut command: Command,
-        exchange: &Arc<Exchange>,
-    ) -> anyhow::Result<Arc<Self>> {
+    pub(super) fn spawn(command: Command, exchange: &Arc<Exchange>) -> anyhow::Result<Arc<Self>> {
+        let (sender, started) = sync_channel(1);
+        let exchange = Arc::clone(exchange);
+        // It also starts the child: to Linux a parent that dies is a thread, and this one lives
+        // as long as the child (see `serve`).
+        let work = move || match Self::start(command) {
+            Err(error) => drop(sender.send(Err(error))),
+            Ok((child, stdout, noted)) => {
+                if sender.send(Ok(Arc::clone(&child))).is_ok() {
+                    child.hear(stdout, &noted, &exchange);
+                }
+            }
+        };
+        thread("driver-answers").spawn(work)?;
+        started.recv()?
+    }
+
+    fn start(mut command: Command) -> anyhow::Result<(Arc<Self>, ChildStdout, Receiver<()>)> {
+        // Held until it is entered: `kill_all` misses nobody.
+        let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(children) = &mut *children else {
+            bail!("all processes were killed");
+        };
         let mut process = command
+            .env(PARENT, std::process::id().to_string())
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
         let pipes = (
-            process.stdin.take(),
+            process.stdin.take().map(Pipe::new),
             process.stdout.take(),
             process.stderr.take(),
         );
         let pidfd = pidfd_open(Pid::from_child(&process), PidfdFlags::empty());
-        let (Ok(pidfd), (Some(stdin), Some(stdout), Some(stderr))) = (pidfd, pipes) else {
+        let (Ok(pidfd), (Some(Ok(requests)), Some(stdout), Some(stderr))) = (pidfd, pipes) else {
             let _ = process.kill();
             let _ = process.wait();
             bail!("its pipes can't be had");
         };
         let child = Arc::new(Self {
-            process: Mutex::new(process),
+            life: Mutex::new(Life {
+                process,
+                killed: false,
+            }),
             pidfd,
-            requests: Pipe::new(stdin)?,
+            requests,
             notes: Arc::default(),
         });
         let notes = Arc::clone(&child.notes);
-        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
-        let started = thread("driver-notes")
-            .spawn(move || keep_notes(stderr, &notes))
-            .and_then(|_| {
-                let (child, exchange) = (Arc::clone(&child), Arc::clone(exchange));
-                thread("driver-answers").spawn(move || {
-                    let why = match read_answers(stdout, &exchange) {
-                        Some(why) => {
-                            exchange.lose(Lost::Nonsense(why));
-                            child.kill();
-                            return;
-                        }
-                        None => child.how_it_ended(),
-                    };
-                    exchange.lose(Lost::Ended(why));
-                })
-            });
+        let (all, noted) = sync_channel::<()>(1);
+        let started = thread("driver-notes").spawn(move || {
+            keep_notes(stderr, &notes);
+            drop(all);
+        });
         if let Err(error) = started {
             child.kill();
             bail!("a thread can't be had: {error}");
         }
-        Ok(child)
+        children.retain(|child| child.strong_count() > 0);
+        children.push(Arc::downgrade(&child));
+        Ok((child, stdout, noted))
     }
 
-    /// SIGKILL; returns when it is dead. Does nothing to a dead one.
-    pub(in crate::driver) fn kill(&self) {
-        let mut process = self.process();
-        // A stopped process dies of it too. Both fail only for one that is dead already.
-        let _ = process.kill();
-        let _ = process.wait();
-        drop(process);
+    /// Hands on what it answers, until it is dead. `noted` ends with its notes.
+    fn hear(&self, stdout: ChildStdout, noted: &Receiver<()>, exchange: &Exchange) {
+        let lost = match read_answers(stdout, exchange) {
+            Some(why) => Lost::Nonsense(why),
+            None => {
+                let why = self.how_it_ended();
+                // Whoever hears of its end may ask what it wrote last.
+                let _ = noted.recv_timeout(NOTES_GRACE);
+                Lost::Ended(why)
+            }
+        };
+        exchange.lose(lost);
+        self.kill();
+    }
+
+    /// SIGKILL; returns when it is dead. Does nothing to a dead one; says so, and how it ended, if
+    /// it wasn't killed before.
+    pub(in crate::driver) fn kill(&self) -> Option<String> {
+        let mut life = self.life();
+        let by_itself = match life.process.try_wait() {
+            Ok(Some(status)) => life.ended_by_itself(status),
+            _ => {
+                // A stopped process dies of it too. Both fail only for one that is dead already.
+                let _ = life.process.kill();
+                let status = life.process.wait().ok();
+                // It may have been quicker.
+                let other = status.filter(|status| status.signal() != Some(Signal::KILL.as_raw()));
+                life.killed = other.is_none();
+                other.and_then(|status| life.ended_by_itself(status))
+            }
+        };
+        drop(life);
         self.requests.close();
+        by_itself
     }
 
     /// SIGSTOP; returns when it stands still.
     pub(super) fn stop(&self) -> anyhow::Result<()> {
-        let mut process = self.process();
-        if process.try_wait()?.is_some() {
+        let mut life = self.life();
+        if life.process.try_wait()?.is_some() {
             bail!("the process has ended");
         }
         pidfd_send_signal(&self.pidfd, Signal::STOP)?;
-        // Nobody else reaps it while we have `process`, and this leaves it as it is.
+        // Nobody else reaps it while we have `life`, and this leaves it as it is.
         let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         loop {
             match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
@@ -118,8 +198,8 @@ impl Child {
 
     /// SIGCONT.
     pub(super) fn resume(&self) -> anyhow::Result<()> {
-        let mut process = self.process();
-        if process.try_wait()?.is_some() {
+        let mut life = self.life();
+        if life.process.try_wait()?.is_some() {
             bail!("the process has ended");
         }
         Ok(pidfd_send_signal(&self.pidfd, Signal::CONT)?)
@@ -161,15 +241,19 @@ impl Child {
             return "the process closed its standard output".into();
         }
         self.requests.close();
-        match self.process().wait() {
+        match self.life().process.wait() {
             Ok(status) => format!("the process ended ({status})"),
             Err(error) => format!("the process ended ({error})"),
         }
     }
 
-    fn process(&self) -> MutexGuard<'_, std::process::Child> {
-        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn thread(name: &str) -> std::thread::Builder {
+    std::thread::Builder::new().name(name.to_owned())
 }
 
 /// Hands on every answer. Returns at the end of the output, or with what is wrong with it.

@@ -31,6 +31,8 @@ pub(in crate::driver) enum Lost {
     Nonsense(String),
     /// It didn't answer in time.
     Silence(String),
+    /// It didn't answer an operation that waits for ever as long as anybody wanted to wait.
+    GivenUp(String),
     /// It has ended, by itself or because it was to.
     Ended(String),
 }
@@ -38,7 +40,7 @@ pub(in crate::driver) enum Lost {
 impl Lost {
     pub(in crate::driver) fn why(&self) -> &str {
         match self {
-            Self::Nonsense(why) | Self::Silence(why) | Self::Ended(why) => why,
+            Self::Nonsense(why) | Self::Silence(why) | Self::GivenUp(why) | Self::Ended(why) => why,
         }
     }
 }

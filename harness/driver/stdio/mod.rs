@@ -7,12 +7,13 @@ mod child;
 mod exchange;
 mod pipe;
 
-use super::{Abandon, Answer, Client, Driver, Process, gone};
+use super::{Abandon, Answer, Client, Driver, Ending, Process, gone, waits_for_ever};
 use crate::protocol::{
     Control, Description, ErrorCode, Failure, Init, Op, Reply, Request, VERSION,
 };
 use anyhow::{Context as _, bail};
 use child::Child;
+pub(super) use child::{PARENT, kill_all};
 use exchange::Exchange;
 pub(super) use exchange::Lost;
 
@@ -184,6 +185,7 @@ impl Link {
             deadline,
             limit,
             what,
+            for_ever: false,
         };
         match self.child.requests.write_line(line, deadline) {
             // It may have answered and ended meanwhile: then the answer counts.
@@ -210,9 +212,12 @@ impl Link {
 
     fn lose_patience(&self, sent: &Sent) -> Failure {
         let (what, limit) = (sent.what, sent.limit.as_millis());
-        self.exchange.lose(Lost::Silence(format!(
-            "no answer to `{what}` within {limit} ms"
-        )));
+        let why = format!("no answer to `{what}` within {limit} ms");
+        self.exchange.lose(if sent.for_ever {
+            Lost::GivenUp(why)
+        } else {
+            Lost::Silence(why)
+        });
         self.child.kill();
         gone(self.exchange.why())
     }
@@ -244,6 +249,8 @@ pub(super) struct Sent {
     deadline: Option<Instant>,
     limit: Duration,
     what: &'static str,
+    /// It may take as long as it likes.
+    for_ever: bool,
 }
 
 impl Drop for Link {
@@ -275,13 +282,25 @@ impl Process for StdioProcess {
         }))
     }
 
-    fn kill(&self) -> anyhow::Result<()> {
-        self.link.child.kill();
+    fn kill(&self) -> anyhow::Result<Ending> {
+        match self.link.exchange.lost() {
+            Some(Lost::GivenUp(_)) => return Ok(Ending::GivenUp),
+            Some(lost) => return Ok(Ending::Before(lost.why().to_owned())),
+            None => {}
+        }
+        let by_itself = self.link.child.kill();
         // What it had answered before stands, so the reader comes to the end first.
         self.link
             .exchange
             .wait_until_lost("the process was killed", Duration::from_secs(1));
-        Ok(())
+        Ok(match (self.link.exchange.lost(), by_itself) {
+            (Some(Lost::GivenUp(_)), _) => Ending::GivenUp,
+            // Meanwhile.
+            (Some(Lost::Nonsense(why) | Lost::Silence(why)), _) | (_, Some(why)) => {
+                Ending::Before(why)
+            }
+            (_, None) => Ending::Killed,
+        })
     }
 
     fn stop(&self) -> anyhow::Result<()> {
@@ -352,7 +371,8 @@ impl Client for StdioClient {
             certify,
             op: op.clone(),
         };
-        let sent = seat.send(limit, op.name(), false, request)?;
+        let mut sent = seat.send(limit, op.name(), false, request)?;
+        sent.for_ever = waits_for_ever(op);
         let answer = seat.link.receive(sent);
         if matches!(&answer, Err(failure) if failure.error == ErrorCode::Gone) {
             *seat.ended() = true;
@@ -362,6 +382,10 @@ impl Client for StdioClient {
 
     fn close(self: Box<Self>) -> Result<(), Failure> {
         self.seat.control(Control::Close, "close")
+    }
+
+    fn was_given_up(&self) -> bool {
+        matches!(self.seat.link.exchange.lost(), Some(Lost::GivenUp(_)))
     }
 
     fn abandoner(&self) -> Arc<dyn Abandon> {

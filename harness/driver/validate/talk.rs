@@ -296,7 +296,7 @@ impl Talk {
             Some(Lost::Nonsense(why)) => {
                 format!("after {what}: a driver writes nothing but answers, but {why}")
             }
-            Some(Lost::Silence(_)) | None => format!(
+            Some(Lost::Silence(_) | Lost::GivenUp(_)) | None => format!(
                 "{what} was not answered within {} s; is every answer written as one line, with \
                  its end, and flushed?",
                 self.patience.as_secs()

@@ -248,6 +248,12 @@ fn data(judged: &Judged) -> Data {
         let text = match &observation.seen {
             Seen::Waiting { .. } => continue,
             Seen::IntegrityCheck(said) => format!("integrity_check: {said}"),
+            Seen::NotReopened { worker, message } => {
+                format!("worker {worker} could not open the store again: {message}")
+            }
+            Seen::GaveUp { id, after_ms } => {
+                format!("operation {id} was given up after {after_ms} ms")
+            }
             Seen::Note(note) => note.clone(),
         };
         let text = strings.index(cut(&text, TEXT_MAX));
@@ -311,6 +317,7 @@ fn end_word(how: SessionEnd) -> &'static str {
         SessionEnd::Trapped => "trapped",
         SessionEnd::Killed => "killed",
         SessionEnd::Lost => "lost",
+        SessionEnd::GivenUp => "given up",
     }
 }
 

@@ -122,6 +122,8 @@ fn notes(judged: &Judged) -> Markup {
                             span.quiet { (moment(observation.at_ns, judged.excerpt.end_ns)) " " }
                             @match &observation.seen {
                                 Seen::Note(note) => (plain(note)),
+                                Seen::GaveUp { id, after_ms } => { "operation " (id) " was given up after " (after_ms) " ms" },
+                                Seen::NotReopened { worker, message } => { "worker " (worker) " could not open the store again: " (plain(message)) },
                                 Seen::IntegrityCheck(said) => { "integrity_check: " (plain(said)) },
                                 Seen::Waiting { lock, count, .. } => { (count) " hold or wait for " (plain(&lock.to_string())) },
                             }

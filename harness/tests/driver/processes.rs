@@ -4,7 +4,7 @@
 use crate::support::{
     Folder, LONG, User, acquire, assert_offers_all_but, get, native, set, take, until_waiting,
 };
-use beaver_harness::driver::{Client, Driver, Process, StdioDriver};
+use beaver_harness::driver::{Client, Driver, Ending, Process, StdioDriver};
 use beaver_harness::protocol::{ErrorCode, Op};
 use serde_json::json;
 use std::path::PathBuf;
@@ -62,7 +62,7 @@ fn a_killed_process_ends_what_is_under_way_and_all_that_comes() {
         call,
     } = Waiting::new(&folder);
     let mut other = User::of(&waiting, 1);
-    waiting.kill().unwrap();
+    assert_eq!(waiting.kill().unwrap(), Ending::Killed);
     let (mut user, error) = call.join().unwrap();
     assert_eq!(error, ErrorCode::Gone);
     let late = user.ask(get("a")).unwrap_err();
@@ -128,6 +128,44 @@ fn patience_ends_a_process_that_does_not_answer() {
     assert!(!failure.definite);
     assert!(failure.message.contains("no answer to `blob-put` within"));
     assert_eq!(other.fails(get("a")), ErrorCode::Gone);
+    assert!(!user.0.was_given_up());
+    assert!(matches!(process.kill().unwrap(), Ending::Before(why) if why.contains("no answer")));
+}
+
+#[test]
+fn who_waits_for_ever_is_given_up_and_not_called_silent() {
+    let folder = Folder::new();
+    let Waiting {
+        mut holder,
+        _holding,
+        waiting,
+        call: _other,
+    } = Waiting::new(&folder);
+    let mut user = User::of(&waiting, 1);
+    let op = acquire("lock:a", None);
+    let failure = user.0.call(&op, false, Duration::ZERO).unwrap_err();
+    assert_eq!(failure.error, ErrorCode::Gone);
+    assert!(user.0.was_given_up());
+    assert_eq!(waiting.kill().unwrap(), Ending::GivenUp);
+    holder.ok(get("a"));
+}
+
+#[test]
+fn a_kill_tells_a_process_that_had_ended_by_itself() {
+    let folder = Folder::new();
+    // Its output stays open, so nothing but its status tells of its end.
+    let process = folder.start(&shell("echo $$ >&2; exec 3<&0; cat <&3 & exit 7"));
+    let start = Instant::now();
+    while !std::fs::read_to_string(format!("/proc/{}/stat", process.notes().trim()))
+        .is_ok_and(|stat| stat.contains(") Z "))
+    {
+        assert!(start.elapsed() < LONG);
+    }
+    let ending = process.kill().unwrap();
+    assert_eq!(
+        ending,
+        Ending::Before("the process ended (exit status: 7)".into())
+    );
 }
 
 #[test]
@@ -247,12 +285,15 @@ fn a_child_that_does_not_start_says_why() {
     for (script, words) in [
         ("echo no such module >&2; exit 1", "no such module"),
         (
-            r#"echo '{"id":1,"error":"invalid","message":"no folder"}'; cat"#,
+            r#"read init; echo '{"id":1,"error":"invalid","message":"no folder"}'; cat"#,
             "no folder",
         ),
-        (r#"echo '{"id":1,"ok":{}}'; cat"#, "needs `protocol`"),
         (
-            r#"echo '{"id":1,"ok":{"protocol":2,"name":"x","capabilities":[]}}'; cat"#,
+            r#"read init; echo '{"id":1,"ok":{}}'; cat"#,
+            "needs `protocol`",
+        ),
+        (
+            r#"read init; echo '{"id":1,"ok":{"protocol":2,"name":"x","capabilities":[]}}'; cat"#,
             "speaks protocol 2",
         ),
     ] {

@@ -1,0 +1,229 @@
+//! A run that is interrupted or killed, while one of its processes is stopped.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, set_child_subreaper,
+    waitpid,
+};
+use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longer than anything takes that isn't stuck.
+const LONG: Duration = Duration::from_secs(60);
+
+const HARNESS: &str = env!("CARGO_BIN_EXE_beaver-harness");
+
+/// Two workers, each in a process; the second one's is stopped for an hour.
+fn scenario(folder: &Path) -> String {
+    let program = json!({
+        "program": 1, "name": "paused", "promise": "", "layout": "apart",
+        "workers": [
+            [{"fault": {"stop": {"worker": 1, "for-ms": 3_600_000}}}],
+            [{"sleep": {"ms": 3_600_000}}],
+        ],
+        "checks": [{"check": "completion"}],
+    });
+    let file = folder.join("paused.json");
+    std::fs::write(&file, program.to_string()).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+/// The processes whose parent is `parent`, and their states.
+fn children(parent: u32) -> Vec<(i32, String)> {
+    let mut children = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(number) = entry.file_name().to_string_lossy().parse() else {
+            continue;
+        };
+        // It may have ended meanwhile.
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let Some((_, rest)) = stat.rsplit_once(") ") else {
+            continue;
+        };
+        let mut fields = rest.split(' ');
+        let state = fields.next().unwrap().to_owned();
+        if fields.next().unwrap().parse() == Ok(parent) {
+            children.push((number, state));
+        }
+    }
+    children
+}
+
+/// The children once they are as `wanted` says.
+fn children_when(harness: &mut Child, wanted: impl Fn(&[(i32, String)]) -> bool) -> Vec<i32> {
+    let began = Instant::now();
+    loop {
+        assert!(harness.try_wait().unwrap().is_none(), "{}", rest(harness));
+        let children = children(harness.id());
+        if wanted(&children) {
+            return children.into_iter().map(|(number, _)| number).collect();
+        }
+        assert!(began.elapsed() < LONG, "{children:?}");
+        std::thread::yield_now();
+    }
+}
+
+fn one_is_stopped(children: &[(i32, String)]) -> bool {
+    children.len() == 2 && children.iter().any(|(_, state)| state == "T")
+}
+
+fn spawn(command: &mut Command) -> Child {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
+    command.stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// What it has said and not been asked for.
+fn rest(harness: &mut Child) -> String {
+    let mut said = String::new();
+    if let Some(mut out) = harness.stdout.take() {
+        out.read_to_string(&mut said).unwrap();
+    }
+    if let Some(mut err) = harness.stderr.take() {
+        err.read_to_string(&mut said).unwrap();
+    }
+    said
+}
+
+fn pid(number: u32) -> Pid {
+    Pid::from_raw(number.try_into().unwrap()).unwrap()
+}
+
+#[test]
+fn an_interrupted_run_reports_what_there_is_and_leaves_no_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let scenario = scenario(folder.path());
+    let mut harness = Command::new(HARNESS);
+    harness.args(["run", "--driver", "native", "--scenario", &scenario]);
+    harness.args(["--json", &path("r.json"), "--html", &path("r.html")]);
+    harness.args(["--junit", &path("r.xml"), "--histories", &path("h")]);
+    let mut harness = spawn(harness.process_group(0));
+    let children = children_when(&mut harness, one_is_stopped);
+    // As a terminal does it: whoever is in its group hears of it.
+    kill_process_group(pid(harness.id()), Signal::INT).unwrap();
+    let said = rest(&mut harness);
+    assert_eq!(harness.wait().unwrap().code(), Some(2), "{said}");
+    assert!(
+        said.contains("interrupted by SIGINT, after 1 program of 1"),
+        "{said}"
+    );
+    assert!(said.contains("paused"), "the table: {said}");
+    for child in children {
+        assert!(!Path::new("/proc").join(child.to_string()).exists());
+    }
+    let report: Value =
+        serde_json::from_str(&std::fs::read_to_string(path("r.json")).unwrap()).unwrap();
+    let check = &report["programs"][0]["run"]["checks"][0];
+    assert_eq!(check["verdict"], "unknown", "{report}");
+    assert!(check["unknown"].as_str().unwrap().contains("interrupted"));
+    for file in ["r.html", "r.xml"] {
+        assert!(
+            std::fs::read_to_string(path(file))
+                .unwrap()
+                .contains("paused")
+        );
+    }
+    let history = std::fs::read_dir(path("h"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    let history = std::fs::read_to_string(history.path()).unwrap();
+    assert!(history.contains("resumed"), "{history}");
+}
+
+#[test]
+fn what_has_failed_already_counts_in_an_interrupted_run() {
+    let mut harness = Command::new(HARNESS);
+    harness.args([
+        "run",
+        "--driver",
+        "reference",
+        "--set",
+        "defect=lost-update",
+    ]);
+    harness.args(["--set", "every=1", "--workload", "dict-increment,bank"]);
+    harness.args(["--seconds", "0.2", "--for", "3600", "--seed", "3"]);
+    let mut harness = spawn(&mut harness);
+    let mut lines = BufReader::new(harness.stderr.take().unwrap()).lines();
+    // The second one runs: the first has failed.
+    assert!(lines.any(|line| line.unwrap().starts_with("bank")));
+    kill_process(pid(harness.id()), Signal::TERM).unwrap();
+    let said = rest(&mut harness);
+    assert_eq!(harness.wait().unwrap().code(), Some(1), "{said}");
+    assert!(said.contains("dict-increment"), "the table: {said}");
+}
+
+#[test]
+fn the_second_signal_ends_at_once_and_takes_the_children_along() {
+    // Nothing but SIGKILL ends this one: it neither answers nor looks at its input.
+    let mut harness = Command::new(HARNESS);
+    harness.args(["run", "--", "sleep", "3600"]);
+    let mut harness = spawn(&mut harness);
+    let children = children_when(&mut harness, |children| children.len() == 1);
+    adopt();
+    kill_process(pid(harness.id()), Signal::HUP).unwrap();
+    let mut err = BufReader::new(harness.stderr.take().unwrap());
+    let mut line = String::new();
+    err.read_line(&mut line).unwrap();
+    assert!(line.contains("SIGHUP: ending early"), "{line}");
+    kill_process(pid(harness.id()), Signal::INT).unwrap();
+    assert_eq!(harness.wait().unwrap().code(), Some(2));
+    await_end(&children);
+}
+
+/// From now on orphans among our descendants become ours, and can be waited for.
+fn adopt() {
+    set_child_subreaper(Some(getpid())).unwrap();
+}
+
+fn await_end(children: &[i32]) {
+    for child in children {
+        let ended = waitpid(Pid::from_raw(*child), WaitOptions::empty()).unwrap();
+        let (_, status) = ended.unwrap();
+        assert!(status.signaled() || status.exited(), "{status:?}");
+    }
+}
+
+#[test]
+fn our_own_drivers_die_with_a_killed_harness_even_when_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = scenario(folder.path());
+    let mut harness = Command::new(HARNESS);
+    harness.args(["run", "--driver", "native", "--scenario", &scenario]);
+    let mut harness = spawn(&mut harness);
+    let children = children_when(&mut harness, one_is_stopped);
+    // In the session of the harness, so that the kernel wakes nobody.
+    adopt();
+    harness.kill().unwrap();
+    harness.wait().unwrap();
+    await_end(&children);
+}
+
+#[test]
+fn a_stopped_driver_of_anybody_s_is_woken_when_the_harness_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = scenario(folder.path());
+    // Adopted from another session, as on most systems.
+    let mut harness = Command::new("setsid");
+    harness.args([HARNESS, "run", "--scenario", &scenario, "--"]);
+    harness.args([
+        "env",
+        "-u",
+        "BEAVER_HARNESS_PARENT",
+        HARNESS,
+        "serve",
+        "native",
+    ]);
+    let mut harness = spawn(&mut harness);
+    let children = children_when(&mut harness, one_is_stopped);
+    adopt();
+    harness.kill().unwrap();
+    harness.wait().unwrap();
+    await_end(&children);
+}
