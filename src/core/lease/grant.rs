@@ -12,6 +12,11 @@ use std::time::Duration;
 /// not make those behind it immortal.
 pub(super) const ADOPTED_SKEW_MAX_S: f64 = 120.0;
 
+/// A grant that somebody else made is lost, and with it the place in line, if its owner
+/// doesn't take it up in time: its thread may have to wait for a processor, then for a
+/// stranger who writes. Whoever wants the lock for less than this grants itself.
+const HANDED_OVER_TTL_MIN: Duration = Duration::from_secs(2);
+
 /// Takes the lock if nobody holds or awaits it.
 pub(super) fn try_acquire<L: LockTable>(table: &L, wanted: &Wanted<'_>) -> Result<Option<Lease>> {
     let transaction = table.begin(None)?;
@@ -68,6 +73,7 @@ fn hand_over<L: LockTable>(
         match table.life(&head.waiter_id) {
             Life::Gone if transaction.delete(lock_name, &head.waiter_id)? => {}
             Life::Gone | Life::Unknown => return Ok(()),
+            Life::Lives if terms.ttl < HANDED_OVER_TTL_MIN => return Ok(()),
             Life::Lives => {
                 // The token first: should the other fail, one is left out.
                 if terms.fencing == Fencing::With {

@@ -264,7 +264,7 @@ impl Model {
     }
 
     /// Removes the owner's row, and grants the lock to the next in line if that one
-    /// is known to live.
+    /// is known to live, and wants it long enough.
     fn give_back(&mut self, owner: usize) {
         let was_there = self.place(owner).is_some();
         self.remove(owner);
@@ -276,6 +276,7 @@ impl Model {
             && self.knows_alive(owner, &next)
             && let Who::Owner(other) = next.who
             && let State::Waiting { ttl_s, .. } = self.states[other]
+            && ttl_s >= 2.0
         {
             self.line[0].requested_at = GRANTED_AT;
             self.line[0].expires_at = self.wall(owner) + ttl_s;
