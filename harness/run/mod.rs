@@ -127,6 +127,9 @@ pub enum RunError {
     /// The driver doesn't start.
     #[error("the driver doesn't start: {0:#}")]
     Driver(anyhow::Error),
+    /// Whatever is in it would be taken for what the run did.
+    #[error("{} is there already: a run begins with an empty database", .0.display())]
+    DatabaseExists(PathBuf),
     /// The harness can't do its own part.
     #[error("{0:#}")]
     Harness(#[from] anyhow::Error),
@@ -176,6 +179,7 @@ pub fn run(
     let began = Instant::now();
     let temporary = match &settings.folder {
         Some(folder) => {
+            refuse_database(folder)?;
             std::fs::create_dir_all(folder).map_err(anyhow::Error::from)?;
             None
         }
@@ -185,7 +189,7 @@ pub fn run(
         .as_ref()
         .map(tempfile::TempDir::path)
         .or(settings.folder.as_deref());
-    let database = folder.unwrap_or(Path::new(".")).join("store.db");
+    let database = folder.unwrap_or(Path::new(".")).join(DATABASE);
     let init = Init {
         protocol: VERSION,
         database: database.clone(),
@@ -286,6 +290,21 @@ pub fn run(
     })
 }
 
+/// What the database is called in its folder.
+const DATABASE: &str = "store.db";
+
+/// Sees to it that the folder, where a database is to be kept, has none yet.
+///
+/// # Errors
+/// It has one.
+pub fn refuse_database(folder: &Path) -> Result<(), RunError> {
+    let database = folder.join(DATABASE);
+    match std::fs::symlink_metadata(&database) {
+        Ok(_) => Err(RunError::DatabaseExists(database)),
+        Err(_) => Ok(()),
+    }
+}
+
 /// What a driver says of itself.
 ///
 /// # Errors
@@ -295,7 +314,7 @@ pub fn describe(driver: &dyn Driver, settings: &Settings) -> Result<Description,
     let aside = tempfile::tempdir().map_err(anyhow::Error::from)?;
     let init = Init {
         protocol: VERSION,
-        database: aside.path().join("store.db"),
+        database: aside.path().join(DATABASE),
         clock_offset_ms: 0,
         clock_resolution_ms: 0,
         settings: settings.driver_settings.clone(),
