@@ -18,7 +18,7 @@ pub use nemesis::FaultKind;
 use crate::check::{Bounds, CheckSpec};
 use crate::driver::Driver;
 use crate::history::{Header, History, Recorder, Seen};
-use crate::program::{Layout, Plan};
+use crate::program::Plan;
 use crate::protocol::{Capability, Description, Init, VERSION};
 use crew::Crew;
 use serde_json::{Map, Value};
@@ -108,6 +108,10 @@ pub struct Ran {
     pub began_ns: u64,
     /// How many steps of its source each worker began.
     pub steps: Vec<u64>,
+    /// How many processes the workers were spread over.
+    pub processes: u32,
+    /// By how much the clock of each was off.
+    pub clock_offsets_ms: Vec<i64>,
     /// How many steps ended because what they waited for did not come.
     pub in_vain: u64,
     /// How long the workers were at their steps.
@@ -206,17 +210,10 @@ pub fn run(
         return Err(RunError::NotOffered(missing));
     }
     let recorder = Recorder::new(header(plan, settings, &description), history);
-    let processes = match plan.frame.layout {
-        Layout::Together => 1,
-        Layout::Apart => plan.workers,
-        Layout::Any => settings
-            .processes
-            .unwrap_or(plan.workers)
-            .clamp(1, plan.workers.max(1)),
-    };
     // Whoever can have one client alone has a process for each.
     let processes = if description.offers(Capability::Clients) {
-        processes
+        let any = settings.processes;
+        plan.frame.layout.processes(plan.workers, any)
     } else {
         plan.workers
     };
@@ -227,7 +224,7 @@ pub fn run(
         init,
         processes,
         plan.workers,
-        offsets,
+        offsets.clone(),
         settings.helper.clone(),
     );
     let phase = Barrier::new(usize::try_from(plan.workers).unwrap_or(0) + 1);
@@ -283,6 +280,8 @@ pub fn run(
         elapsed: began.elapsed(),
         began_ns,
         steps,
+        processes,
+        clock_offsets_ms: offsets,
         in_vain,
         at_work: Duration::from_nanos(ended_ns - began_ns),
         troubles,

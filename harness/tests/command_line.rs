@@ -249,6 +249,78 @@ fn once_more(command: &[String]) -> Output {
     harness(&command.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
+/// Clocks, processes, faults: all that the options of the run brought in comes along.
+#[test]
+fn what_was_shrunk_fails_when_it_is_run_as_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, defect, more) in [
+        (
+            "clocks",
+            "defect=lost-update",
+            &["--faults", "clock", "--processes", "2"][..],
+        ),
+        (
+            "drops",
+            "defect=stale-read",
+            &[
+                "--faults",
+                "drop,trap",
+                "--fault-interval-ms",
+                "5",
+                "--processes",
+                "1",
+            ],
+        ),
+        (
+            "quoted",
+            "defect=lost-update",
+            &["--late-ms", "4000", "--set", "note=it's all right"],
+        ),
+    ] {
+        let file = path(folder.path(), &format!("{name}.json"));
+        let shrink = [
+            "shrink",
+            "--driver",
+            "reference",
+            "--workload",
+            "dict-increment",
+        ];
+        let settings = [
+            "--set",
+            defect,
+            "--set",
+            "every=1",
+            "--seed",
+            "3",
+            "--workers",
+            "4",
+        ];
+        let most = [
+            "--steps",
+            "20",
+            "--tries",
+            "2",
+            "--candidates",
+            "12",
+            "--quiet",
+            "--every-try",
+        ];
+        let all = [&shrink[..], &settings, &most, more, &["--out", &file]].concat();
+        let shrunk = harness(&all);
+        assert_eq!(shrunk.status.code(), Some(1), "{}", said(&shrunk));
+        let program: Value =
+            serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        if name == "clocks" {
+            let offsets = program["clock-offsets-ms"].as_array().unwrap();
+            assert!(offsets.iter().any(|offset| *offset != 0), "{program}");
+        }
+        let command = command_after("run it again:", &shrunk);
+        assert!(!command.contains(&"--quiet".to_owned()));
+        let again = once_more(&command);
+        assert_eq!(again.status.code(), Some(1), "{name}: {}", said(&again));
+    }
+}
+
 #[test]
 fn a_replay_runs_the_same_program_once_more() {
     let more = [
