@@ -35,11 +35,11 @@ pub(crate) fn shrink(run: Run) -> Result<ExitCode> {
     for _ in 0..run.tries {
         let found = find(driver, chosen, &options, &run)?;
         if let Some(found) = found {
-            let (workers, steps) = shrink::size(&found.whole);
             output::note(format_args!(
-                "{}: {} fails with {workers} workers and {steps} steps, seed {}",
+                "{}: {} fails with {}, seed {}",
                 chosen.name(),
                 found.broken.spec.name(),
+                in_words(shrink::size(&found.whole)),
                 options.seed
             ));
             let trial = Trial {
@@ -84,6 +84,14 @@ pub(crate) fn shrink(run: Run) -> Result<ExitCode> {
     Ok(ExitCode::from(1))
 }
 
+fn in_words((workers, steps): (usize, usize)) -> String {
+    let one = |count: usize, what: &str| match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    };
+    format!("{} and {}", one(workers, "worker"), one(steps, "step"))
+}
+
 fn times(count: u32) -> String {
     match count {
         1 => "once".to_owned(),
@@ -105,38 +113,44 @@ fn reduce(trial: &Trial<'_>, whole: &Program, failed: Failed) -> Result<ExitCode
             return false;
         };
         if !run.quiet {
-            let (workers, steps) = shrink::size(candidate);
-            output::note(format_args!(
-                "  try {tried}: {workers} workers, {steps} steps"
-            ));
+            let size = in_words(shrink::size(candidate));
+            output::note(format_args!("  try {tried}: {size}"));
         }
         last = failed.result;
         true
     });
-    let (workers, steps) = shrink::size(whole);
-    let (fewer_workers, fewer_steps) = shrink::size(&shrunk.program);
     output::note(format_args!(
-        "from {workers} workers and {steps} steps to {fewer_workers} and {fewer_steps}, in {} tries",
+        "from {} to {}, in {} tries",
+        in_words(shrink::size(whole)),
+        in_words(shrink::size(&shrunk.program)),
         shrunk.candidates
     ));
-    // What fails in one of its tries need not fail in the next.
-    let again = (0..run.tries)
-        .filter(|_| trial.once(&shrunk.program).is_some())
-        .count();
-    let hint = match again as u64 == u64::from(run.tries) {
-        true => "",
-        false => "; --every-try looks for one that can be relied on",
-    };
+    let mut failures = 0;
+    let again = shrunk.that_fails_again(|program| {
+        let tries = (0..run.tries).filter_map(|_| trial.once(program));
+        let mut failed: Vec<CheckResult> = tries.map(|failed| failed.result).collect();
+        failures = failed.len();
+        last = failed.pop().unwrap_or_else(|| last.clone());
+        failures == run.tries as usize || failures > 0 && !run.every_try
+    });
+    let program = again.unwrap_or(whole);
     output::note(format_args!(
-        "run {} more, it failed {}{hint}",
+        "{}, run again {}, failed {}",
+        in_words(shrink::size(program)),
         times(run.tries),
-        times(u32::try_from(again).unwrap_or(u32::MAX)),
+        times(u32::try_from(failures).unwrap_or(u32::MAX)),
     ));
+    if failures < run.tries as usize {
+        output::note(match run.every_try {
+            true => "that is by chance; more --tries may find one that can be relied on",
+            false => "that is by chance; --every-try may find one that can be relied on",
+        });
+    }
     if let Some(violation) = last.violations.first() {
         let check = last.spec.name();
         output::note(format_args!("{check}: {}", violation.message));
     }
-    let text = serde_json::to_string_pretty(&shrunk.program)? + "\n";
+    let text = serde_json::to_string_pretty(program)? + "\n";
     let file = match &run.out {
         Some(file) => {
             std::fs::write(file, text).with_context(|| file.display().to_string())?;

@@ -28,8 +28,18 @@ pub struct Budget {
 pub struct Shrunk {
     /// The smallest program that was seen to fail.
     pub program: Program,
+    /// All that were seen to fail, each smaller than the one before.
+    pub seen: Vec<Program>,
     /// How many candidates were tried.
     pub candidates: u32,
+}
+
+impl Shrunk {
+    /// The smallest that fails once more. Of many candidates that fail by chance, those that were
+    /// lucky are what is left; so the last of them need not fail again.
+    pub fn that_fails_again(&self, fails: impl FnMut(&&Program) -> bool) -> Option<&Program> {
+        self.seen.iter().rev().find(fails)
+    }
 }
 
 /// Makes `program`, which fails, smaller as long as `fails` says that it still does.
@@ -39,12 +49,17 @@ pub fn shrink(
     mut fails: impl FnMut(&Program) -> bool,
 ) -> Shrunk {
     let mut left = budget.candidates_max;
+    let mut seen = vec![program.clone()];
     let mut try_it = |candidate: &Program| {
         if left == 0 {
             return false;
         }
         left -= 1;
-        fails(candidate)
+        let failed = fails(candidate);
+        if failed {
+            seen.push(candidate.clone());
+        }
+        failed
     };
     let mut best = deltas::one_round(program.clone(), &mut try_it);
     loop {
@@ -61,6 +76,7 @@ pub fn shrink(
     }
     Shrunk {
         program: best,
+        seen,
         candidates: budget.candidates_max - left,
     }
 }
@@ -245,6 +261,19 @@ mod tests {
         assert_eq!(shrunk.workers, [vec![get("b")]]);
         assert_eq!(shrunk.clock_offsets_ms, [9]);
         assert_eq!(shrunk.tear_down, [kill(0)]);
+    }
+
+    #[test]
+    fn what_failed_by_luck_gives_way_to_what_fails_again() {
+        let whole = program(vec![noise()]);
+        let steps = |program: &Program| size(program).1;
+        let budget = Budget { candidates_max: 99 };
+        let shrunk = shrink(&whole, budget, |program| steps(program) >= 3);
+        assert_eq!(shrunk.seen.last(), Some(&shrunk.program));
+        assert_eq!(steps(&shrunk.program), 3);
+        let again = shrunk.that_fails_again(|program| steps(program) > 3);
+        assert_eq!(again.map(steps), Some(4));
+        assert_eq!(shrunk.that_fails_again(|_| false), None);
     }
 
     #[test]
