@@ -4,7 +4,7 @@
 
 use super::args::Check;
 use super::{output, replay, run};
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use beaver_harness::check::judge;
 use beaver_harness::history::{self, Header, History};
 use beaver_harness::report::{self, Outcome, Report, Run, RunReport};
@@ -97,7 +97,6 @@ fn one(file: &Path, shown_max: usize) -> RunReport {
 }
 
 fn read(file: &Path) -> Result<History> {
-    let context = || file.display().to_string();
-    let read = BufReader::with_capacity(1 << 20, File::open(file).with_context(context)?);
-    history::read(read).with_context(context)
+    let read = BufReader::with_capacity(1 << 20, File::open(file)?);
+    Ok(history::read(read)?)
 }

@@ -200,15 +200,12 @@ pub(crate) fn faults(
 }
 
 fn environment() -> Vec<(String, String)> {
-    let mut about = vec![
-        ("harness".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-        (
-            "system".to_owned(),
-            format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-        ),
-    ];
+    let mut about = vec![(
+        "Operating system".to_owned(),
+        format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+    )];
     if let Ok(processors) = std::thread::available_parallelism() {
-        about.push(("processors".to_owned(), processors.to_string()));
+        about.push(("Processors".to_owned(), processors.to_string()));
     }
     about
 }

@@ -8,7 +8,7 @@
 //!  "exit_code": 1,                  0, 1, 2
 //!  "counts": {"fail": 1, "harness-error": 0, "not-offered": 2, "pass": 7, "unknown": 0},
 //!  "driver": {"argument": "python:1.3.0", "protocol": 1, "name": …, "version": …, "capabilities": […]},
-//!  "environment": {"System": …},
+//!  "environment": {"Operating system": …},
 //!  "seed": 7,                       not if each program has another
 //!  "started_unix_s": 1795538744.0, "elapsed_s": 12.3,
 //!  "programs": [{

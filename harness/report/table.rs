@@ -215,7 +215,10 @@ fn explanations(program: &RunReport) -> Vec<String> {
                     let more = result.violation_count.saturating_sub(1);
                     let more = match more {
                         0 => String::new(),
-                        more => format!(" ({} more)", counted(more, "violation", "violations")),
+                        more => format!(
+                            " (and {})",
+                            counted(more, "more violation", "more violations")
+                        ),
                     };
                     said.push(format!("{}: {message}{more}", result.spec.name()));
                 }
