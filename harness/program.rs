@@ -90,6 +90,21 @@ pub enum Layout {
     Apart,
     /// All workers in one process.
     Together,
+    /// Spread over so many processes, one after the other.
+    Processes(u32),
+}
+
+impl Layout {
+    /// Over how many processes it spreads `workers`; `any` is what the command line says.
+    pub fn processes(self, workers: u32, any: Option<u32>) -> u32 {
+        let processes = match self {
+            Self::Any => any.unwrap_or(workers),
+            Self::Apart => workers,
+            Self::Together => 1,
+            Self::Processes(processes) => processes,
+        };
+        processes.clamp(1, workers.max(1))
+    }
 }
 
 /// A plan written down, as JSON.
@@ -169,7 +184,11 @@ impl Program {
         {
             needs.push(Capability::Clock);
         }
-        if self.layout == Layout::Together {
+        let workers = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
+        let fewer = |processes| processes < workers;
+        if self.layout == Layout::Together
+            || matches!(self.layout, Layout::Processes(n) if fewer(n))
+        {
             needs.push(Capability::Clients);
         }
         needs

@@ -20,7 +20,7 @@ use crate::check::{CheckResult, Verdict, judge};
 use crate::driver::Driver;
 use crate::program::Plan;
 use crate::report::{Outcome, Run, RunReport};
-use crate::run::{self, Progress, RunError, Settings};
+use crate::run::{self, FaultKind, Progress, RunError, Settings};
 use crate::workload;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -70,14 +70,28 @@ pub fn run_named(
 ) -> Result<RunReport, String> {
     let plan = catalog::plan(name, options.workers, options.seed)
         .ok_or_else(|| format!("there is no workload or scenario {name:?}"))?;
-    let mut options = options.clone();
-    if let Some(workload) = workload::named(name) {
-        options
-            .run
-            .faults
-            .retain(|fault| !workload.unfit.contains(fault));
+    Ok(run_plan(driver, &plan, options, progress))
+}
+
+/// How `options` let a plan run.
+pub fn settings(plan: &Plan, options: &Options) -> Settings {
+    let mut settings = Settings {
+        seed: options.seed,
+        ..options.run.clone()
+    };
+    // The steps of a program written down end by themselves.
+    if plan.frame.workers.is_empty() {
+        settings.duration = Some(options.duration);
+        if let Some(workload) = workload::named(&plan.frame.name) {
+            let fit = |fault: &FaultKind| !workload.unfit.contains(fault);
+            settings.faults.retain(fit);
+        }
+    } else {
+        settings.duration = None;
+        // Faults from outside would break what a scenario shows.
+        settings.faults.clear();
     }
-    Ok(run_plan(driver, &plan, &options, progress))
+    settings
 }
 
 /// Runs a plan and judges it.
@@ -87,23 +101,7 @@ pub fn run_plan(
     options: &Options,
     progress: &Progress,
 ) -> RunReport {
-    // The steps of a program written down end by themselves.
-    let endless = plan.frame.workers.is_empty();
-    let settings = Settings {
-        seed: options.seed,
-        duration: if endless {
-            Some(options.duration)
-        } else {
-            None
-        },
-        // Faults from outside would break what a scenario shows.
-        faults: if endless {
-            options.run.faults.clone()
-        } else {
-            Vec::new()
-        },
-        ..options.run.clone()
-    };
+    let settings = settings(plan, options);
     let mut report = RunReport {
         program: plan.frame.name.clone(),
         promise: plan.frame.promise.clone(),

@@ -12,14 +12,17 @@ pub(crate) const USAGE: &str = "\
 usage: beaver-harness COMMAND …
 
   run               run workloads and scenarios on a system, and judge what happened
-  check FILE…       judge histories again
+  check FILE…       judge histories again; takes --html, --junit, --json
   check-driver      try whether a driver keeps to PROTOCOL.md
   list              name workloads, scenarios, drivers and faults
   shrink            run a program that fails, and find the least that still does
   serve component|native|reference
                     be a driver, on standard input and output
 
-exit codes: 0 all passed, 1 something is wrong, 2 nobody knows or the harness failed
+exit codes: 0 all passed, 1 something is wrong, 2 nobody knows or the harness failed, such as
+for a history that can't be read; 1 goes before 2
+
+An option that is given twice counts as it was given last; --set does so for each KEY.
 
 which system (run, shrink, check-driver):
   --driver component       the component, in this process (default)
@@ -35,7 +38,8 @@ which system (run, shrink, check-driver):
 
 what to run (run, shrink):
   --workload NAMES         names, `workloads`, `scenarios` or `all`, by commas (default: all)
-  --scenario FILE          a program written down, as `list --json NAME` and `shrink` print it
+  --scenario FILE          or a program written down, as `list --json NAME` and `shrink` print it;
+                           it has its own workers, steps and faults
   --workers N              how many workers a workload has (default: 8)
   --processes N            spread over so many processes (default: each its own)
   --seconds S              how long each workload runs (default: 3)
@@ -51,16 +55,18 @@ what to run (run, shrink):
   --late-ms N              how late a timeout may be (default: 3000)
   --handover-ms N          how long a free lock may take to its next holder (default: 5000)
 
-what to leave behind:
+what to leave behind (run):
   --html FILE --junit FILE --json FILE
   --histories FOLDER       the histories of all programs
-  --keep FOLDER            the database, in FOLDER (one program only)
-  --check NAME             the check that must fail for `shrink` (default: the first that does)
-  --out FILE               where `shrink` writes the scenario (default: standard output)
-  --candidates N           how many programs `shrink` tries at most (default: 200)
+  --keep FOLDER            the database, in FOLDER, which has none yet (one program only)
+  --quiet                  no progress (also shrink)
+
+how to shrink (shrink):
+  --check NAME             the check that must fail (default: the first that does)
+  --out FILE               where to write the scenario (default: standard output)
+  --candidates N           how many programs to try at most (default: 200)
   --tries N                how often each of them runs before it counts as passing (default: 3)
   --every-try              a program counts as failing only if it fails in all those tries
-  --quiet                  no progress
 ";
 
 pub(crate) enum Command {
@@ -78,7 +84,7 @@ pub(crate) enum Command {
 }
 
 /// Which system.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Which {
     pub(crate) driver: Option<String>,
     pub(crate) command: Vec<OsString>,
@@ -87,10 +93,11 @@ pub(crate) struct Which {
     pub(crate) settings: Map<String, Value>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Run {
     pub(crate) which: Which,
-    pub(crate) programs: String,
+    /// None: all.
+    pub(crate) programs: Option<String>,
     pub(crate) scenario: Option<PathBuf>,
     pub(crate) workers: u32,
     pub(crate) processes: Option<u32>,
@@ -117,7 +124,39 @@ pub(crate) struct Run {
     pub(crate) given: Vec<String>,
 }
 
-#[derive(Clone, Debug, Default)]
+impl Default for Run {
+    fn default() -> Self {
+        Self {
+            which: Which::default(),
+            programs: None,
+            scenario: None,
+            workers: 8,
+            processes: None,
+            duration: Duration::from_secs(3),
+            steps_max: None,
+            repeat_for: None,
+            seed: None,
+            faults: None,
+            fault_interval: Duration::from_millis(500),
+            patience: Duration::from_secs(30),
+            patience_forever: Duration::from_secs(60),
+            late_ms: None,
+            handover_ms: None,
+            outputs: Outputs::default(),
+            histories: None,
+            keep: None,
+            out: None,
+            check: None,
+            candidates_max: 200,
+            tries: 3,
+            every_try: false,
+            quiet: false,
+            given: Vec::new(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Outputs {
     pub(crate) html: Option<PathBuf>,
     pub(crate) junit: Option<PathBuf>,
@@ -126,6 +165,8 @@ pub(crate) struct Outputs {
 
 #[derive(Debug, Default)]
 pub(crate) struct Check {
+    /// The arguments, for whoever wants to repeat it.
+    pub(crate) given: Vec<String>,
     pub(crate) files: Vec<PathBuf>,
     pub(crate) outputs: Outputs,
 }
@@ -142,6 +183,10 @@ pub(crate) struct List {
 /// A month.
 const SECONDS_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
 
+/// What only `shrink` does something with, and what only `run` does.
+const OF_SHRINK: &[&str] = &["check", "out", "candidates", "tries", "every-try"];
+const OF_RUN: &[&str] = &["html", "junit", "json", "histories", "keep", "for"];
+
 /// Far above what anybody can run.
 const WORKERS_MAX: u32 = 10_000;
 
@@ -151,17 +196,22 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command>
         .iter()
         .map(|arg| arg.to_string_lossy().into_owned())
         .collect();
+    // In any place, but for what is the driver's.
+    let mut own = args.iter().take_while(|arg| *arg != "--");
+    if own.any(|arg| arg == "--help" || arg == "-h") {
+        return Ok(Command::Help);
+    }
     let mut parser = lexopt::Parser::from_args(args);
     let command = match parser.next()? {
-        None | Some(Short('h') | Long("help")) => return Ok(Command::Help),
+        None => return Ok(Command::Help),
         Some(Value(command)) => command.string()?,
         Some(other) => return Err(other.unexpected().into()),
     };
     match command.as_str() {
         "help" => Ok(Command::Help),
-        "run" => Ok(Command::Run(Box::new(run(&mut parser, given)?))),
-        "shrink" => Ok(Command::Shrink(Box::new(run(&mut parser, given)?))),
-        "check" => check(&mut parser),
+        "run" => Ok(Command::Run(Box::new(run(&mut parser, given, false)?))),
+        "shrink" => Ok(Command::Shrink(Box::new(run(&mut parser, given, true)?))),
+        "check" => check(&mut parser, given),
         "check-driver" => {
             let mut which = Which::default();
             while let Some(arg) = next(&mut parser, &mut which)? {
@@ -245,42 +295,25 @@ fn seconds(parser: &mut lexopt::Parser) -> Result<Duration> {
     time.with_context(|| format!("{seconds} is no time in seconds, or too long"))
 }
 
-fn run(parser: &mut lexopt::Parser, given: Vec<String>) -> Result<Run> {
+fn run(parser: &mut lexopt::Parser, given: Vec<String>, shrinks: bool) -> Result<Run> {
     let mut run = Run {
-        which: Which::default(),
-        programs: "all".to_owned(),
-        scenario: None,
-        workers: 8,
-        processes: None,
-        duration: Duration::from_secs(3),
-        steps_max: None,
-        repeat_for: None,
-        seed: None,
-        faults: None,
-        fault_interval: Duration::from_millis(500),
-        patience: Duration::from_secs(30),
-        patience_forever: Duration::from_secs(60),
-        late_ms: None,
-        handover_ms: None,
-        outputs: Outputs::default(),
-        histories: None,
-        keep: None,
-        out: None,
-        check: None,
-        candidates_max: 200,
-        tries: 3,
-        every_try: false,
-        quiet: false,
         given,
+        ..Run::default()
     };
     while let Some(option) = next(parser, &mut run.which)? {
+        let name = option.0.as_str();
+        ensure!(
+            shrinks || !OF_SHRINK.contains(&name),
+            "--{name} is for `shrink`"
+        );
+        ensure!(!shrinks || !OF_RUN.contains(&name), "--{name} is for `run`");
         if which_option(&option, parser, &mut run.which)?
             || output_option(&option, parser, &mut run.outputs)?
         {
             continue;
         }
         match option.0.as_str() {
-            "workload" => run.programs = parser.value()?.string()?,
+            "workload" => run.programs = Some(parser.value()?.string()?),
             "scenario" => run.scenario = Some(parser.value()?.into()),
             "workers" => run.workers = parser.value()?.parse()?,
             "processes" => run.processes = Some(parser.value()?.parse()?),
@@ -312,6 +345,15 @@ fn run(parser: &mut lexopt::Parser, given: Vec<String>) -> Result<Run> {
         "--workers takes 1 to {WORKERS_MAX}"
     );
     ensure!(run.processes != Some(0), "--processes takes 1 or more");
+    ensure!(run.tries != 0, "--tries takes 1 or more");
+    ensure!(
+        run.programs.is_none() || run.scenario.is_none(),
+        "either --workload or --scenario, not both"
+    );
+    ensure!(
+        run.keep.is_none() || run.repeat_for.is_none(),
+        "--keep is for one run, and --for makes many"
+    );
     ensure!(
         !run.fault_interval.is_zero(),
         "--fault-interval-ms takes 1 or more"
@@ -319,8 +361,11 @@ fn run(parser: &mut lexopt::Parser, given: Vec<String>) -> Result<Run> {
     Ok(run)
 }
 
-fn check(parser: &mut lexopt::Parser) -> Result<Command> {
-    let mut check = Check::default();
+fn check(parser: &mut lexopt::Parser, given: Vec<String>) -> Result<Command> {
+    let mut check = Check {
+        given,
+        ..Check::default()
+    };
     while let Some(arg) = parser.next()? {
         match arg {
             Long(name) => {
@@ -413,7 +458,7 @@ mod tests {
     #[test]
     fn a_run_alone_is_everything_on_the_component() {
         let run = run_of("run");
-        assert_eq!((run.programs.as_str(), run.workers), ("all", 8));
+        assert_eq!((&run.programs, run.workers), (&None, 8));
         assert!(run.which.driver.is_none() && run.which.command.is_empty());
     }
 
@@ -436,6 +481,31 @@ mod tests {
     }
 
     #[test]
+    fn help_is_given_to_every_command_but_the_driver_s() {
+        for line in [
+            "",
+            "help",
+            "-h",
+            "run --help",
+            "check -h",
+            "list --workers --help",
+        ] {
+            assert!(matches!(parsed(line), Ok(Command::Help)), "{line}");
+        }
+        assert_eq!(run_of("run -- x --help").which.command, ["x", "--help"]);
+    }
+
+    #[test]
+    fn the_last_of_two_counts() {
+        let run = run_of("run --workers 3 --set a=1 --workers 4 --set a=2 --set b=3");
+        assert_eq!(run.workers, 4);
+        assert_eq!(
+            (&run.which.settings["a"], run.which.settings.len()),
+            (&2.into(), 2)
+        );
+    }
+
+    #[test]
     fn nonsense_is_refused_in_words() {
         let said = |line: &str| {
             parsed(line)
@@ -449,6 +519,11 @@ mod tests {
         assert!(said("dance").contains("dance"));
         assert!(said("check").contains("histories"));
         assert!(said("run --").contains("behind --"));
+        assert!(said("run --workload a --scenario b").contains("not both"));
+        assert!(said("run --keep a --for 9").contains("one run"));
+        assert!(said("run --tries 2").contains("is for `shrink`"));
+        assert!(said("shrink --html a.html").contains("is for `run`"));
+        assert!(said("shrink --tries 0").contains("--tries"));
         assert!(faults("kill,nonsense").is_err());
         assert_eq!(
             faults("kill, stop").unwrap().unwrap(),

@@ -1,10 +1,12 @@
 //! `beaver-harness check`: judges histories again.
+//!
+//! What must stay true: a file that can't be read hides nothing of the others.
 
 use super::args::Check;
-use super::run;
-use anyhow::{Context as _, Result};
+use super::{output, replay, run};
+use anyhow::Result;
 use beaver_harness::check::judge;
-use beaver_harness::history;
+use beaver_harness::history::{self, Header, History};
 use beaver_harness::report::{self, Outcome, Report, Run, RunReport};
 use std::fs::File;
 use std::io::BufReader;
@@ -14,51 +16,87 @@ use std::time::{Duration, Instant};
 
 pub(crate) fn check(check: &Check) -> Result<ExitCode> {
     let began = Instant::now();
-    let mut report = Report {
-        command: "beaver-harness check".to_owned(),
-        ..Report::default()
-    };
     let shown_max = report::operations_per_program(check.files.len());
-    for file in &check.files {
-        report
-            .programs
-            .push(one(file, shown_max, &mut report.driver)?);
-    }
+    let judged = check.files.iter().map(|file| one(file, shown_max));
+    let programs: Vec<RunReport> = judged.collect();
+    let mut report = of_all(programs);
+    report.command = replay::command_line(&check.given);
     report.elapsed = began.elapsed();
     run::write(&report, &check.outputs)?;
-    report::print_table(&report)?;
+    output::read_or_not(report::print_table(&report))?;
     Ok(ExitCode::from(report.exit_code()))
 }
 
-fn one(file: &Path, shown_max: usize, driver: &mut String) -> Result<RunReport> {
-    let context = || file.display().to_string();
-    let read = BufReader::with_capacity(1 << 20, File::open(file).with_context(context)?);
-    let history = history::read(read).with_context(context)?;
-    let header = &history.header;
-    if driver.is_empty() {
-        *driver = format!("{} {}", header.driver.name, header.driver.version);
+/// What the histories have in common is said of all of them.
+fn of_all(programs: Vec<RunReport>) -> Report {
+    let headers: Vec<&Header> = programs
+        .iter()
+        .filter_map(|program| Some(&program.judged()?.header))
+        .collect();
+    let mut drivers: Vec<String> = Vec::new();
+    for header in &headers {
+        let driver = format!("{} {}", header.driver.name, header.driver.version);
+        if !drivers.contains(&driver) {
+            drivers.push(driver);
+        }
     }
-    let about = RunReport {
-        program: header.program.clone(),
-        promise: header.promise.clone(),
-        seed: header.seed,
-        replay: header.replay.clone(),
-        history: Some(file.to_owned()),
-        notes: String::new(),
-        outcome: Outcome::HarnessError {
-            message: String::new(),
-        },
+    Report {
+        driver: drivers.join(", "),
+        description: common(headers.iter().map(|header| &header.driver)).cloned(),
+        seed: common(headers.iter().map(|header| header.seed)),
+        started_unix_s: headers
+            .iter()
+            .map(|header| header.unix_s)
+            .min_by(f64::total_cmp)
+            .unwrap_or_default(),
+        programs,
+        ..Report::default()
+    }
+}
+
+/// What all of them are.
+fn common<T: PartialEq>(mut all: impl Iterator<Item = T>) -> Option<T> {
+    let first = all.next()?;
+    all.all(|other| other == first).then_some(first)
+}
+
+fn one(file: &Path, shown_max: usize) -> RunReport {
+    let history = match read(file) {
+        Ok(history) => history,
+        Err(error) => {
+            return RunReport {
+                program: file.display().to_string(),
+                promise: String::new(),
+                seed: 0,
+                replay: String::new(),
+                history: Some(file.to_owned()),
+                notes: String::new(),
+                outcome: Outcome::HarnessError {
+                    message: format!("can't be read: {error:#}"),
+                },
+            };
+        }
     };
+    let header = history.header.clone();
     let results = judge(&history);
     let elapsed = Duration::from_nanos(history.end_ns());
-    let judged = Run {
+    let run = Run {
         history,
         results,
         elapsed,
+    };
+    RunReport {
+        program: header.program,
+        promise: header.promise,
+        seed: header.seed,
+        replay: header.replay,
+        history: Some(file.to_owned()),
+        notes: String::new(),
+        outcome: Outcome::Judged(Box::new(run.condense(shown_max))),
     }
-    .condense(shown_max);
-    Ok(RunReport {
-        outcome: Outcome::Judged(Box::new(judged)),
-        ..about
-    })
+}
+
+fn read(file: &Path) -> Result<History> {
+    let read = BufReader::with_capacity(1 << 20, File::open(file)?);
+    Ok(history::read(read)?)
 }

@@ -1,6 +1,7 @@
 //! Which system is driven.
 
 use super::args::Which;
+use super::output;
 use anyhow::{Context as _, Result, bail};
 #[cfg(feature = "component")]
 use beaver_harness::driver::ComponentDriver;
@@ -77,20 +78,23 @@ pub(crate) fn check(which: &Which) -> Result<ExitCode> {
     };
     let verdict = validate::validate(&command, &which.settings, validate::PATIENCE)?;
     if let Some(description) = &verdict.description {
-        println!("{} {}", description.name, description.version);
+        output::say(format_args!("{} {}", description.name, description.version))?;
     }
     for tried in &verdict.tried {
-        println!("  ok: {tried}");
+        output::say(format_args!("  ok: {tried}"))?;
     }
     match verdict.fault {
         None => {
-            println!("the driver keeps to the protocol, as far as was tried");
+            output::say("the driver keeps to the protocol, as far as was tried")?;
             Ok(ExitCode::SUCCESS)
         }
         Some(fault) => {
-            println!("{fault}");
+            output::say(fault)?;
             if !verdict.notes.trim().is_empty() {
-                println!("it wrote to standard error:\n{}", verdict.notes.trim_end());
+                output::say(format_args!(
+                    "it wrote to standard error:\n{}",
+                    verdict.notes.trim_end()
+                ))?;
             }
             Ok(ExitCode::from(1))
         }

@@ -1,6 +1,7 @@
 //! What there is.
 
 use super::args::List;
+use super::output;
 use anyhow::{Context as _, Result};
 use beaver_harness::catalog::{self, Kind};
 use beaver_harness::run::FaultKind;
@@ -15,7 +16,7 @@ pub(crate) fn list(list: &List) -> Result<ExitCode> {
         } else {
             plan.frame
         };
-        println!("{}", serde_json::to_string_pretty(&program)?);
+        output::say(serde_json::to_string_pretty(&program)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let entries = catalog::all();
@@ -25,16 +26,16 @@ pub(crate) fn list(list: &List) -> Result<ExitCode> {
         .max()
         .unwrap_or(0);
     for (title, kind) in [("workloads", Kind::Workload), ("scenarios", Kind::Scenario)] {
-        println!("{title}:");
+        output::say(format_args!("{title}:"))?;
         for entry in entries.iter().filter(|entry| entry.kind == kind) {
-            println!("  {:width$}  {}", entry.name, entry.promise);
+            output::say(format_args!("  {:width$}  {}", entry.name, entry.promise))?;
         }
     }
     let faults = FaultKind::ALL.map(FaultKind::name).join(", ");
-    println!("faults: {faults}");
-    println!(
-        "drivers: component, processes, native, python:0.20.2, python:1.3.0, python:2.4.1, reference, -- COMMAND…"
-    );
-    println!("\n`beaver-harness list --json NAME` prints one as a scenario file.");
+    output::say(format_args!("faults: {faults}"))?;
+    output::say(
+        "drivers: component, processes, native, python:0.20.2, python:1.3.0, python:2.4.1, reference, -- COMMAND…",
+    )?;
+    output::say("\n`beaver-harness list --json NAME` prints one as a scenario file.")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,9 @@ mod check;
 mod drivers;
 mod interrupt;
 mod list;
+mod output;
 mod progress;
+mod replay;
 mod run;
 mod shrink;
 
@@ -22,15 +24,16 @@ pub(crate) fn main() -> ExitCode {
     let command = match args::parse(std::env::args_os().skip(1)) {
         Ok(command) => command,
         Err(error) => {
-            eprintln!("beaver-harness: {error:#}\n\n`beaver-harness help` tells more");
+            output::note(format_args!(
+                "beaver-harness: {error:#}\n\n`beaver-harness help` tells more"
+            ));
             return ExitCode::from(EXIT_UNKNOWN);
         }
     };
     let done = match command {
-        Command::Help => {
-            print!("{}", args::USAGE);
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Help => output::say_all(args::USAGE)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(anyhow::Error::from),
         Command::Run(run) => run::run(*run),
         Command::Check(check) => check::check(&check),
         Command::CheckDriver(which) => drivers::check(&which),
@@ -42,7 +45,7 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     done.unwrap_or_else(|error| {
-        eprintln!("beaver-harness: {error:#}");
+        output::note(format_args!("beaver-harness: {error:#}"));
         ExitCode::from(EXIT_UNKNOWN)
     })
 }

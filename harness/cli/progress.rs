@@ -1,5 +1,6 @@
 //! What a person sees while a run goes on: one line, on standard error.
 
+use super::output;
 use beaver_harness::run::Progress;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
@@ -24,7 +25,7 @@ impl Live {
         let ended = Arc::new(AtomicBool::new(false));
         let terminal = std::io::stderr().is_terminal();
         if !quiet && !terminal {
-            eprintln!("{title} …");
+            output::note(format_args!("{title} …"));
         }
         let thread = (!quiet && terminal).then(|| {
             let (progress, ended) = (Arc::clone(&progress), Arc::clone(&ended));

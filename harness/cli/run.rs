@@ -4,7 +4,9 @@ use super::EXIT_UNKNOWN;
 use super::args::{self, Outputs, Run};
 use super::drivers;
 use super::interrupt::Interrupt;
+use super::output;
 use super::progress::Live;
+use super::replay;
 use anyhow::{Context as _, Result, bail, ensure};
 use beaver_harness::catalog::{self, Entry};
 use beaver_harness::check::Verdict;
@@ -22,6 +24,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 pub(crate) fn run(run: Run) -> Result<ExitCode> {
     let began = Instant::now();
+    if let Some(folder) = &run.keep {
+        runner::refuse_database(folder)?;
+    }
     let interrupt = Interrupt::watch()?;
     let driver = drivers::open(&run.which)?;
     let mut options = options(&run)?;
@@ -34,10 +39,10 @@ pub(crate) fn run(run: Run) -> Result<ExitCode> {
         "--keep is for one program"
     );
     let mut report = Report {
-        command: command_line(&run.given),
+        command: replay::command_line(&run.given),
         driver: driver.name(),
         description: Some(description),
-        seed: options.seed,
+        seed: Some(options.seed),
         started_unix_s: SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0.0, |since| since.as_secs_f64()),
@@ -45,12 +50,12 @@ pub(crate) fn run(run: Run) -> Result<ExitCode> {
         ..Report::default()
     };
     if !run.quiet {
-        eprintln!(
+        output::note(format_args!(
             "{} on {}, seed {}",
             plural(programs.len()),
             report.driver,
             options.seed
-        );
+        ));
     }
     let rounds = run.repeat_for.map(|time| began + time);
     options.shown_max = report::operations_per_program(programs.len());
@@ -60,7 +65,7 @@ pub(crate) fn run(run: Run) -> Result<ExitCode> {
                 break 'rounds;
             }
             let name = chosen.name();
-            options.run.replay = replay(&run.given, name, options.seed);
+            options.run.replay = replay::replay(&run, name, options.seed);
             let live = Live::show(format!("{name} (seed {})", options.seed), run.quiet);
             interrupt.ends(&live.progress);
             let outcome = match chosen {
@@ -84,7 +89,7 @@ pub(crate) fn run(run: Run) -> Result<ExitCode> {
         if rounds.is_none() {
             break;
         }
-        options.seed += 1;
+        options.seed = options.seed.wrapping_add(1);
     }
     report.elapsed = began.elapsed();
     let interrupted = interrupt.by().map(|signal| {
@@ -96,7 +101,7 @@ pub(crate) fn run(run: Run) -> Result<ExitCode> {
         report.environment.push(how);
     }
     write(&report, &run.outputs)?;
-    report::print_table(&report)?;
+    output::read_or_not(report::print_table(&report))?;
     Ok(match interrupted {
         Some(how) if report.verdict() != Verdict::Fail => {
             eprintln!("beaver-harness: interrupted {how}");
@@ -134,7 +139,8 @@ pub(crate) fn programs(run: &Run) -> Result<Vec<Chosen>> {
     if let Some(file) = &run.scenario {
         return Ok(vec![Chosen::Written(Box::new(read_scenario(file)?))]);
     }
-    let selected = catalog::select(&run.programs).map_err(anyhow::Error::msg)?;
+    let selected =
+        catalog::select(run.programs.as_deref().unwrap_or("all")).map_err(anyhow::Error::msg)?;
     ensure!(!selected.is_empty(), "--workload names nothing");
     Ok(selected.into_iter().map(Chosen::Named).collect())
 }
@@ -217,15 +223,12 @@ pub(crate) fn faults(
 }
 
 fn environment() -> Vec<(String, String)> {
-    let mut about = vec![
-        ("harness".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-        (
-            "system".to_owned(),
-            format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-        ),
-    ];
+    let mut about = vec![(
+        "Operating system".to_owned(),
+        format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+    )];
     if let Ok(processors) = std::thread::available_parallelism() {
-        about.push(("processors".to_owned(), processors.to_string()));
+        about.push(("Processors".to_owned(), processors.to_string()));
     }
     about
 }
@@ -247,79 +250,4 @@ pub(crate) fn write(report: &Report, outputs: &Outputs) -> Result<()> {
         report::write_json(report, &mut create(path)?)?;
     }
     Ok(())
-}
-
-/// Options that only say what to leave behind, or that a replay sets itself.
-const NOT_REPEATED: &[&str] = &[
-    "--workload",
-    "--seed",
-    "--for",
-    "--html",
-    "--junit",
-    "--json",
-    "--histories",
-    "--keep",
-    "--out",
-    "--candidates",
-    "--tries",
-];
-
-/// The command that runs one of the programs again.
-fn replay(given: &[String], name: &str, seed: u64) -> String {
-    let mut command = vec!["run".to_owned()];
-    let mut rest = given.iter().skip(1);
-    let mut driver = Vec::new();
-    while let Some(arg) = rest.next() {
-        let option = arg
-            .split_once('=')
-            .map_or(arg.as_str(), |(option, _)| option);
-        if arg == "--" {
-            driver.push(arg.clone());
-            driver.extend(rest.by_ref().cloned());
-        } else if NOT_REPEATED.contains(&option) {
-            if !arg.contains('=') {
-                rest.next();
-            }
-        } else {
-            command.push(arg.clone());
-        }
-    }
-    if !command.iter().any(|arg| arg.starts_with("--scenario")) {
-        command.extend(["--workload".to_owned(), name.to_owned()]);
-    }
-    command.extend(["--seed".to_owned(), seed.to_string()]);
-    command.extend(driver);
-    command_line(&command)
-}
-
-/// As a shell takes it.
-fn command_line(args: &[String]) -> String {
-    let mut line = "beaver-harness".to_owned();
-    for arg in args {
-        line.push(' ');
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
-        if !arg.is_empty() && arg.chars().all(plain) {
-            line.push_str(arg);
-        } else {
-            line.push_str(&format!("'{}'", arg.replace('\'', r"'\''")));
-        }
-    }
-    line
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_replay_is_the_same_command_for_one_program_and_seed() {
-        let given: Vec<String> = "run --driver native --workload all --seed=3 --faults kill --html x.html --workers 4 -- my 'x"
-            .split(' ')
-            .map(str::to_owned)
-            .collect();
-        assert_eq!(
-            replay(&given, "bank", 17),
-            r"beaver-harness run --driver native --faults kill --workers 4 --workload bank --seed 17 -- my ''\''x'"
-        );
-    }
 }

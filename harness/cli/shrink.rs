@@ -1,8 +1,9 @@
 //! `beaver-harness shrink`: runs a program until it fails, then finds the least that still does.
 
 use super::args::Run;
-use super::drivers;
+use super::progress::Live;
 use super::run::{self, Chosen};
+use super::{drivers, output, replay};
 use anyhow::{Context as _, Result, bail, ensure};
 use beaver_harness::catalog;
 use beaver_harness::check::{CheckResult, CheckSpec, Verdict, judge};
@@ -10,9 +11,10 @@ use beaver_harness::driver::Driver;
 use beaver_harness::history::History;
 use beaver_harness::program::{Plan, Program};
 use beaver_harness::protocol::ErrorCode;
-use beaver_harness::run::{self as runner, Progress, Ran};
+use beaver_harness::run::{self as runner, Progress};
 use beaver_harness::shrink::{self, Budget};
-use beaver_harness::suite::Options;
+use beaver_harness::suite::{self, Options};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -28,109 +30,200 @@ pub(crate) fn shrink(run: Run) -> Result<ExitCode> {
     let [chosen] = &programs[..] else {
         bail!("shrink takes one program: --workload NAME or --scenario FILE")
     };
-    let Some((plan, ran, broken)) = find(driver.as_ref(), chosen, &mut options, &run)? else {
-        println!(
-            "{}: passed {} times; there is nothing to shrink",
+    let driver = driver.as_ref();
+    let mut lost = Vec::new();
+    for _ in 0..run.tries {
+        let found = find(driver, chosen, &options, &run)?;
+        if let Some(found) = found {
+            output::note(format_args!(
+                "{}: {} fails with {}, seed {}",
+                chosen.name(),
+                found.broken.spec.name(),
+                in_words(shrink::size(&found.whole)),
+                options.seed
+            ));
+            let trial = Trial {
+                driver,
+                options: &options,
+                run: &run,
+                wanted: Wanted {
+                    in_vain: u64::MAX,
+                    ..found.wanted
+                },
+            };
+            // What was never seen to fail is not given out.
+            if let Some(again) = trial.fails(&found.whole) {
+                // A program that got by without what it waited for means something; a candidate
+                // that lost what another of its steps waits for is nonsense.
+                let in_vain = again.in_vain.max(found.wanted.in_vain);
+                let wanted = Wanted {
+                    in_vain,
+                    ..found.wanted
+                };
+                return reduce(&Trial { wanted, ..trial }, &found.whole, again);
+            }
+            output::note("  written down as a scenario, it did not fail again");
+            lost.push(options.seed);
+        }
+        options.seed = options.seed.wrapping_add(1);
+    }
+    let Some(seed) = lost.first() else {
+        output::say(format_args!(
+            "{}: passed {}; there is nothing to shrink",
             chosen.name(),
-            run.tries
-        );
+            times(run.tries)
+        ))?;
         return Ok(ExitCode::SUCCESS);
     };
-    let mut whole = if plan.frame.workers.is_empty() {
-        let written = plan.write_down(&ran.steps);
-        shrink::with_faults_of(written, &ran.history, ran.began_ns)
-    } else {
-        // Its own steps are all that was done to the system.
-        plan.frame
+    output::note(format_args!(
+        "{}: fails, but by chance: no scenario was found that fails again; more --tries may find one\n\
+         it failed with: {}",
+        chosen.name(),
+        replay::replay(&run, chosen.name(), *seed)
+    ));
+    Ok(ExitCode::from(1))
+}
+
+fn in_words((workers, steps): (usize, usize)) -> String {
+    let one = |count: usize, what: &str| match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
     };
-    // The other checks have nothing to say about this failure.
-    whole.checks = vec![broken.spec.clone()];
-    let check = broken.spec.name();
-    let (workers, steps) = shrink::size(&whole);
-    eprintln!(
-        "{}: {check} fails with {workers} workers and {steps} steps, seed {}",
-        whole.name, options.seed
-    );
-    let wanted = Wanted {
-        kind: kind(&broken, &ran.history),
-        // A program that got by without what it waited for means something; a candidate that lost
-        // what another of its steps waits for is nonsense.
-        in_vain: ran.in_vain,
-        time: ran.elapsed * SLOWER + LEAST_TIME,
-    };
-    let mut found: Option<CheckResult> = None;
+    format!("{} and {}", one(workers, "worker"), one(steps, "step"))
+}
+
+fn times(count: u32) -> String {
+    match count {
+        1 => "once".to_owned(),
+        _ => format!("{count} times"),
+    }
+}
+
+/// Makes the program smaller and gives it out. `failed` is how it failed.
+fn reduce(trial: &Trial<'_>, whole: &Program, failed: Failed) -> Result<ExitCode> {
+    let run = trial.run;
+    let mut last = failed.result;
     let mut tried = 0;
     let budget = Budget {
         candidates_max: run.candidates_max,
     };
-    let shrunk = shrink::shrink(&whole, budget, |candidate| {
+    let shrunk = shrink::shrink(whole, budget, |candidate| {
         tried += 1;
-        let mut results =
-            (0..run.tries).map(|_| fails(driver.as_ref(), candidate, &options, &wanted));
-        let failed = if run.every_try {
-            results
-                .try_fold(None, |_, result| result.map(Some))
-                .flatten()
-        } else {
-            results.find_map(|result| result)
+        let Some(failed) = trial.fails(candidate) else {
+            return false;
         };
-        if let Some(result) = failed {
-            let (workers, steps) = shrink::size(candidate);
-            if !run.quiet {
-                eprintln!("  try {tried}: {workers} workers, {steps} steps");
-            }
-            found = Some(result);
-            return true;
+        if !run.quiet {
+            let size = in_words(shrink::size(candidate));
+            output::note(format_args!("  try {tried}: {size}"));
         }
-        false
+        last = failed.result;
+        true
     });
-    let (fewer_workers, fewer_steps) = shrink::size(&shrunk.program);
-    eprintln!(
-        "from {workers} workers and {steps} steps to {fewer_workers} and {fewer_steps}, in {} tries",
+    output::note(format_args!(
+        "from {} to {}, in {} tries",
+        in_words(shrink::size(whole)),
+        in_words(shrink::size(&shrunk.program)),
         shrunk.candidates
-    );
-    if let Some(violation) = found.as_ref().unwrap_or(&broken).violations.first() {
-        eprintln!("{check}: {}", violation.message);
+    ));
+    let mut failures = 0;
+    let again = shrunk.that_fails_again(|program| {
+        let tries = (0..run.tries).filter_map(|_| trial.once(program));
+        let mut failed: Vec<CheckResult> = tries.map(|failed| failed.result).collect();
+        failures = failed.len();
+        last = failed.pop().unwrap_or_else(|| last.clone());
+        failures == run.tries as usize || failures > 0 && !run.every_try
+    });
+    let program = again.unwrap_or(whole);
+    output::note(format_args!(
+        "{}, run again {}, failed {}",
+        in_words(shrink::size(program)),
+        times(run.tries),
+        times(u32::try_from(failures).unwrap_or(u32::MAX)),
+    ));
+    if failures < run.tries as usize {
+        output::note(match run.every_try {
+            true => "that is by chance; more --tries may find one that can be relied on",
+            false => "that is by chance; --every-try may find one that can be relied on",
+        });
     }
-    let text = serde_json::to_string_pretty(&shrunk.program)? + "\n";
-    match &run.out {
+    if let Some(violation) = last.violations.first() {
+        let check = last.spec.name();
+        output::note(format_args!("{check}: {}", violation.message));
+    }
+    let text = serde_json::to_string_pretty(program)? + "\n";
+    let file = match &run.out {
         Some(file) => {
             std::fs::write(file, text).with_context(|| file.display().to_string())?;
-            eprintln!(
-                "run it again: beaver-harness run --driver {} --scenario {}",
-                driver.name(),
-                file.display()
-            );
+            file
         }
-        None => print!("{text}"),
-    }
+        None => {
+            output::say_all(text)?;
+            Path::new("FILE")
+        }
+    };
+    output::note(format_args!(
+        "run it again: {}",
+        replay::scenario(run, file)
+    ));
     Ok(ExitCode::from(1))
 }
 
-/// Runs the program with one seed after the other until it fails.
+/// A run that failed.
+struct Found {
+    /// As a program that has all of it in itself.
+    whole: Program,
+    broken: CheckResult,
+    wanted: Wanted,
+}
+
+/// Runs the program once; none if it doesn't fail.
 fn find(
     driver: &dyn Driver,
     chosen: &Chosen,
-    options: &mut Options,
+    options: &Options,
     run: &Run,
-) -> Result<Option<(Plan, Ran, CheckResult)>> {
-    for _ in 0..run.tries.max(1) {
-        let plan = match chosen {
-            Chosen::Named(entry) => catalog::plan(&entry.name, options.workers, options.seed),
-            Chosen::Written(program) => Some(Plan::from((**program).clone())),
-        };
-        let plan = plan.with_context(|| format!("there is no program {:?}", chosen.name()))?;
-        let endless = plan.frame.workers.is_empty();
-        options.run.seed = options.seed;
-        options.run.duration = endless.then_some(options.duration);
-        let ran = runner::run(driver, &plan, &options.run, &Progress::default(), None)?;
-        ensure!(ran.troubles.is_empty(), "{}", ran.troubles.join("\n"));
-        if let Some(broken) = broken(judge(&ran.history), run.check.as_deref()) {
-            return Ok(Some((plan, ran, broken)));
-        }
-        options.seed += 1;
+) -> Result<Option<Found>> {
+    let plan = match chosen {
+        Chosen::Named(entry) => catalog::plan(&entry.name, options.workers, options.seed),
+        Chosen::Written(program) => Some(Plan::from((**program).clone())),
+    };
+    let plan = plan.with_context(|| format!("there is no program {:?}", chosen.name()))?;
+    if let Some(check) = &run.check {
+        let names = plan.frame.checks.iter().map(CheckSpec::name);
+        let names: Vec<_> = names.collect();
+        ensure!(
+            names.contains(&check.as_str()),
+            "{} has no check {check:?}; it has {}",
+            chosen.name(),
+            names.join(", ")
+        );
     }
-    Ok(None)
+    let live = Live::show(
+        format!("{} (seed {})", chosen.name(), options.seed),
+        run.quiet,
+    );
+    let settings = suite::settings(&plan, options);
+    let ran = runner::run(driver, &plan, &settings, &live.progress, None)?;
+    drop(live);
+    ensure!(ran.troubles.is_empty(), "{}", ran.troubles.join("\n"));
+    let Some(broken) = broken(judge(&ran.history), run.check.as_deref()) else {
+        return Ok(None);
+    };
+    // What its own steps do to the system is in them already.
+    let raged = !settings.faults.is_empty();
+    let mut whole = shrink::written_down(&plan, &ran, raged);
+    // The other checks have nothing to say about this failure.
+    whole.checks = vec![broken.spec.clone()];
+    let wanted = Wanted {
+        kind: kind(&broken, &ran.history),
+        in_vain: ran.in_vain,
+        time: ran.elapsed * SLOWER + LEAST_TIME,
+    };
+    Ok(Some(Found {
+        whole,
+        broken,
+        wanted,
+    }))
 }
 
 /// The first check that fails, or the one of this name.
@@ -146,6 +239,7 @@ const SLOWER: u32 = 2;
 const LEAST_TIME: Duration = Duration::from_secs(5);
 
 /// What counts as the same failure.
+#[derive(Clone, Copy)]
 struct Wanted {
     kind: Option<Kind>,
     in_vain: u64,
@@ -177,32 +271,56 @@ fn kinds<'a>(
         })
 }
 
-/// Whether the program fails in the same way.
-fn fails(
-    driver: &dyn Driver,
-    program: &Program,
-    options: &Options,
-    wanted: &Wanted,
-) -> Option<CheckResult> {
-    let settings = runner::Settings {
-        duration: None,
-        faults: Vec::new(),
-        ..options.run.clone()
-    };
-    let progress = Progress::default();
-    let plan = Plan::from(program.clone());
-    let ran = within(wanted.time, &progress, || {
-        runner::run(driver, &plan, &settings, &progress, None)
-    })
-    .ok()?;
-    if ran.in_vain > wanted.in_vain || !ran.troubles.is_empty() {
-        return None;
+/// How candidates are tried.
+#[derive(Clone, Copy)]
+struct Trial<'a> {
+    driver: &'a dyn Driver,
+    options: &'a Options,
+    run: &'a Run,
+    wanted: Wanted,
+}
+
+/// How a candidate failed.
+struct Failed {
+    result: CheckResult,
+    in_vain: u64,
+}
+
+impl Trial<'_> {
+    /// Whether the program fails in the same way, in one of its tries or in all.
+    fn fails(&self, program: &Program) -> Option<Failed> {
+        let mut tries = (0..self.run.tries).map(|_| self.once(program));
+        if self.run.every_try {
+            tries.try_fold(None, |_, failed| failed.map(Some)).flatten()
+        } else {
+            tries.find_map(|failed| failed)
+        }
     }
-    let result = broken(judge(&ran.history), None)?;
-    let same = wanted
-        .kind
-        .is_none_or(|kind| kinds(&result, &ran.history, |_| true).any(|it| it == kind));
-    same.then_some(result)
+
+    fn once(&self, program: &Program) -> Option<Failed> {
+        let plan = Plan::from(program.clone());
+        let settings = runner::Settings {
+            // Its steps are those that were done.
+            steps_max: None,
+            ..suite::settings(&plan, self.options)
+        };
+        let progress = Progress::default();
+        let ran = within(self.wanted.time, &progress, || {
+            runner::run(self.driver, &plan, &settings, &progress, None)
+        })
+        .ok()?;
+        // Whoever runs it again halts nothing.
+        let halted = progress.halt.load(Ordering::Relaxed);
+        if halted || ran.in_vain > self.wanted.in_vain || !ran.troubles.is_empty() {
+            return None;
+        }
+        let result = broken(judge(&ran.history), None)?;
+        let same = |kind| kinds(&result, &ran.history, |_| true).any(|it| it == kind);
+        self.wanted.kind.is_none_or(same).then_some(Failed {
+            in_vain: ran.in_vain,
+            result,
+        })
+    }
 }
 
 /// Does `work`, and after `time` asks it to halt.

@@ -8,8 +8,9 @@
 //!  "exit_code": 1,                  0, 1, 2
 //!  "counts": {"fail": 1, "harness-error": 0, "not-offered": 2, "pass": 7, "unknown": 0},
 //!  "driver": {"argument": "python:1.3.0", "protocol": 1, "name": …, "version": …, "capabilities": […]},
-//!  "environment": {"System": …},
-//!  "seed": 7, "started_unix_s": 1795538744.0, "elapsed_s": 12.3,
+//!  "environment": {"Operating system": …},
+//!  "seed": 7,                       not if each program has another
+//!  "started_unix_s": 1795538744.0, "elapsed_s": 12.3,
 //!  "programs": [{
 //!    "program": "dict-increment", "promise": …, "seed": 7, "replay": "beaver-harness …",
 //!    "history": "…",                the file, if it was kept
@@ -64,7 +65,8 @@ struct Document<'a> {
     counts: BTreeMap<&'static str, usize>,
     driver: Driver<'a>,
     environment: BTreeMap<&'a str, &'a str>,
-    seed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
     started_unix_s: f64,
     elapsed_s: f64,
     programs: Vec<Program<'a>>,

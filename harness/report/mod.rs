@@ -47,8 +47,8 @@ pub struct Report {
     pub driver: String,
     /// What the driver says of itself; none if it never came so far.
     pub description: Option<Description>,
-    /// What all random choices came from.
-    pub seed: u64,
+    /// What all random choices came from; none if each program has another.
+    pub seed: Option<u64>,
     /// When it began, in seconds since 1970-01-01 UTC.
     pub started_unix_s: f64,
     /// How long all of it took.

@@ -76,6 +76,9 @@ pub fn write_table(report: &Report, style: TableStyle, into: &mut dyn Write) -> 
         for words in explanations(program) {
             wrapped(into, style.width, &words)?;
         }
+        if let Some(replay) = replay(program) {
+            writeln!(into, "  replay: {replay}")?;
+        }
     }
     if !rows.is_empty() {
         writeln!(into)?;
@@ -85,11 +88,12 @@ pub fn write_table(report: &Report, style: TableStyle, into: &mut dyn Write) -> 
         Verdict::Fail => "1;31",
         Verdict::Unknown => "1;33",
     };
+    let seed = report.seed.map(|seed| format!("; seed {seed}"));
     let sentence = format!(
-        "{} in {}; seed {}",
+        "{} in {}{}",
         report.sentence(),
         duration(u64::try_from(report.elapsed.as_nanos()).unwrap_or(u64::MAX)),
-        report.seed
+        seed.unwrap_or_default()
     );
     writeln!(into, "{}", paint(style, code, &sentence))
 }
@@ -191,15 +195,14 @@ fn paint(style: TableStyle, code: &str, text: &str) -> String {
 
 /// What is said under a program's row.
 fn explanations(program: &RunReport) -> Vec<String> {
-    let replay = || format!("replay: {}", program.replay);
     match &program.outcome {
         Outcome::NotOffered { missing } => {
             vec![format!("the driver doesn't offer: {}", missing.join(", "))]
         }
-        Outcome::HarnessError { message } => vec![message.clone(), replay()],
+        Outcome::HarnessError { message } => vec![message.clone()],
         Outcome::Judged(judged) => match judged.verdict() {
             Verdict::Pass => Vec::new(),
-            Verdict::Unknown => vec![judged.why_unknown().unwrap_or_default(), replay()],
+            Verdict::Unknown => vec![judged.why_unknown().unwrap_or_default()],
             Verdict::Fail => {
                 let failed = judged
                     .results
@@ -212,15 +215,25 @@ fn explanations(program: &RunReport) -> Vec<String> {
                     let more = result.violation_count.saturating_sub(1);
                     let more = match more {
                         0 => String::new(),
-                        more => format!(" ({} more)", counted(more, "violation", "violations")),
+                        more => format!(
+                            " (and {})",
+                            counted(more, "more violation", "more violations")
+                        ),
                     };
                     said.push(format!("{}: {message}{more}", result.spec.name()));
                 }
-                said.push(replay());
                 said
             }
         },
     }
+}
+
+/// The command that repeats what did not pass, if there is one. On one line, however long: broken,
+/// a shell would take it for several.
+fn replay(program: &RunReport) -> Option<String> {
+    let told = matches!(program.verdict(), Some(Verdict::Fail | Verdict::Unknown));
+    let replay = plain(&program.replay).replace(['\n', '\t'], " ");
+    (told && !replay.is_empty()).then_some(replay)
 }
 
 /// Writes indented lines that are broken between words, or in them if need be.
@@ -308,15 +321,29 @@ mod tests {
 
     #[test]
     fn words_keep_to_the_width() {
-        let mut report = fixture::suite(vec![("lost-update", fixture::lost_update())]);
-        report.programs[0].replay = format!("beaver-harness {}", "x".repeat(300));
+        let report = fixture::suite(vec![("lost-update", fixture::lost_update())]);
         for width in [0, 40, 100] {
             let text = written(&report, false, width);
             let words = text.lines().filter(|line| line.starts_with("  "));
+            let words = words.filter(|line| !line.starts_with("  replay: "));
             for line in words {
                 assert!(line.width() <= width.max(24), "{width}: {line}");
             }
         }
+    }
+
+    #[test]
+    fn a_replay_is_one_line_and_its_spaces_stay() {
+        let mut report = fixture::suite(vec![("lost-update", fixture::lost_update())]);
+        let replay = format!("beaver-harness run 'a   b' {}", "x ".repeat(300));
+        report.programs[0].replay = replay.clone();
+        assert!(written(&report, false, 40).contains(&format!("\n  replay: {replay}\n")));
+        // One that came with a history of somebody else's.
+        report.programs[0].replay = "a\nb".to_owned();
+        assert!(written(&report, false, 40).contains("\n  replay: a b\n"));
+        report.programs[0].replay.clear();
+        let text = written(&report, false, 40);
+        assert!(!text.contains("replay: \n"), "{text}");
     }
 
     #[test]

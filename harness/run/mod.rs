@@ -21,7 +21,7 @@ pub use nemesis::FaultKind;
 use crate::check::{Bounds, CheckSpec};
 use crate::driver::Driver;
 use crate::history::{Header, History, Recorder, Seen};
-use crate::program::{Layout, Plan};
+use crate::program::Plan;
 use crate::protocol::{Capability, Description, Init, VERSION};
 use crew::Crew;
 use serde_json::{Map, Value};
@@ -112,6 +112,10 @@ pub struct Ran {
     pub began_ns: u64,
     /// How many steps of its source each worker began.
     pub steps: Vec<u64>,
+    /// How many processes the workers were spread over.
+    pub processes: u32,
+    /// By how much the clock of each was off.
+    pub clock_offsets_ms: Vec<i64>,
     /// How many steps ended because what they waited for did not come.
     pub in_vain: u64,
     /// How long the workers were at their steps.
@@ -131,6 +135,9 @@ pub enum RunError {
     /// The driver doesn't start.
     #[error("the driver doesn't start: {0:#}")]
     Driver(anyhow::Error),
+    /// Whatever is in it would be taken for what the run did.
+    #[error("{} is there already: a run begins with an empty database", .0.display())]
+    DatabaseExists(PathBuf),
     /// The harness can't do its own part.
     #[error("{0:#}")]
     Harness(#[from] anyhow::Error),
@@ -180,6 +187,7 @@ pub fn run(
     let began = Instant::now();
     let temporary = match &settings.folder {
         Some(folder) => {
+            refuse_database(folder)?;
             std::fs::create_dir_all(folder).map_err(anyhow::Error::from)?;
             None
         }
@@ -189,7 +197,7 @@ pub fn run(
         .as_ref()
         .map(tempfile::TempDir::path)
         .or(settings.folder.as_deref());
-    let database = folder.unwrap_or(Path::new(".")).join("store.db");
+    let database = folder.unwrap_or(Path::new(".")).join(DATABASE);
     let init = Init {
         protocol: VERSION,
         database: database.clone(),
@@ -206,17 +214,10 @@ pub fn run(
         return Err(RunError::NotOffered(missing));
     }
     let recorder = Recorder::new(header(plan, settings, &description), history);
-    let processes = match plan.frame.layout {
-        Layout::Together => 1,
-        Layout::Apart => plan.workers,
-        Layout::Any => settings
-            .processes
-            .unwrap_or(plan.workers)
-            .clamp(1, plan.workers.max(1)),
-    };
     // Whoever can have one client alone has a process for each.
     let processes = if description.offers(Capability::Clients) {
-        processes
+        let any = settings.processes;
+        plan.frame.layout.processes(plan.workers, any)
     } else {
         plan.workers
     };
@@ -228,7 +229,7 @@ pub fn run(
         progress,
         init,
         plan.workers,
-        offsets,
+        offsets.clone(),
         settings.helper.clone(),
     );
     let phase = Barrier::new(usize::try_from(plan.workers).unwrap_or(0) + 1);
@@ -290,11 +291,28 @@ pub fn run(
         elapsed: began.elapsed(),
         began_ns,
         steps,
+        processes,
+        clock_offsets_ms: offsets,
         in_vain,
         at_work: Duration::from_nanos(ended_ns - began_ns),
         troubles,
         notes,
     })
+}
+
+/// What the database is called in its folder.
+const DATABASE: &str = "store.db";
+
+/// Sees to it that the folder, where a database is to be kept, has none yet.
+///
+/// # Errors
+/// It has one.
+pub fn refuse_database(folder: &Path) -> Result<(), RunError> {
+    let database = folder.join(DATABASE);
+    match std::fs::symlink_metadata(&database) {
+        Ok(_) => Err(RunError::DatabaseExists(database)),
+        Err(_) => Ok(()),
+    }
 }
 
 /// What a driver says of itself.
@@ -306,7 +324,7 @@ pub fn describe(driver: &dyn Driver, settings: &Settings) -> Result<Description,
     let aside = tempfile::tempdir().map_err(anyhow::Error::from)?;
     let init = Init {
         protocol: VERSION,
-        database: aside.path().join("store.db"),
+        database: aside.path().join(DATABASE),
         clock_offset_ms: 0,
         clock_resolution_ms: 0,
         settings: settings.driver_settings.clone(),

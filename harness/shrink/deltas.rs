@@ -2,7 +2,7 @@
 //! Hildebrandt, 2002): halves first, then smaller and smaller pieces.
 
 use super::moved;
-use crate::program::Program;
+use crate::program::{Fault, Program};
 use crate::step::Step;
 
 type Fails<'a> = dyn FnMut(&Program) -> bool + 'a;
@@ -10,57 +10,84 @@ type Fails<'a> = dyn FnMut(&Program) -> bool + 'a;
 /// Leaves out whole workers.
 pub(super) fn fewer_workers(program: Program, fails: &mut Fails<'_>) -> Program {
     let keep: Vec<usize> = (0..program.workers.len()).collect();
-    let kept = fewer(keep, &mut |keep| fails(&restricted(&program, keep)));
+    // Without workers it would be no program any more.
+    let kept = fewer(keep, &mut |keep| {
+        !keep.is_empty() && fails(&restricted(&program, keep))
+    });
     restricted(&program, &kept)
 }
 
 /// The program with these workers alone, which are numbered anew.
 fn restricted(program: &Program, keep: &[usize]) -> Program {
-    let number = |worker: u32| {
-        let at = keep
-            .iter()
-            .position(|kept| u32::try_from(*kept) == Ok(worker))?;
+    let processes = processes(program);
+    let position = |is_it: &dyn Fn(usize) -> bool| {
+        let at = keep.iter().position(|kept| is_it(*kept))?;
         u32::try_from(at).ok()
+    };
+    let move_fault = |fault| {
+        let worker = |worker: u32| position(&|kept| kept == worker as usize);
+        // Whoever shares its process is as good.
+        let process =
+            |worker: u32| position(&|kept| kept % processes == worker as usize % processes);
+        moved(fault, worker, |at| worker(at).or_else(|| process(at)))
     };
     let pick = |lists: &Vec<Vec<Step>>| -> Vec<Vec<Step>> {
         // Lists for fewer than all workers stand for those alone.
         let picked = keep
             .iter()
             .map(|at| lists.get(*at).cloned().unwrap_or_default());
-        let mut picked: Vec<Vec<Step>> = picked.map(|steps| renumbered(&steps, &number)).collect();
+        let mut picked: Vec<Vec<Step>> = picked
+            .map(|steps| renumbered(&steps, &move_fault))
+            .collect();
         if picked.iter().all(Vec::is_empty) {
             picked.clear();
         }
         picked
     };
     Program {
+        set_up: renumbered(&program.set_up, &move_fault),
         prologue: pick(&program.prologue),
         workers: keep
             .iter()
             .filter_map(|at| program.workers.get(*at))
-            .map(|steps| renumbered(steps, &number))
+            .map(|steps| renumbered(steps, &move_fault))
             .collect(),
         epilogue: pick(&program.epilogue),
-        clock_offsets_ms: if program.clock_offsets_ms.is_empty() {
-            Vec::new()
-        } else {
-            let offsets = keep
-                .iter()
-                .map(|at| program.clock_offsets_ms.get(*at).copied());
-            offsets.map(Option::unwrap_or_default).collect()
-        },
+        tear_down: renumbered(&program.tear_down, &move_fault),
+        clock_offsets_ms: offsets_of(program, keep),
         ..program.clone()
     }
 }
 
-fn renumbered(steps: &[Step], number: &impl Fn(u32) -> Option<u32>) -> Vec<Step> {
+/// How many processes the workers are spread over. Where the command line may say, it has not.
+fn processes(program: &Program) -> usize {
+    let workers = u32::try_from(program.workers.len()).unwrap_or(u32::MAX);
+    program.layout.processes(workers, None) as usize
+}
+
+/// The clocks of the processes when these workers alone are spread over them: as far as each
+/// worker can keep its own.
+fn offsets_of(program: &Program, keep: &[usize]) -> Vec<i64> {
+    if program.clock_offsets_ms.is_empty() {
+        return Vec::new();
+    }
+    let processes = processes(program);
+    let offset = |worker: &usize| program.clock_offsets_ms.get(worker % processes);
+    // The first worker of each process.
+    let first = keep.iter().take(processes);
+    first
+        .map(|worker| offset(worker).copied().unwrap_or_default())
+        .collect()
+}
+
+fn renumbered(steps: &[Step], move_fault: &impl Fn(Fault) -> Option<Fault>) -> Vec<Step> {
     let renumber = |step: &Step| {
         if let Step::Fault(fault) = step {
-            return moved(*fault, number).map(Step::Fault);
+            return move_fault(*fault).map(Step::Fault);
         }
         let mut step = step.clone();
         if let Some(body) = body_mut(&mut step) {
-            *body = renumbered(body, number);
+            *body = renumbered(body, move_fault);
         }
         Some(step)
     };

@@ -8,9 +8,11 @@
 //! What must stay true: the result was seen to fail.
 
 mod deltas;
+mod written;
+
+pub use written::written_down;
 
 use crate::check::CheckSpec;
-use crate::history::History;
 use crate::program::{Fault, Program};
 use crate::step::Step;
 
@@ -26,8 +28,18 @@ pub struct Budget {
 pub struct Shrunk {
     /// The smallest program that was seen to fail.
     pub program: Program,
+    /// All that were seen to fail, each smaller than the one before.
+    pub seen: Vec<Program>,
     /// How many candidates were tried.
     pub candidates: u32,
+}
+
+impl Shrunk {
+    /// The smallest that fails once more. Of many candidates that fail by chance, those that were
+    /// lucky are what is left; so the last of them need not fail again.
+    pub fn that_fails_again(&self, fails: impl FnMut(&&Program) -> bool) -> Option<&Program> {
+        self.seen.iter().rev().find(fails)
+    }
 }
 
 /// Makes `program`, which fails, smaller as long as `fails` says that it still does.
@@ -37,12 +49,17 @@ pub fn shrink(
     mut fails: impl FnMut(&Program) -> bool,
 ) -> Shrunk {
     let mut left = budget.candidates_max;
+    let mut seen = vec![program.clone()];
     let mut try_it = |candidate: &Program| {
         if left == 0 {
             return false;
         }
         left -= 1;
-        fails(candidate)
+        let failed = fails(candidate);
+        if failed {
+            seen.push(candidate.clone());
+        }
+        failed
     };
     let mut best = deltas::one_round(program.clone(), &mut try_it);
     loop {
@@ -59,6 +76,7 @@ pub fn shrink(
     }
     Shrunk {
         program: best,
+        seen,
         candidates: budget.candidates_max - left,
     }
 }
@@ -79,44 +97,26 @@ pub fn size(program: &Program) -> (usize, usize) {
     )
 }
 
-/// Puts what the nemesis did in a run into the program, as one more worker that sleeps and
-/// strikes. `began_ns` is when the workers began their steps.
-pub fn with_faults_of(mut program: Program, history: &History, began_ns: u64) -> Program {
-    let mut steps = Vec::new();
-    let mut now = began_ns;
-    for record in history
-        .faults
-        .iter()
-        .filter(|record| record.at_ns >= began_ns)
-    {
-        let ms = record.at_ns.saturating_sub(now) / 1_000_000;
-        if ms > 0 {
-            steps.push(Step::Sleep { ms });
-        }
-        steps.push(Step::Fault(record.fault));
-        now = record.until_ns.unwrap_or(record.at_ns);
-    }
-    if !steps.is_empty() {
-        program.workers.push(steps);
-    }
-    program
-}
-
-/// The same fault at another worker's number; none if that worker is no more.
-fn moved(fault: Fault, to: impl Fn(u32) -> Option<u32>) -> Option<Fault> {
+/// The same fault at another number, of a worker or, where it hits a whole process, of any worker
+/// in that process; none if nobody is there any more.
+fn moved(
+    fault: Fault,
+    worker_to: impl Fn(u32) -> Option<u32>,
+    process_to: impl Fn(u32) -> Option<u32>,
+) -> Option<Fault> {
     Some(match fault {
         Fault::Kill { worker } => Fault::Kill {
-            worker: to(worker)?,
+            worker: process_to(worker)?,
         },
         Fault::Stop { worker, for_ms } => Fault::Stop {
-            worker: to(worker)?,
+            worker: process_to(worker)?,
             for_ms,
         },
         Fault::Drop { worker } => Fault::Drop {
-            worker: to(worker)?,
+            worker: worker_to(worker)?,
         },
         Fault::Trap { worker } => Fault::Trap {
-            worker: to(worker)?,
+            worker: worker_to(worker)?,
         },
         Fault::BusyWriter { for_ms } => Fault::BusyWriter { for_ms },
     })
@@ -125,6 +125,7 @@ fn moved(fault: Fault, to: impl Fn(u32) -> Option<u32>) -> Option<Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::program::Layout;
     use crate::protocol::{LockKind, LockName, Op};
 
     fn get(key: &str) -> Step {
@@ -222,6 +223,70 @@ mod tests {
             fails,
         );
         assert_eq!(shrunk.program.workers, [vec![get("b")], vec![kill(0)]]);
+    }
+
+    #[test]
+    fn a_shared_process_is_struck_as_long_as_somebody_is_in_it() {
+        // Workers 0 and 2 share a process; so do 1 and the one that strikes.
+        let kill = |worker| Step::Fault(Fault::Kill { worker });
+        let strikes = vec![kill(0), Step::Fault(Fault::Drop { worker: 0 }), kill(1)];
+        let mut whole = program(vec![
+            vec![get("a")],
+            vec![get("b")],
+            vec![get("c")],
+            strikes,
+        ]);
+        whole.layout = Layout::Processes(2);
+        whole.clock_offsets_ms = vec![-7, 9];
+        whole.tear_down = vec![kill(1), kill(2)];
+        let budget = Budget {
+            candidates_max: 100,
+        };
+        let fails = |program: &Program| {
+            let steps = program.workers.iter().flatten();
+            let kept = |wanted: &[Step]| {
+                let mut steps = steps.clone();
+                wanted.iter().all(|wanted| steps.any(|step| step == wanted))
+            };
+            kept(&[get("c")]) && kept(&[kill(0)])
+        };
+        let shrunk = shrink(&whole, budget, fails).program;
+        assert_eq!(shrunk.workers, [vec![get("c")], vec![kill(0)]]);
+        assert_eq!(shrunk.tear_down, [kill(1), kill(0)]);
+        // Worker 2 lived by the first clock, the one that strikes by the second.
+        assert_eq!(shrunk.clock_offsets_ms, [-7, 9]);
+        let only_the_second =
+            |program: &Program| program.workers.iter().any(|steps| contains(steps, "b"));
+        let shrunk = shrink(&whole, budget, only_the_second).program;
+        assert_eq!(shrunk.workers, [vec![get("b")]]);
+        assert_eq!(shrunk.clock_offsets_ms, [9]);
+        assert_eq!(shrunk.tear_down, [kill(0)]);
+    }
+
+    #[test]
+    fn what_failed_by_luck_gives_way_to_what_fails_again() {
+        let whole = program(vec![noise()]);
+        let steps = |program: &Program| size(program).1;
+        let budget = Budget { candidates_max: 99 };
+        let shrunk = shrink(&whole, budget, |program| steps(program) >= 3);
+        assert_eq!(shrunk.seen.last(), Some(&shrunk.program));
+        assert_eq!(steps(&shrunk.program), 3);
+        let again = shrunk.that_fails_again(|program| steps(program) > 3);
+        assert_eq!(again.map(steps), Some(4));
+        assert_eq!(shrunk.that_fails_again(|_| false), None);
+    }
+
+    #[test]
+    fn a_program_without_workers_is_never_tried() {
+        let whole = program(vec![vec![get("a")], vec![get("b")]]);
+        let budget = Budget {
+            candidates_max: 100,
+        };
+        let shrunk = shrink(&whole, budget, |program| {
+            assert!(!program.workers.is_empty());
+            true
+        });
+        assert_eq!(shrunk.program.workers, [vec![]; 1]);
     }
 
     #[test]

@@ -66,7 +66,9 @@ fn about(report: &Report) -> Markup {
             }
             div { dt { "Begun" } dd { (date(report.started_unix_s)) } }
             div { dt { "Took" } dd { (duration(u64::try_from(report.elapsed.as_nanos()).unwrap_or(u64::MAX))) } }
-            div { dt { "Seed" } dd { code { (report.seed) } } }
+            @if let Some(seed) = report.seed {
+                div { dt { "Seed" } dd { code { (seed) } } }
+            }
             @for (name, value) in &report.environment {
                 div { dt { (plain(name)) } dd { (plain(value)) } }
             }
