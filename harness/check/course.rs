@@ -15,12 +15,25 @@ use super::in_line::{TooMany, Watch};
 use super::lock_words::time;
 use crate::history::{History, Task, TaskOutcome};
 use crate::protocol::LockKind;
+use crate::step::Step;
 
 pub(super) fn check(history: &History, findings: &mut Findings) {
-    let watch = Watch::new(history);
+    let (watch, locks) = (Watch::new(history), Locks::of(history));
     findings.examined(history.tasks.len() as u64 + watch.counts());
     waited_in_vain(history, findings);
-    for wrong in watch.too_many(&Locks::of(history)) {
+    all_late(history, findings);
+    for wrong in watch.too_few(&locks) {
+        findings.violation(
+            format!(
+                "asked at {}, the system said by {} that nobody holds or waits for {}, though it was held",
+                time(wrong.from_ns),
+                time(wrong.to_ns),
+                wrong.lock
+            ),
+            [wrong.holder],
+        );
+    }
+    for wrong in watch.too_many(&locks) {
         let message = said(&wrong);
         if wrong.lock.kind == LockKind::Lock {
             findings.violation(message, wrong.possible);
@@ -49,6 +62,30 @@ fn waited_in_vain(history: &History, findings: &mut Findings) {
     ));
 }
 
+/// Nothing was shown of a line that nobody ever saw.
+fn all_late(history: &History, findings: &mut Findings) {
+    let waits = |task: &&Task| waits_for_a_line(std::slice::from_ref(&task.step));
+    let tasks = || history.tasks.iter().filter(waits);
+    if tasks().any(|task| matches!(task.outcome, TaskOutcome::Done)) {
+        return;
+    }
+    let late = |task: &Task| match &task.outcome {
+        TaskOutcome::Late(what) => Some((task.worker, what.clone())),
+        _ => None,
+    };
+    if let Some((worker, what)) = tasks().find_map(late) {
+        findings.unknown(format!(
+            "no step that waits for a lock's line ever saw it, until the run ended; worker {worker}'s saw {what}"
+        ));
+    }
+}
+
+fn waits_for_a_line(steps: &[Step]) -> bool {
+    steps
+        .iter()
+        .any(|step| matches!(step, Step::AwaitWaiting { .. }) || waits_for_a_line(step.body()))
+}
+
 fn said(wrong: &TooMany<'_>) -> String {
     let most = wrong.possible.len();
     let possible = if most == 0 {
@@ -72,7 +109,6 @@ mod tests {
     use super::*;
     use crate::history::Seen;
     use crate::protocol::{ErrorCode, LockName, Op};
-    use crate::step::Step;
     use serde_json::json;
 
     const MS: u64 = 1_000_000;
@@ -147,6 +183,44 @@ mod tests {
         assert_eq!(wrong.violations[0].operations, [1, 2]);
         // A read may wait there, too.
         assert_eq!(line(LockKind::Dict, 3).verdict, Verdict::Unknown);
+    }
+
+    #[test]
+    fn a_line_that_no_step_ever_saw_leaves_no_pass() {
+        let mut script = Script::new(CheckSpec::Course);
+        let stands = || Step::AwaitWaiting {
+            lock: lock(LockKind::Lock),
+            count: 2,
+        };
+        let what = "1 of 2 in the line of lock:l".to_owned();
+        script.task(0, 1, 9, stands(), TaskOutcome::Late(what));
+        assert_eq!(script.judge().verdict, Verdict::Unknown);
+        script.task(1, 1, 9, Step::Sleep { ms: 1 }, TaskOutcome::Done);
+        assert_eq!(script.judge().verdict, Verdict::Unknown);
+        let repeat = Step::Repeat {
+            count: 1,
+            body: vec![stands()],
+        };
+        script.task(1, 10, 12, repeat, TaskOutcome::Done);
+        assert_eq!(script.judge().verdict, Verdict::Pass);
+    }
+
+    #[test]
+    fn a_count_of_nobody_where_somebody_holds_the_lock_is_found() {
+        let mut script = Script::new(CheckSpec::Course);
+        let session = script.session(0, 0);
+        let id = script.ok(session, 1, 2, acquire(LockKind::Dict), json!({}));
+        script.seen(2, waiting(LockKind::Dict, 0, 1));
+        assert_eq!(script.judge().verdict, Verdict::Pass);
+        script.seen(5, waiting(LockKind::Dict, 0, 4));
+        let release = Op::LockRelease {
+            lock: lock(LockKind::Dict),
+        };
+        script.ok(session, 10, 11, release, ());
+        script.seen(13, waiting(LockKind::Dict, 0, 12));
+        let wrong = script.judge();
+        assert_eq!(wrong.violation_count, 1, "{wrong:?}");
+        assert_eq!(wrong.violations[0].operations, [id]);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! The rule, without any "shortly after": an error is excused if
 //! - its code is in `allow` (which the program chooses: a `timeout` where it drains a queue, `lock-lost`
 //!   where grants run out);
-//! - it says that a lock or a place in its line is gone, and the session's process was stopped before the
-//!   error came: meanwhile its time to live may have passed;
+//! - it says that a lock or a place in its line is gone, and the session's process was stopped since it asked for
+//!   that: meanwhile its time to live may have passed;
 //! - it is `busy`, of an operation whose time may run out (it waits, and `timeout` is allowed): others wrote
 //!   all that time;
 //! - it is `no-transaction`, for a `rollback` after an operation that failed in the same transaction
@@ -17,9 +17,9 @@
 use super::Findings;
 use super::failures::Failures;
 use super::spans::Spans;
-use crate::history::History;
-use crate::protocol::{ErrorCode, Op};
-use std::collections::HashSet;
+use crate::history::{History, Operation};
+use crate::protocol::{ErrorCode, LockName, Op};
+use std::collections::{HashMap, HashSet};
 
 const MS: u64 = 1_000_000;
 
@@ -28,10 +28,17 @@ pub(super) fn check(history: &History, allow: &[ErrorCode], findings: &mut Findi
     let mut failures = Failures::default();
     // Sessions with a failure since their transaction began.
     let mut failed: HashSet<u64> = HashSet::new();
+    let mut held = Held::default();
+    let was_paused = |operation: &Operation, since_ns| {
+        let pauses = paused.get(&operation.session);
+        let until_ns = operation.latest_ns();
+        pauses.is_some_and(|pauses| pauses.within(since_ns, until_ns) > 0)
+    };
     for operation in &history.operations {
         let Some(completed_ns) = operation.completed_ns else {
             continue;
         };
+        held.add(operation);
         if operation.op == Op::Begin {
             failed.remove(&operation.session);
         }
@@ -45,9 +52,9 @@ pub(super) fn check(history: &History, allow: &[ErrorCode], findings: &mut Findi
         findings.examined(1);
         let excused = allow.contains(&failure.error)
             || match failure.error {
-                ErrorCode::WaitCleared | ErrorCode::LockLost | ErrorCode::NotHeld => {
-                    let pauses = paused.get(&operation.session);
-                    pauses.is_some_and(|pauses| pauses.within(0, completed_ns) > 0)
+                ErrorCode::WaitCleared => was_paused(operation, operation.invoked_ns),
+                ErrorCode::LockLost | ErrorCode::NotHeld => {
+                    was_paused(operation, held.since(operation))
                 }
                 ErrorCode::Busy => {
                     let timeout_ns = operation
@@ -75,13 +82,53 @@ pub(super) fn check(history: &History, allow: &[ErrorCode], findings: &mut Findi
     failures.report("failed with", findings);
 }
 
+/// The locks that each session holds, as far as it knows, and since when it asked for them.
+#[derive(Default)]
+struct Held<'h> {
+    now: HashMap<u64, Vec<(&'h LockName, u64)>>,
+    /// What was given back last, whose end the error may be about.
+    given_back: HashMap<u64, u64>,
+}
+
+impl<'h> Held<'h> {
+    fn add(&mut self, operation: &'h Operation) {
+        let held = self.now.entry(operation.session).or_default();
+        match &operation.op {
+            Op::LockAcquire { lock, .. } if operation.ok().is_some() => {
+                held.push((lock, operation.invoked_ns));
+            }
+            Op::LockRelease { lock } => {
+                if let Some(at) = held.iter().rposition(|(name, _)| *name == lock) {
+                    let (_, since_ns) = held.remove(at);
+                    self.given_back.insert(operation.session, since_ns);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Since when the lock may have been held that the operation failed for.
+    fn since(&self, operation: &Operation) -> u64 {
+        let held = self.now.get(&operation.session).into_iter().flatten();
+        let first = held.map(|(_, since_ns)| *since_ns).min();
+        let given_back = match operation.op {
+            Op::LockRelease { .. } => self.given_back.get(&operation.session).copied(),
+            _ => None,
+        };
+        [first, given_back]
+            .into_iter()
+            .flatten()
+            .fold(operation.invoked_ns, u64::min)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::script::Script;
     use super::super::{CheckSpec, Verdict, judge};
     use crate::history::{Outcome, SessionEnd};
     use crate::program::Fault;
-    use crate::protocol::{ErrorCode, Failure, Op};
+    use crate::protocol::{ErrorCode, Failure, LockKind, LockName, Op};
 
     fn script() -> (Script, u64) {
         let mut script = Script::new(CheckSpec::Errors {
@@ -122,9 +169,38 @@ mod tests {
         );
         script.fail(a, 4, 9, read(), ErrorCode::WaitCleared);
         assert_eq!(script.judge().verdict, Verdict::Pass);
+        // It asked once more, when all was well again.
+        script.fail(a, 10, 11, read(), ErrorCode::WaitCleared);
+        assert_eq!(script.judge().violation_count, 1);
+        script.history.operations.pop();
         let other = script.session(1, 0);
         script.fail(other, 10, 11, read(), ErrorCode::WaitCleared);
         assert_eq!(script.judge().violation_count, 1);
+    }
+
+    #[test]
+    fn a_lock_may_be_lost_by_a_stop_since_it_was_asked_for() {
+        let lock = || LockName::new(LockKind::Lock, "l");
+        let acquire = || Op::LockAcquire {
+            lock: lock(),
+            timeout_ms: None,
+            ttl_ms: None,
+        };
+        let release = || Op::LockRelease { lock: lock() };
+        let (mut script, a) = script();
+        let stop = Fault::Stop {
+            worker: 0,
+            for_ms: 5,
+        };
+        script.ok(a, 1, 2, acquire(), ());
+        script.fault(3, stop, &[a], Some(8));
+        script.fail(a, 9, 10, read(), ErrorCode::LockLost);
+        script.fail(a, 11, 12, release(), ErrorCode::LockLost);
+        assert_eq!(script.judge().verdict, Verdict::Pass);
+        script.ok(a, 13, 14, acquire(), ());
+        script.fail(a, 15, 16, read(), ErrorCode::LockLost);
+        script.fail(a, 17, 18, release(), ErrorCode::NotHeld);
+        assert_eq!(script.judge().violation_count, 2);
     }
 
     #[test]

@@ -20,6 +20,16 @@ pub(super) struct TooMany<'h> {
     pub(super) possible: Vec<u64>,
 }
 
+/// A count of nobody in a line that somebody certainly stood in.
+#[derive(Debug)]
+pub(super) struct TooFew<'h> {
+    pub(super) lock: &'h LockName,
+    pub(super) from_ns: u64,
+    pub(super) to_ns: u64,
+    /// Whose acquire it was.
+    pub(super) holder: u64,
+}
+
 /// So many stood in a line at some moment between the two.
 #[derive(Debug)]
 struct Count {
@@ -89,6 +99,32 @@ impl<'h> Watch<'h> {
                 }
             });
             all.extend(first);
+        }
+        all.sort_by_key(|wrong| wrong.to_ns);
+        all
+    }
+
+    /// The counts of nobody while somebody certainly held the lock, of each line the first.
+    pub(super) fn too_few(&self, locks: &Locks<'h>) -> Vec<TooFew<'h>> {
+        let mut all = Vec::new();
+        for line in &locks.lines {
+            let mut spans: Vec<_> = line
+                .holds
+                .iter()
+                .flat_map(|hold| hold.certain.iter().map(|span| (*span, hold.acquire.id)))
+                .collect();
+            spans.sort_unstable();
+            let counts = self.counts.get(line.lock).into_iter().flatten();
+            all.extend(counts.filter(|count| count.count == 0).find_map(|count| {
+                let before = spans.partition_point(|((from, _), _)| *from < count.from_ns);
+                let ((_, to), holder) = *spans[..before].last()?;
+                (to > count.to_ns).then_some(TooFew {
+                    lock: line.lock,
+                    from_ns: count.from_ns,
+                    to_ns: count.to_ns,
+                    holder,
+                })
+            }));
         }
         all.sort_by_key(|wrong| wrong.to_ns);
         all
@@ -174,15 +210,16 @@ fn places(locks: &Locks<'_>, line: &Line<'_>, left: &Left) -> Vec<Place> {
     let place = |operation: &Operation| {
         let closed = locks.lives.get(operation.session).closed_ns();
         let to_ns = match (&operation.outcome, granted.get(&operation.id)) {
-            (_, Some(over)) => *over,
-            (Outcome::Ok { .. }, None) => operation.latest_ns(),
+            (_, Some(over)) => (*over).min(closed),
+            (Outcome::Ok { .. }, None) => operation.latest_ns().min(closed),
+            // Who closes may be too busy to delete it, too.
             (Outcome::Fail(_), None) => left.of(operation),
-            (Outcome::Info(_), None) => u64::MAX,
+            (Outcome::Info(_), None) => closed,
         };
         Place {
             operation: operation.id,
             from_ns: operation.invoked_ns,
-            to_ns: to_ns.min(closed),
+            to_ns,
         }
     };
     let mut places: Vec<Place> = all.map(place).collect();

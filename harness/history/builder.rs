@@ -9,7 +9,7 @@ use super::{
     Session, SessionEnd, Task, TaskOutcome,
 };
 use crate::protocol::{ErrorCode, Failure, Op};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 type Checked<T = ()> = Result<T, Contradiction>;
 
@@ -278,6 +278,9 @@ impl Builder {
             self.is_worker(worker)?;
         }
         if let Some(pause) = pause {
+            if !fault.fault.is_pause() {
+                return Err(Contradiction::NoPause(pause));
+            }
             let at = self.history.faults.len();
             if self.pauses.insert(pause, at).is_some() {
                 return Err(Contradiction::PausedAlready(pause));
@@ -293,10 +296,15 @@ impl Builder {
         let paused = match pause {
             Some(pause) => self.pauses.remove(&pause).and_then(|at| faults.get_mut(at)),
             // As it was written before pauses had numbers.
-            None => faults.iter_mut().rev().find(|fault| {
-                let is_open = fault.until_ns.is_none() && fault.fault.is_pause();
-                is_open && fault.sessions == sessions
-            }),
+            None => {
+                let numbered: HashSet<usize> = self.pauses.values().copied().collect();
+                let all = faults.iter_mut().enumerate().rev();
+                let unnumbered = all.filter(|(at, _)| !numbered.contains(at));
+                unnumbered.map(|(_, fault)| fault).find(|fault| {
+                    let is_open = fault.until_ns.is_none() && fault.fault.is_pause();
+                    is_open && fault.sessions == sessions
+                })
+            }
         };
         let paused = paused.ok_or(Contradiction::NothingPaused)?;
         paused.until_ns = Some(time_ns);

@@ -48,6 +48,8 @@ pub enum Contradiction {
         task: u64,
         other: u32,
     },
+    #[error("{0} is the number of a pause, but the fault is none")]
+    NoPause(u64),
     #[error("pause {0} is under way already")]
     PausedAlready(u64),
     #[error("nothing was paused that could be resumed")]

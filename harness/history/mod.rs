@@ -148,6 +148,8 @@ pub enum TaskOutcome {
     Failed(String),
     /// What it waited for, or counted on, never came; the words say what.
     InVain(String),
+    /// The run ended before what it waited for came; the words say what.
+    Late(String),
     /// Nobody knows.
     Unknown,
 }

@@ -233,6 +233,11 @@ mod tests {
                 C::NoSuchSession(3),
             ),
             (
+                3,
+                r#"{"fault":{"time_ns":4,"fault":{"kill":{"worker":0}},"sessions":[1],"pause":7}}"#,
+                C::NoPause(7),
+            ),
+            (
                 6,
                 r#"{"resumed":{"time_ns":6,"sessions":[1]}}"#,
                 C::NothingPaused,
@@ -255,6 +260,18 @@ mod tests {
             assert_eq!((*at, what), (after as u64 + 2, &wrong), "{line}");
             assert!(error.to_string().starts_with(&format!("line {at}: ")));
         }
+    }
+
+    #[test]
+    fn a_pause_with_a_number_ends_by_its_number_alone() {
+        let stop = r#"{"fault":{"time_ns":4,"fault":{"stop":{"worker":0,"for-ms":1}},"sessions":[1],"pause":1}}"#;
+        let lines = |resumed| [RIGHT[0], stop, resumed];
+        said(&lines(
+            r#"{"resumed":{"time_ns":5,"sessions":[1],"pause":1}}"#,
+        ))
+        .unwrap();
+        let error = said(&lines(r#"{"resumed":{"time_ns":5,"sessions":[1]}}"#)).unwrap_err();
+        assert!(error.to_string().contains("nothing was paused"), "{error}");
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl<'a> Worker<'a> {
             }
             Err(Trouble::Late(what)) => {
                 self.shared.in_vain.fetch_add(1, Ordering::Relaxed);
-                TaskOutcome::Failed(what)
+                TaskOutcome::Late(what)
             }
             Err(Trouble::Gone) => TaskOutcome::Unknown,
             Err(Trouble::Harness(what)) => {
@@ -353,16 +353,18 @@ impl<'a> Worker<'a> {
                     return Err(self.in_vain(format!("lock-waiting of {lock}: {failure}")));
                 }
             };
-            if seen >= count {
-                let lock = lock.clone();
+            let gives_up = stays || Instant::now() >= until || self.is_over();
+            if seen >= count || gives_up {
                 self.shared.recorder.seen(Seen::Waiting {
-                    lock,
+                    lock: lock.clone(),
                     count: seen,
                     asked_ns,
                 });
+            }
+            if seen >= count {
                 return Ok(());
             }
-            if stays || Instant::now() >= until || self.is_over() {
+            if gives_up {
                 return Err(self.in_vain(format!("{seen} of {count} in the line of {lock}")));
             }
             std::thread::sleep(LOOK_EVERY);

@@ -1,11 +1,13 @@
 //! Wall clocks that are coarse or wrong.
 
 use super::{
-    acquire, dict, get, increment, locked, release, scenario, set, signal, sleep, wait_for, with,
+    acquire, dict, get, increment, lock, locked, release, scenario, set, signal, sleep, wait_for,
+    with,
 };
 use crate::check::CheckSpec;
 use crate::program::{Layout, Program};
 use crate::protocol::ErrorCode;
+use crate::step::Step;
 
 /// Probe 2: two requests with the same stamp.
 pub(super) fn same_instant() -> Program {
@@ -90,5 +92,40 @@ pub(super) fn clock_ahead() -> Program {
             release(line),
         ],
     ];
+    program
+}
+
+/// A holder whose clock is ten seconds behind gives its lock back, and whoever is next wants it for
+/// five: by the clocks of all others that is over before it begins, if the holder's clock decides.
+pub(super) fn clock_behind_releases() -> Program {
+    let mut program = scenario(
+        "clock-behind-releases",
+        "Who is next in line gets the lock from a holder whose clock is ten seconds behind.",
+        with(&[], [CheckSpec::MutualExclusion]),
+    );
+    program.layout = Layout::Apart;
+    program.clock_offsets_ms = vec![-10_000, 0, 0];
+    let mut workers = vec![Vec::new(); 3];
+    // Others may look before the next one does, or after.
+    for round in 0..10 {
+        let line = lock(&format!("l{round}"));
+        let held = format!("held{round}");
+        let stands = |count| Step::AwaitWaiting {
+            lock: line.clone(),
+            count,
+        };
+        let short = [acquire(line.clone(), 30_000, 5_000), release(line.clone())];
+        workers[0].extend([
+            acquire(line.clone(), 0, 60_000),
+            signal(held.clone()),
+            stands(3),
+            release(line.clone()),
+        ]);
+        workers[1].push(wait_for(held.clone()));
+        workers[1].extend(short.clone());
+        workers[2].extend([wait_for(held), stands(2)]);
+        workers[2].extend(short);
+    }
+    program.workers = workers;
     program
 }

@@ -32,6 +32,7 @@ pub fn all() -> Vec<Program> {
         batches::thief_in_batches(),
         clocks::clock_behind(),
         clocks::clock_ahead(),
+        clocks::clock_behind_releases(),
         holders::hand_over(),
         batches::plain_gets(),
         lists::appends(),

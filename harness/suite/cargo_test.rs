@@ -301,6 +301,7 @@ macro_rules! __programs {
             thief_in_batches = "thief-in-batches",
             clock_behind = "clock-behind",
             clock_ahead = "clock-ahead",
+            clock_behind_releases = "clock-behind-releases",
             hand_over = "hand-over",
             plain_gets = "plain-gets",
             appends = "appends",

@@ -6,10 +6,14 @@
 //! All faults make sense.
 
 use super::ops::lock;
-use super::{PATIENT_MS, Parts, Settings, Workload, held, locks, rng};
+use super::{PATIENT_MS, Parts, Settings, TTL_MS, Workload, locks, rng};
 use crate::protocol::{Capability, ErrorCode, LockKind};
 use crate::step::Step;
 use rand::Rng as _;
+
+/// A system may give a lock for so long in another way: ours hands it over. Still shorter than the
+/// others' patience.
+const LONG_TTL_MS: u64 = 25_000;
 
 pub(super) const WORKLOAD: Workload = Workload {
     name: "lock-exclusion",
@@ -61,7 +65,12 @@ fn parts(settings: &Settings, kinds: &'static [LockKind]) -> Parts {
         let hold = Step::Sleep {
             ms: random.random_range(0..4),
         };
-        held(lock, timeout_ms, vec![hold])
+        Step::Locked {
+            lock,
+            timeout_ms,
+            ttl_ms: Some(if random.random() { TTL_MS } else { LONG_TTL_MS }),
+            body: vec![hold],
+        }
     };
     Parts::new(step, locks(&[ErrorCode::Timeout]))
 }

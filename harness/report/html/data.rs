@@ -168,6 +168,7 @@ fn data(judged: &Judged) -> Data {
             TaskOutcome::Done => "done".to_owned(),
             TaskOutcome::Failed(why) => format!("failed: {}", cut(why, TEXT_MAX)),
             TaskOutcome::InVain(why) => format!("in vain: {}", cut(why, TEXT_MAX)),
+            TaskOutcome::Late(why) => format!("the run ended: {}", cut(why, TEXT_MAX)),
             TaskOutcome::Unknown => "unknown".to_owned(),
         };
         tasks.outcome.push(strings.index(outcome));

@@ -13,9 +13,10 @@ use std::time::Duration;
 pub(super) const ADOPTED_SKEW_MAX_S: f64 = 120.0;
 
 /// A grant that somebody else made is lost, and with it the place in line, if its owner
-/// doesn't take it up in time: its thread may have to wait for a processor, then for a
-/// stranger who writes. Whoever wants the lock for less than this grants itself.
-const HANDED_OVER_TTL_MIN: Duration = Duration::from_secs(2);
+/// doesn't take it up in time: the granter's clock may be as far behind as waiters bear (20 s),
+/// and the owner's thread may have to wait for a processor, then for a stranger who writes.
+/// Whoever wants the lock for less than this grants itself.
+const HANDED_OVER_TTL_MIN: Duration = Duration::from_secs(22);
 
 /// Takes the lock if nobody holds or awaits it.
 pub(super) fn try_acquire<L: LockTable>(table: &L, wanted: &Wanted<'_>) -> Result<Option<Lease>> {

@@ -9,10 +9,10 @@
 //! What must stay true:
 //! - **The foremost knows.** Whoever becomes the foremost is told so once, since
 //!   what was said before was said to another.
-//! - **Who is overtaken knows.** Turns grow as places are taken. So a newcomer whose turn
-//!   isn't the last proves that those with later turns have no place any more: they were
-//!   granted what they wait for, or removed. They are told, since from now on what
-//!   concerned them may be said to the newcomer.
+//! - **Who is overtaken knows.** Turns grow as places are taken. So a newcomer proves that
+//!   those with later turns have no place any more: they were granted what they wait for, or
+//!   removed. They are told, since from now on what concerned them may be said to the
+//!   newcomer. (Of those with the same turn anybody may take what there is.)
 //! - **Awake or told.** A watcher that isn't waiting misses nothing that a commit
 //!   says: it compares tokens when it next waits. What no token shows (it became
 //!   the foremost, a claim ended) is kept for it.
@@ -167,7 +167,9 @@ impl<S: Clone> Watchers<S> {
             return;
         };
         topic.turns.insert((turn, id));
-        let behind = topic.turns.range((Excluded((turn, id)), Unbounded));
+        let behind = topic
+            .turns
+            .range((Excluded((turn, WatcherId(u64::MAX))), Unbounded));
         let behind: Vec<_> = behind.map(|(_, id)| *id).collect();
         for id in behind {
             self.tell(id, true, wakers);

@@ -276,7 +276,7 @@ impl Model {
             && self.knows_alive(owner, &next)
             && let Who::Owner(other) = next.who
             && let State::Waiting { ttl_s, .. } = self.states[other]
-            && ttl_s >= 2.0
+            && ttl_s >= 22.0
         {
             self.line[0].requested_at = GRANTED_AT;
             self.line[0].expires_at = self.wall(owner) + ttl_s;
