@@ -176,6 +176,7 @@ const CASES: &[Case] = &[
     case(Defect::SharedLock, 2, "bank-locked", "mutual-exclusion", 60),
     case(Defect::LifoGrants, 2, "lock-fifo", "fifo-grants", 6),
     case(Defect::CountsTooMany, 1, "lock-fifo", "course", 6),
+    case(Defect::CountsNobody, 1, "lock-fifo", "course", 6),
     case(Defect::TtlFromRequest, 1, "lock-ttl", "lock-ttl", 5),
     case(Defect::TtlIgnored, 1, "lock-ttl", "lock-ttl", 8),
     case(Defect::RenewIgnored, 1, "lock-renewal", "lock-ttl", 5),

@@ -93,6 +93,8 @@ defects! {
     LeftBehind = "left-behind",
     /// One more is counted in the line than stands there.
     CountsTooMany = "counts-too-many",
+    /// Nobody is counted in the line, whoever stands there.
+    CountsNobody = "counts-nobody",
     /// A client that is no more keeps its locks.
     DeadHolder = "dead-holder",
     /// A wait ends when half its time has passed.

@@ -232,7 +232,9 @@ impl State {
             }
             Op::LockWaiting { lock } => {
                 let more = usize::from(self.sabotage.strikes(Defect::CountsTooMany));
-                done(json!(self.lock(lock, now).waiting() + more))
+                let none = self.sabotage.strikes(Defect::CountsNobody);
+                let stand = self.lock(lock, now).waiting() + more;
+                done(json!(if none { 0 } else { stand }))
             }
             Op::Begin => self.begin(owner),
             Op::Commit => self.commit(owner, now),
