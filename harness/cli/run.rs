@@ -20,7 +20,7 @@ use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub(crate) fn run(run: Run) -> Result<ExitCode> {
     let began = Instant::now();
@@ -30,7 +30,7 @@ pub(crate) fn run(run: Run) -> Result<ExitCode> {
     let interrupt = Interrupt::watch()?;
     let driver = drivers::open(&run.which)?;
     let mut options = options(&run)?;
-    let description = runner::describe(driver.as_ref(), &options.run)?;
+    let description = describe(&interrupt, driver.as_ref(), &options.run)?;
     options.run.description = Some(description.clone());
     options.run.faults = faults(&run, driver.as_ref(), &description)?;
     let programs = programs(&run)?;
@@ -109,6 +109,29 @@ pub(crate) fn run(run: Run) -> Result<ExitCode> {
         }
         _ => ExitCode::from(report.exit_code()),
     })
+}
+
+/// What the driver says of itself, unless somebody doesn't want to wait for it.
+fn describe(
+    interrupt: &Interrupt,
+    driver: &dyn Driver,
+    settings: &Settings,
+) -> Result<Description> {
+    let said = std::thread::scope(|scope| {
+        let says = scope.spawn(|| runner::describe(driver, settings));
+        while !says.is_finished() {
+            if interrupt.by().is_some() {
+                driver.give_up_starts();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        says.join()
+    });
+    if let Some(signal) = interrupt.by() {
+        bail!("interrupted by {signal} while the driver started");
+    }
+    let said = said.map_err(|_| anyhow::anyhow!("the driver panicked"))?;
+    Ok(said?)
 }
 
 fn plural(count: usize) -> String {

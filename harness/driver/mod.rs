@@ -46,6 +46,9 @@ pub trait Driver: Send + Sync {
     /// It doesn't start, or says something that makes no sense.
     fn start(&self, init: &Init) -> anyhow::Result<Arc<dyn Process>>;
 
+    /// Lets whoever is in [`start`](Self::start) come back with an error, where that can be done.
+    fn give_up_starts(&self) {}
+
     /// Whether processes are real: can be killed and stopped.
     fn has_processes(&self) -> bool;
 }

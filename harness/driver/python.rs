@@ -126,6 +126,10 @@ impl Driver for PythonDriver {
         Ok(process)
     }
 
+    fn give_up_starts(&self) {
+        self.child.give_up_starts();
+    }
+
     fn has_processes(&self) -> bool {
         true
     }

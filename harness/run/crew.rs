@@ -308,6 +308,7 @@ impl<'a> Crew<'a> {
     /// Ends whatever clients do, and all processes; again for those that come up meanwhile.
     pub(super) fn give_up(&self) {
         self.given_up.store(true, Ordering::Relaxed);
+        self.driver.give_up_starts();
         if self.driver.has_processes() {
             for slot in &self.slots {
                 // Not `opening`: that may take as long as the process wants.

@@ -227,3 +227,19 @@ fn a_stopped_driver_of_anybody_s_is_woken_when_the_harness_is_killed() {
     harness.wait().unwrap();
     await_end(&children);
 }
+
+#[test]
+fn a_driver_that_never_starts_holds_nobody_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut harness = spawn(
+        Command::new(HARNESS)
+            .args(["run", "--workload", "bank", "--quiet", "--"])
+            .args(["sleep", "1000000"])
+            .current_dir(folder.path()),
+    );
+    children_when(&mut harness, |children| children.len() == 1);
+    kill_process(Pid::from_child(&harness), Signal::INT).unwrap();
+    assert_eq!(harness.wait().unwrap().code(), Some(2));
+    let said = rest(&mut harness);
+    assert!(said.contains("interrupted by SIGINT"), "{said}");
+}

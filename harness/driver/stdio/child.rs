@@ -1,7 +1,8 @@
 //! A child process: its life, its standard output and error.
 //!
-//! What must stay true: signals go to our child or to nobody, never to a process that got its
-//! number later (they go through a pidfd); what a child writes is kept in bounded memory; a child
+//! What must stay true: signals go to our child and its process group (it may be a wrapper of what
+//! does the work) or to nobody, never to those that got its number later: they are sent while it
+//! isn't reaped, for so long the number is its own; what a child writes is kept in bounded memory; a child
 //! doesn't outlive the harness, however that ends. It has a process group of its own: so a
 //! terminal's Ctrl-C is the harness's alone, and the kernel hangs up and wakes a stopped child
 //! whose parent dies (its group is orphaned then, unless a process of the same login session adopts
@@ -14,7 +15,8 @@ use anyhow::bail;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open,
+    pidfd_send_signal, waitid,
 };
 use std::collections::VecDeque;
 use std::io::{self, BufRead as _, BufReader, Read};
@@ -52,11 +54,16 @@ pub(in crate::driver) fn kill_all() {
         .take();
     for child in children.iter().flatten().filter_map(Weak::upgrade) {
         let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);
+        // Whoever has the lock now kills it, or has seen it die.
+        if let Ok(life) = child.life.try_lock() {
+            let _ = child.signal(&life, Signal::KILL);
+        }
     }
 }
 
 pub(in crate::driver) struct Child {
     life: Mutex<Life>,
+    number: Pid,
     pidfd: OwnedFd,
     pub(in crate::driver) requests: Pipe,
     notes: Arc<Mutex<VecDeque<u8>>>,
@@ -64,6 +71,8 @@ pub(in crate::driver) struct Child {
 
 struct Life {
     process: std::process::Child,
+    /// How it ended; then its number may be another's.
+    reaped: Option<io::Result<ExitStatus>>,
     /// We killed it.
     killed: bool,
 }
@@ -112,7 +121,8 @@ impl Child {
             process.stdout.take(),
             process.stderr.take(),
         );
-        let pidfd = pidfd_open(Pid::from_child(&process), PidfdFlags::empty());
+        let number = Pid::from_child(&process);
+        let pidfd = pidfd_open(number, PidfdFlags::empty());
         let (Ok(pidfd), (Some(Ok(requests)), Some(stdout), Some(stderr))) = (pidfd, pipes) else {
             let _ = process.kill();
             let _ = process.wait();
@@ -121,8 +131,10 @@ impl Child {
         let child = Arc::new(Self {
             life: Mutex::new(Life {
                 process,
+                reaped: None,
                 killed: false,
             }),
+            number,
             pidfd,
             requests,
             notes: Arc::default(),
@@ -161,16 +173,19 @@ impl Child {
     /// it wasn't killed before.
     pub(in crate::driver) fn kill(&self) -> Option<String> {
         let mut life = self.life();
-        let by_itself = match life.process.try_wait() {
-            Ok(Some(status)) => life.ended_by_itself(status),
-            _ => {
-                // A stopped process dies of it too. Both fail only for one that is dead already.
-                let _ = life.process.kill();
-                let status = life.process.wait().ok();
+        let by_itself = match &life.reaped {
+            Some(Ok(status)) => life.ended_by_itself(*status),
+            Some(Err(_)) => None,
+            None => {
+                let is_dead = self.exits_within(Duration::ZERO);
+                // A stopped process dies of it too.
+                let status = self.reap(&mut life);
                 // It may have been quicker.
-                let other = status.filter(|status| status.signal() != Some(Signal::KILL.as_raw()));
-                life.killed = other.is_none();
-                other.and_then(|status| life.ended_by_itself(status))
+                let killed = |status: &ExitStatus| {
+                    !is_dead && status.signal() == Some(Signal::KILL.as_raw())
+                };
+                life.killed = status.as_ref().is_none_or(killed);
+                status.and_then(|status| life.ended_by_itself(status))
             }
         };
         drop(life);
@@ -178,13 +193,32 @@ impl Child {
         by_itself
     }
 
-    /// SIGSTOP; returns when it stands still.
-    pub(super) fn stop(&self) -> anyhow::Result<()> {
-        let mut life = self.life();
-        if life.process.try_wait()?.is_some() {
+    /// To the whole group.
+    fn signal(&self, life: &Life, signal: Signal) -> anyhow::Result<()> {
+        if life.reaped.is_some() {
             bail!("the process has ended");
         }
-        pidfd_send_signal(&self.pidfd, Signal::STOP)?;
+        Ok(kill_process_group(self.number, signal)?)
+    }
+
+    /// Waits for its end, and ends what is left of its group. Not before: then its number
+    /// may be another's.
+    fn reap(&self, life: &mut Life) -> Option<ExitStatus> {
+        if life.reaped.is_none() {
+            // Fails only for those that are all dead already.
+            let _ = self.signal(life, Signal::KILL);
+            life.reaped = Some(life.process.wait());
+        }
+        life.reaped.as_ref()?.as_ref().ok().copied()
+    }
+
+    /// SIGSTOP; returns when it stands still.
+    pub(super) fn stop(&self) -> anyhow::Result<()> {
+        let life = self.life();
+        if self.exits_within(Duration::ZERO) {
+            bail!("the process has ended");
+        }
+        self.signal(&life, Signal::STOP)?;
         // Nobody else reaps it while we have `life`, and this leaves it as it is.
         let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         loop {
@@ -198,11 +232,11 @@ impl Child {
 
     /// SIGCONT.
     pub(super) fn resume(&self) -> anyhow::Result<()> {
-        let mut life = self.life();
-        if life.process.try_wait()?.is_some() {
+        let life = self.life();
+        if self.exits_within(Duration::ZERO) {
             bail!("the process has ended");
         }
-        Ok(pidfd_send_signal(&self.pidfd, Signal::CONT)?)
+        self.signal(&life, Signal::CONT)
     }
 
     /// Ends its input and gives it a moment to exit by itself; then kills it.
@@ -241,9 +275,12 @@ impl Child {
             return "the process closed its standard output".into();
         }
         self.requests.close();
-        match self.life().process.wait() {
-            Ok(status) => format!("the process ended ({status})"),
-            Err(error) => format!("the process ended ({error})"),
+        let mut life = self.life();
+        self.reap(&mut life);
+        match &life.reaped {
+            Some(Err(error)) => format!("the process ended ({error})"),
+            Some(Ok(status)) => format!("the process ended ({status})"),
+            None => "the process ended".to_owned(),
         }
     }
 

@@ -22,7 +22,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// How long a child may take to start, to open a client, to close one.
@@ -37,6 +37,8 @@ pub struct StdioDriver {
     environment: Vec<(OsString, OsString)>,
     directory: Option<PathBuf>,
     patience: Duration,
+    /// Those that have not yet answered `init`.
+    starting: Arc<Mutex<Vec<Weak<Link>>>>,
 }
 
 impl StdioDriver {
@@ -49,6 +51,7 @@ impl StdioDriver {
             environment: Vec::new(),
             directory: None,
             patience: PATIENCE,
+            starting: Arc::default(),
         }
     }
 
@@ -104,6 +107,10 @@ impl StdioDriver {
         command
     }
 
+    fn starting(&self) -> MutexGuard<'_, Vec<Weak<Link>>> {
+        self.starting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Starts the child without saying anything to it.
     pub(super) fn spawn(&self) -> anyhow::Result<Arc<Link>> {
         let exchange = Arc::new(Exchange::default());
@@ -129,7 +136,10 @@ impl Driver for StdioDriver {
     fn start(&self, init: &Init) -> anyhow::Result<Arc<dyn Process>> {
         let link = self.spawn()?;
         let init = init.clone();
+        self.starting().push(Arc::downgrade(&link));
         let answer = link.ask(self.patience, "init", |id| Request::Init { id, init });
+        self.starting()
+            .retain(|other| other.as_ptr() != Arc::as_ptr(&link));
         let said = answer
             .map_err(|failure| link.explain(&failure))
             .with_context(|| format!("{} doesn't start", self.name()))?;
@@ -143,6 +153,13 @@ impl Driver for StdioDriver {
             );
         }
         Ok(Arc::new(StdioProcess { description, link }))
+    }
+
+    fn give_up_starts(&self) {
+        let starting = self.starting().clone();
+        for link in starting.iter().filter_map(Weak::upgrade) {
+            link.child.kill();
+        }
     }
 
     fn has_processes(&self) -> bool {

@@ -107,6 +107,38 @@ fn a_stopped_process_answers_when_it_is_resumed() {
     call.join().unwrap();
 }
 
+/// Our native build behind a shell that waits for it.
+fn wrapped() -> StdioDriver {
+    StdioDriver::new("sh")
+        .args(["-c", r#""$0" serve native; exit $?"#])
+        .arg(env!("CARGO_BIN_EXE_beaver-harness"))
+}
+
+#[test]
+fn a_stop_and_a_kill_hit_the_process_behind_a_wrapper() {
+    let folder = Folder::new();
+    let process = folder.start(&wrapped());
+    let mut user = User::of(&process, 0);
+    user.ok(acquire("lock:a", None));
+    process.stop().unwrap();
+    let (answered, answer) = std::sync::mpsc::channel();
+    let call = std::thread::spawn(move || {
+        let value = user.ok(get("a"));
+        answered.send(value).unwrap();
+        user
+    });
+    assert!(answer.recv_timeout(Duration::from_millis(200)).is_err());
+    process.resume().unwrap();
+    assert_eq!(answer.recv().unwrap(), json!(null));
+    let mut user = call.join().unwrap();
+
+    assert_eq!(process.kill().unwrap(), Ending::Killed);
+    assert_eq!(user.fails(get("a")), ErrorCode::Gone);
+    // Its locks are free at once, so whoever held them is dead.
+    let next = folder.start(&native());
+    User::of(&next, 0).ok(acquire("lock:a", Some(5000)));
+}
+
 #[test]
 fn patience_ends_a_process_that_does_not_answer() {
     let folder = Folder::new();
