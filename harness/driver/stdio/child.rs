@@ -1,28 +1,25 @@
 //! A child process: its life, its standard output and error.
 //!
-//! What must stay true: signals go to our child and its process group (it may be a wrapper of what
-//! does the work) or to nobody, never to those that got its number later: they are sent while it
-//! isn't reaped, for so long the number is its own; what a child writes is kept in bounded memory; a child
-//! doesn't outlive the harness, however that ends. It has a process group of its own: so a
-//! terminal's Ctrl-C is the harness's alone, and the kernel hangs up and wakes a stopped child
-//! whose parent dies (its group is orphaned then, unless a process of the same login session adopts
-//! it). One that runs sees the end of its input.
+//! What must stay true: what is done to a child is done to its whole process group (the driver may
+//! stand behind a wrapper) and to nobody else; what a child writes is kept in bounded memory; a
+//! child doesn't outlive the harness, however that ends. Its group is its own: so a terminal's
+//! Ctrl-C is the harness's alone, and the kernel hangs up and wakes a stopped child whose parent
+//! dies (its group is orphaned then, unless a process of the same login session adopts it). One
+//! that runs sees the end of its input.
 
 use super::exchange::{Exchange, Lost};
+use super::group::Group;
 use super::pipe::Pipe;
 use crate::protocol::Reply;
 use anyhow::bail;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open,
-    pidfd_send_signal, waitid,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use std::collections::VecDeque;
 use std::io::{self, BufRead as _, BufReader, Read};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -33,7 +30,8 @@ const LINE_BYTES_MAX: usize = 64 << 20;
 /// How much of standard error is kept: the end.
 const NOTES_BYTES_MAX: usize = 16 << 10;
 
-/// How long a child may take to exit once its input has ended.
+/// How long a child may take to exit once its input has ended; and the others of its group to do
+/// what it does at a signal.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// How long what it wrote for people may stay open behind it: some other process has it too.
@@ -53,35 +51,17 @@ pub(in crate::driver) fn kill_all() {
         .unwrap_or_else(PoisonError::into_inner)
         .take();
     for child in children.iter().flatten().filter_map(Weak::upgrade) {
-        let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);
-        // Whoever has the lock now kills it, or has seen it die.
-        if let Ok(life) = child.life.try_lock() {
-            let _ = child.signal(&life, Signal::KILL);
-        }
+        child.group.signal(Signal::KILL);
     }
 }
 
 pub(in crate::driver) struct Child {
-    life: Mutex<Life>,
-    number: Pid,
+    /// Locked while something is done to it. Whether we killed it.
+    killed: Mutex<bool>,
+    group: Group,
     pidfd: OwnedFd,
     pub(in crate::driver) requests: Pipe,
     notes: Arc<Mutex<VecDeque<u8>>>,
-}
-
-struct Life {
-    process: std::process::Child,
-    /// How it ended; then its number may be another's.
-    reaped: Option<io::Result<ExitStatus>>,
-    /// We killed it.
-    killed: bool,
-}
-
-impl Life {
-    /// In words, unless it was us.
-    fn ended_by_itself(&self, status: ExitStatus) -> Option<String> {
-        (!self.killed).then(|| format!("the process ended ({status})"))
-    }
 }
 
 impl Child {
@@ -121,20 +101,15 @@ impl Child {
             process.stdout.take(),
             process.stderr.take(),
         );
-        let number = Pid::from_child(&process);
-        let pidfd = pidfd_open(number, PidfdFlags::empty());
+        let pidfd = pidfd_open(Pid::from_child(&process), PidfdFlags::empty());
         let (Ok(pidfd), (Some(Ok(requests)), Some(stdout), Some(stderr))) = (pidfd, pipes) else {
             let _ = process.kill();
             let _ = process.wait();
             bail!("its pipes can't be had");
         };
         let child = Arc::new(Self {
-            life: Mutex::new(Life {
-                process,
-                reaped: None,
-                killed: false,
-            }),
-            number,
+            killed: Mutex::new(false),
+            group: Group::of(process),
             pidfd,
             requests,
             notes: Arc::default(),
@@ -172,71 +147,45 @@ impl Child {
     /// SIGKILL; returns when it is dead. Does nothing to a dead one; says so, and how it ended, if
     /// it wasn't killed before.
     pub(in crate::driver) fn kill(&self) -> Option<String> {
-        let mut life = self.life();
-        let by_itself = match &life.reaped {
-            Some(Ok(status)) => life.ended_by_itself(*status),
-            Some(Err(_)) => None,
-            None => {
-                let is_dead = self.exits_within(Duration::ZERO);
-                // A stopped process dies of it too.
-                let status = self.reap(&mut life);
-                // It may have been quicker.
-                let killed = |status: &ExitStatus| {
-                    !is_dead && status.signal() == Some(Signal::KILL.as_raw())
-                };
-                life.killed = status.as_ref().is_none_or(killed);
-                status.and_then(|status| life.ended_by_itself(status))
-            }
-        };
-        drop(life);
+        let mut killed = self.killed();
+        let exited = self.exits_within(Duration::ZERO);
+        if !exited {
+            // A stopped process dies of it too.
+            self.group.signal(Signal::KILL);
+            while !self.exits_within(GRACE) {}
+        }
+        let status = self.group.reap().ok();
+        self.group.await_end(GRACE);
+        if !exited {
+            // It may have been quicker.
+            *killed = status.is_none_or(|it| it.signal() == Some(Signal::KILL.as_raw()));
+        }
+        let by_itself = status.filter(|_| !*killed);
+        drop(killed);
         self.requests.close();
-        by_itself
-    }
-
-    /// To the whole group.
-    fn signal(&self, life: &Life, signal: Signal) -> anyhow::Result<()> {
-        if life.reaped.is_some() {
-            bail!("the process has ended");
-        }
-        Ok(kill_process_group(self.number, signal)?)
-    }
-
-    /// Waits for its end, and ends what is left of its group. Not before: then its number
-    /// may be another's.
-    fn reap(&self, life: &mut Life) -> Option<ExitStatus> {
-        if life.reaped.is_none() {
-            // Fails only for those that are all dead already.
-            let _ = self.signal(life, Signal::KILL);
-            life.reaped = Some(life.process.wait());
-        }
-        life.reaped.as_ref()?.as_ref().ok().copied()
+        by_itself.map(|status| format!("the process ended ({status})"))
     }
 
     /// SIGSTOP; returns when it stands still.
     pub(super) fn stop(&self) -> anyhow::Result<()> {
-        let life = self.life();
+        let _alone = self.killed();
         if self.exits_within(Duration::ZERO) {
             bail!("the process has ended");
         }
-        self.signal(&life, Signal::STOP)?;
-        // Nobody else reaps it while we have `life`, and this leaves it as it is.
-        let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        loop {
-            match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
-                Err(Errno::INTR) => {}
-                other => break other.map(|_| ())?,
-            }
-        }
+        self.group.signal(Signal::STOP);
+        self.group.await_stop(GRACE);
         Ok(())
     }
 
     /// SIGCONT.
     pub(super) fn resume(&self) -> anyhow::Result<()> {
-        let life = self.life();
+        let _alone = self.killed();
+        // To whom it left behind, too.
+        self.group.signal(Signal::CONT);
         if self.exits_within(Duration::ZERO) {
             bail!("the process has ended");
         }
-        self.signal(&life, Signal::CONT)
+        Ok(())
     }
 
     /// Ends its input and gives it a moment to exit by itself; then kills it.
@@ -275,17 +224,15 @@ impl Child {
             return "the process closed its standard output".into();
         }
         self.requests.close();
-        let mut life = self.life();
-        self.reap(&mut life);
-        match &life.reaped {
-            Some(Err(error)) => format!("the process ended ({error})"),
-            Some(Ok(status)) => format!("the process ended ({status})"),
-            None => "the process ended".to_owned(),
+        let _alone = self.killed();
+        match self.group.reap() {
+            Ok(status) => format!("the process ended ({status})"),
+            Err(error) => format!("the process ended ({error})"),
         }
     }
 
-    fn life(&self) -> MutexGuard<'_, Life> {
-        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    fn killed(&self) -> MutexGuard<'_, bool> {
+        self.killed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod child;
 mod exchange;
+mod group;
 mod pipe;
 
 use super::{Abandon, Answer, Client, Driver, Ending, Process, gone, waits_for_ever};

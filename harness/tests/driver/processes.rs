@@ -2,7 +2,8 @@
 //! can say that makes it count as lost.
 
 use crate::support::{
-    Folder, LONG, User, acquire, assert_offers_all_but, get, native, set, take, until_waiting,
+    Folder, LONG, User, acquire, assert_offers_all_but, executable, get, native, set, take,
+    until_waiting,
 };
 use beaver_harness::driver::{Client, Driver, Ending, Process, StdioDriver};
 use beaver_harness::protocol::{ErrorCode, Op};
@@ -107,36 +108,80 @@ fn a_stopped_process_answers_when_it_is_resumed() {
     call.join().unwrap();
 }
 
-/// Our native build behind a shell that waits for it.
+/// The native build behind a shell that waits for it.
 fn wrapped() -> StdioDriver {
-    StdioDriver::new("sh")
-        .args(["-c", r#""$0" serve native; exit $?"#])
-        .arg(env!("CARGO_BIN_EXE_beaver-harness"))
+    let script = r#""$0" "$@"; exit $?"#;
+    let driver = StdioDriver::new("sh").args(["-c", script]);
+    driver.arg(executable()).args(["serve", "native"])
+}
+
+/// The processes of this process group that are not dead.
+fn living(group: &str) -> usize {
+    let is_member = |stat: &String| {
+        let mut fields = stat.rsplit_once(") ").unwrap().1.split(' ');
+        fields.next() != Some("Z") && fields.nth(1) == Some(group)
+    };
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let stats = processes.map(|entry| std::fs::read_to_string(entry.path().join("stat")));
+    stats.flatten().filter(is_member).count()
+}
+
+/// The process group of whoever has `database` open, and isn't this process.
+fn group_of_the_user_of(database: &std::path::Path) -> String {
+    let own = std::process::id().to_string();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let files = std::fs::read_dir(entry.path().join("fd"));
+        let mut files = files.into_iter().flatten().flatten();
+        if files.any(|file| std::fs::read_link(file.path()).is_ok_and(|it| it == database))
+            && entry.file_name() != own.as_str()
+        {
+            let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap();
+            let rest = stat.rsplit_once(") ").unwrap().1;
+            return rest.split(' ').nth(2).unwrap().to_owned();
+        }
+    }
+    panic!("nobody has it open");
 }
 
 #[test]
-fn a_stop_and_a_kill_hit_the_process_behind_a_wrapper() {
+fn a_driver_behind_a_wrapper_is_stopped_and_killed_too() {
     let folder = Folder::new();
     let process = folder.start(&wrapped());
     let mut user = User::of(&process, 0);
-    user.ok(acquire("lock:a", None));
+    user.ok(set("a", 1));
+    let group = group_of_the_user_of(&folder.init().database);
+    assert_eq!(living(&group), 2, "the shell and the driver");
     process.stop().unwrap();
     let (answered, answer) = std::sync::mpsc::channel();
     let call = std::thread::spawn(move || {
-        let value = user.ok(get("a"));
-        answered.send(value).unwrap();
+        answered.send(user.ok(get("a"))).unwrap();
         user
     });
     assert!(answer.recv_timeout(Duration::from_millis(200)).is_err());
     process.resume().unwrap();
-    assert_eq!(answer.recv().unwrap(), json!(null));
+    assert_eq!(answer.recv().unwrap(), 1);
     let mut user = call.join().unwrap();
-
+    process.stop().unwrap();
     assert_eq!(process.kill().unwrap(), Ending::Killed);
+    assert_eq!(living(&group), 0);
     assert_eq!(user.fails(get("a")), ErrorCode::Gone);
-    // Its locks are free at once, so whoever held them is dead.
-    let next = folder.start(&native());
-    User::of(&next, 0).ok(acquire("lock:a", Some(5000)));
+}
+
+#[test]
+fn whoever_a_wrapper_leaves_behind_ends_with_it() {
+    let folder = Folder::new();
+    // It takes neither the output nor the input along, so only the group tells of it.
+    let process = folder.start(&shell(
+        "echo $$ >&2; sleep 1000 <&- >&- 2>&- & read open; exit 7",
+    ));
+    let _ = process.open(0);
+    let group = process.notes().trim().to_owned();
+    let ending = process.kill().unwrap();
+    assert_eq!(
+        ending,
+        Ending::Before("the process ended (exit status: 7)".into())
+    );
+    assert_eq!(living(&group), 0);
 }
 
 #[test]
