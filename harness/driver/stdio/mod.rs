@@ -301,12 +301,14 @@ impl Process for StdioProcess {
     }
 
     fn kill(&self) -> anyhow::Result<Ending> {
-        match self.link.exchange.lost() {
+        let before = self.link.exchange.lost();
+        // One that counts as lost may be alive, or leave others behind.
+        let by_itself = self.link.child.kill();
+        match before {
             Some(Lost::GivenUp(_)) => return Ok(Ending::GivenUp),
             Some(lost) => return Ok(Ending::Before(lost.why().to_owned())),
             None => {}
         }
-        let by_itself = self.link.child.kill();
         // What it had answered before stands, so the reader comes to the end first.
         self.link
             .exchange
