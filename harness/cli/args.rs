@@ -8,67 +8,6 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(crate) const USAGE: &str = "\
-usage: beaver-harness COMMAND …
-
-  run               run workloads and scenarios on a system, and judge what happened
-  check FILE…       judge histories again; takes --html, --junit, --json
-  check-driver      try whether a driver keeps to PROTOCOL.md
-  list              name workloads, scenarios, drivers and faults
-  shrink            run a program that fails, and find the least that still does
-  serve component|native|reference
-                    be a driver, on standard input and output
-
-exit codes: 0 all passed, 1 something is wrong, 2 nobody knows or the harness failed, such as
-for a history that can't be read; 1 goes before 2
-
-An option that is given twice counts as it was given last; --set does so for each KEY.
-
-which system (run, shrink, check-driver):
-  --driver component       the component, in this process (default)
-  --driver processes       the component, each worker in a wasmtime host process of its own
-  --driver native          the native build, each worker in its own process
-  --driver python:VERSION  beaver-db from PyPI: 0.20.2, 1.3.0, 2.4.1
-  --driver reference       a store in memory that keeps all promises; with
-                           --set defect=NAME one that breaks one
-  -- COMMAND…              any command that speaks harness/PROTOCOL.md
-  --component FILE         another component that exports the world beaver:db
-  --python FILE            the Python that has beaver-db (default: BEAVER_PYTHON)
-  --set KEY=VALUE          a setting of the driver's own
-
-what to run (run, shrink):
-  --workload NAMES         names, `workloads`, `scenarios` or `all`, by commas (default: all)
-  --scenario FILE          or a program written down, as `list --json NAME` and `shrink` print it;
-                           it has its own workers, steps and faults
-  --workers N              how many workers a workload has (default: 8)
-  --processes N            spread over so many processes (default: each its own)
-  --seconds S              how long each workload runs (default: 3)
-  --steps N                and how many steps each worker does at most
-  --for SECONDS            all of it again and again with other seeds, for so long
-  --seed X                 what all random choices come from (default: from the clock; printed)
-  --faults LIST            kill, stop, drop, trap, clock, busy-writer; `all`: what the driver can
-                           take; during workloads (scenarios have their own)
-  --fault-interval-ms N    mean time between two (default: 500)
-  --patience SECONDS       how long an answer may take beyond its own timeout (default: 30)
-  --patience-forever SECONDS
-                           when an operation that waits for ever is given up (default: 60)
-  --late-ms N              how late a timeout may be (default: 3000)
-  --handover-ms N          how long a free lock may take to its next holder (default: 5000)
-
-what to leave behind (run):
-  --html FILE --junit FILE --json FILE
-  --histories FOLDER       the histories of all programs
-  --keep FOLDER            the database, in FOLDER, which has none yet (one program only)
-  --quiet                  no progress (also shrink)
-
-how to shrink (shrink):
-  --check NAME             the check that must fail (default: the first that does)
-  --out FILE               where to write the scenario (default: standard output)
-  --candidates N           how many programs to try at most (default: 200)
-  --tries N                how often each of them runs before it counts as passing (default: 3)
-  --every-try              a program counts as failing only if it fails in all those tries
-";
-
 pub(crate) enum Command {
     Help,
     Run(Box<Run>),

@@ -55,7 +55,9 @@ impl Interrupt {
         if let Some(progress) = &state.current {
             progress.halt.store(true, Ordering::Relaxed);
         }
-        eprintln!("beaver-harness: {name}: ending early; once more ends at once");
+        super::output::note(format_args!(
+            "beaver-harness: {name}: ending early; once more ends at once"
+        ));
     }
 
     /// This is what is to be ended early now.

@@ -13,6 +13,7 @@ mod progress;
 mod replay;
 mod run;
 mod shrink;
+mod usage;
 
 use args::Command;
 use std::process::ExitCode;
@@ -31,7 +32,7 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     let done = match command {
-        Command::Help => output::say_all(args::USAGE)
+        Command::Help => output::say_all(usage::USAGE)
             .map(|()| ExitCode::SUCCESS)
             .map_err(anyhow::Error::from),
         Command::Run(run) => run::run(*run),

@@ -104,7 +104,7 @@ pub(crate) fn run(run: Run) -> Result<ExitCode> {
     output::read_or_not(report::print_table(&report))?;
     Ok(match interrupted {
         Some(how) if report.verdict() != Verdict::Fail => {
-            eprintln!("beaver-harness: interrupted {how}");
+            output::note(format_args!("beaver-harness: interrupted {how}"));
             ExitCode::from(EXIT_UNKNOWN)
         }
         _ => ExitCode::from(report.exit_code()),

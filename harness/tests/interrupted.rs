@@ -216,6 +216,26 @@ fn an_interrupted_run_does_not_wait_for_a_process_that_hangs() {
 }
 
 #[test]
+fn a_signal_ends_a_run_whose_words_nobody_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = scenario(folder.path());
+    let mut harness = Command::new(HARNESS);
+    harness.args([
+        "run",
+        "--driver",
+        "native",
+        "--quiet",
+        "--scenario",
+        &scenario,
+    ]);
+    let mut harness = spawn(&mut harness);
+    children_when(&mut harness, one_is_stopped);
+    drop(harness.stderr.take());
+    kill_process(pid(harness.id()), Signal::INT).unwrap();
+    assert_eq!(harness.wait().unwrap().code(), Some(2));
+}
+
+#[test]
 fn the_second_signal_ends_at_once_and_takes_the_children_along() {
     let mut harness = spawn(&mut run_of(&format!(
         "read init; echo '{INIT_ANSWER}'; read open && exec sleep 3600"
