@@ -9,7 +9,7 @@ use wasmtime::component::{Component, InstancePre, Linker};
 
 use crate::Error;
 use crate::cache::Cache;
-use crate::engine::{Ticker, pooled_engine};
+use crate::engine::{Interruption, Ticker, pooled_engine};
 use crate::interfaces::Indices;
 use crate::state::State;
 
@@ -43,8 +43,8 @@ pub(crate) struct Shared {
     pub(crate) file_bytes_max: u64,
     pub(crate) cpu_limit: Option<Duration>,
     pub(crate) call_timeout: Option<Duration>,
-    /// Ticks as long as an instance may run.
-    _ticker: Ticker,
+    /// Ticks as long as an instance may run, where time counts.
+    _ticker: Option<Ticker>,
 }
 
 impl Host {
@@ -185,6 +185,13 @@ impl HostBuilder {
     /// Loads the component, compiling it unless the cache has it. Blocks
     /// meanwhile: call it before serving, not in the middle.
     pub fn build(self) -> Result<Host, Error> {
+        Ok(Host {
+            shared: Arc::new(self.build_shared(false)?),
+        })
+    }
+
+    /// `for_machines`: everything that instances import is asked of their machines.
+    pub(crate) fn build_shared(self, for_machines: bool) -> Result<Shared, Error> {
         let bytes = match &self.component {
             Source::Bytes(bytes) => bytes.clone(),
             Source::File(path) => read_component(path)?,
@@ -192,7 +199,12 @@ impl HostBuilder {
         };
         // Each instance holds about three descriptors.
         crate::storage::raise_fd_limit();
-        let engine = pooled_engine(self.instances_max, self.memory_bytes_max)?;
+        let interruption = if for_machines {
+            Interruption::Fuel
+        } else {
+            Interruption::Epochs
+        };
+        let engine = pooled_engine(self.instances_max, self.memory_bytes_max, interruption)?;
         let component = match self.open_cache()? {
             Some(cache) => cache.load_or_compile(&engine, &bytes)?,
             None => Component::new(&engine, &bytes).map_err(Error::component)?,
@@ -200,26 +212,35 @@ impl HostBuilder {
 
         let mut linker = Linker::<State>::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)
-            .and_then(|()| crate::add_to_linker(&mut linker))
+            .and_then(|()| {
+                if for_machines {
+                    crate::machine::add_to_linker(&mut linker)
+                } else {
+                    crate::add_to_linker(&mut linker)
+                }
+            })
             .map_err(Error::component)?;
         let pre = linker
             .instantiate_pre(&component)
             .map_err(Error::component)?;
         let indices = Indices::new(&pre).map_err(Error::component)?;
 
-        Ok(Host {
-            shared: Arc::new(Shared {
-                _ticker: Ticker::start(&engine)?,
-                engine,
-                pre,
-                indices,
-                instances_max: self.instances_max,
-                memory_bytes_max: self.memory_bytes_max,
-                files_max: self.files_max,
-                file_bytes_max: self.file_bytes_max,
-                cpu_limit: self.cpu_limit,
-                call_timeout: self.call_timeout,
-            }),
+        let ticker = if for_machines {
+            None
+        } else {
+            Some(Ticker::start(&engine)?)
+        };
+        Ok(Shared {
+            _ticker: ticker,
+            engine,
+            pre,
+            indices,
+            instances_max: self.instances_max,
+            memory_bytes_max: self.memory_bytes_max,
+            files_max: self.files_max,
+            file_bytes_max: self.file_bytes_max,
+            cpu_limit: self.cpu_limit,
+            call_timeout: self.call_timeout.filter(|_| !for_machines),
         })
     }
 

@@ -39,9 +39,22 @@ pub fn configure(config: &mut Config) {
         .wasm_bulk_memory(true);
 }
 
+/// How a guest that computes is interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interruption {
+    /// After some time.
+    Epochs,
+    /// After so many instructions: always at the same place.
+    Fuel,
+}
+
 /// The engine of a host with at most `instances_max` live instances of at most
 /// `memory_bytes_max` each.
-pub(crate) fn pooled_engine(instances_max: u32, memory_bytes_max: u64) -> Result<Engine, Error> {
+pub(crate) fn pooled_engine(
+    instances_max: u32,
+    memory_bytes_max: u64,
+    interruption: Interruption,
+) -> Result<Engine, Error> {
     // A component of ours has one memory and, with the shims that `wit-component`
     // adds, about four core instances and two tables. The totals are counters
     // or address space, not memory: room to spare costs nothing.
@@ -67,7 +80,8 @@ pub(crate) fn pooled_engine(instances_max: u32, memory_bytes_max: u64) -> Result
     let mut config = Config::new();
     configure(&mut config);
     config
-        .epoch_interruption(true)
+        .epoch_interruption(interruption == Interruption::Epochs)
+        .consume_fuel(interruption == Interruption::Fuel)
         // Ours are synchronous components. Said here because another crate of
         // the same build may switch wasmtime's feature on.
         .concurrency_support(false)

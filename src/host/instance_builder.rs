@@ -9,7 +9,7 @@ use wasmtime_wasi::clocks::HostWallClock;
 use crate::builder::Shared;
 use crate::instance::{CallResult, explain, within};
 use crate::interrupt::Interrupter;
-use crate::limits::{Limits, on_tick};
+use crate::limits::{Limits, Stopped, on_tick};
 use crate::state::State;
 use crate::{Ctx, Error, Grant, Host, Instance};
 
@@ -81,25 +81,35 @@ impl InstanceBuilder {
             .epoch_deadline_callback(|store| on_tick(store, |state: &mut State| &mut state.limits));
         store.set_epoch_deadline(1);
 
-        match within(
-            shared.call_timeout,
-            shared.pre.instantiate_async(&mut store),
-        )
-        .await
-        {
-            CallResult::Done(Ok(instance)) => Ok(Instance::new(store, instance, shared.clone())),
-            CallResult::TimedOut(limit) => Err(Error::CallTimeout(limit)),
-            CallResult::Done(Err(error)) if error.is::<PoolConcurrencyLimitError>() => {
-                Err(Error::TooManyInstances(shared.instances_max))
-            }
-            // A trap in the component's own start, or a limit that it hit there.
-            CallResult::Done(Err(error))
-                if error.is::<wasmtime::Trap>() || store.data().limits.exceeded() =>
-            {
-                Err(explain(error, store.data()))
-            }
-            CallResult::Done(Err(error)) => Err(Error::component(error)),
+        instantiate(&shared, store).await
+    }
+}
+
+/// Starts the component in a store that has all that it needs.
+pub(crate) async fn instantiate(
+    shared: &Arc<Shared>,
+    mut store: Store<State>,
+) -> Result<Instance, Error> {
+    match within(
+        shared.call_timeout,
+        shared.pre.instantiate_async(&mut store),
+    )
+    .await
+    {
+        CallResult::Done(Ok(instance)) => Ok(Instance::new(store, instance, shared.clone())),
+        CallResult::TimedOut(limit) => Err(Error::CallTimeout(limit)),
+        CallResult::Done(Err(error)) if error.is::<PoolConcurrencyLimitError>() => {
+            Err(Error::TooManyInstances(shared.instances_max))
         }
+        // A trap in the component's own start, or a limit that it hit there.
+        CallResult::Done(Err(error))
+            if error.is::<wasmtime::Trap>()
+                || error.is::<Stopped>()
+                || store.data().limits.exceeded() =>
+        {
+            Err(explain(error, store.data()))
+        }
+        CallResult::Done(Err(error)) => Err(Error::component(error)),
     }
 }
 

@@ -101,6 +101,7 @@ mod interfaces;
 mod interrupt;
 mod limits;
 mod linker;
+pub mod machine;
 mod memory;
 mod state;
 pub mod storage;

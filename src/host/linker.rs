@@ -32,7 +32,7 @@ use crate::wire::{
 const NAME_BYTES_MAX: usize = 4096;
 
 /// Transactions that concern more don't announce it: see the component.
-const TOPICS_MAX: usize = 64;
+pub(crate) const TOPICS_MAX: usize = 64;
 
 /// Longer waits are cut to this, far from where adding to a clock overflows.
 const WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -42,7 +42,7 @@ struct FileHandle;
 
 type File = Resource<FileHandle>;
 type Store<'a, T> = StoreContextMut<'a, T>;
-type Wire<R> = Result<R, wire::ErrorCode>;
+pub(crate) type Wire<R> = Result<R, wire::ErrorCode>;
 
 /// Links `beaver:host/storage@0.1.0` to the [`Ctx`](crate::Ctx) of each store.
 ///
@@ -108,7 +108,7 @@ fn names<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> 
 /// The *copy* is checked to be UTF-8, after wasmtime has checked the original: a
 /// hostile guest may pass text from a mapped wal-index, which another process
 /// can change in between.
-fn copied<T: 'static>(
+pub(crate) fn copied<T: 'static>(
     name: &WasmStr,
     store: &Store<'_, T>,
 ) -> wasmtime::Result<Result<String, ErrorCode>> {
@@ -394,11 +394,11 @@ async fn parked<T: View, R>(
 }
 
 /// A result for the guest.
-fn answer<R>(result: Result<R, ErrorCode>) -> wasmtime::Result<(Wire<R>,)> {
+pub(crate) fn answer<R>(result: Result<R, ErrorCode>) -> wasmtime::Result<(Wire<R>,)> {
     Ok((result.map_err(wire::ErrorCode::from),))
 }
 
 /// A guest's nanoseconds.
-fn duration(nanoseconds: u64) -> Duration {
+pub(crate) fn duration(nanoseconds: u64) -> Duration {
     Duration::from_nanos(nanoseconds).min(WAIT_MAX)
 }

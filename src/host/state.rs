@@ -3,20 +3,31 @@
 #![allow(unsafe_code)] // `unsafe impl View`
 
 use wasmtime::component::ResourceTable;
+use wasmtime_wasi::clocks::{HostMonotonicClock, HostWallClock};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::instance_builder::WallClock;
 use crate::limits::Limits;
+use crate::machine::{Clocks, Seat};
 use crate::{Ctx, View};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// How much of what a guest says on its standard error is kept. It speaks only
 /// to panic; beyond this its writes fail, which a panic survives.
 const STDERR_BYTES_MAX: usize = 16 << 10;
 
+/// What an instance stands on.
+enum Under {
+    System(Ctx),
+    Machine(Seat),
+}
+
 /// The data of a host's stores.
 pub(crate) struct State {
-    ctx: Ctx,
+    under: Under,
     wasi: WasiCtx,
     table: ResourceTable,
     pub(crate) limits: Limits,
@@ -36,7 +47,7 @@ impl State {
             .allow_ip_name_lookup(false)
             .build();
         Self {
-            ctx,
+            under: Under::System(ctx),
             wasi,
             table: ResourceTable::new(),
             limits,
@@ -44,9 +55,49 @@ impl State {
         }
     }
 
+    /// The data of an instance on a machine, whose clocks and random numbers are `clocks`.
+    pub(crate) fn on_machine(seat: Seat, limits: Limits, clocks: Arc<dyn Clocks>) -> Self {
+        let stderr = MemoryOutputPipe::new(STDERR_BYTES_MAX);
+        let seed = u128::from(clocks.random()) << 64 | u128::from(clocks.random());
+        let wasi = WasiCtx::builder()
+            .stderr(stderr.clone())
+            .wall_clock(MachineClocks(Arc::clone(&clocks)))
+            .monotonic_clock(MachineClocks(Arc::clone(&clocks)))
+            .secure_random(MachineClocks(Arc::clone(&clocks)))
+            .insecure_random(MachineClocks(clocks))
+            .insecure_random_seed(seed)
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .build();
+        Self {
+            under: Under::Machine(seat),
+            wasi,
+            table: ResourceTable::new(),
+            limits,
+            stderr,
+        }
+    }
+
+    /// The machine's half; an error (a trap) where there is none.
+    pub(crate) fn seat(&mut self) -> wasmtime::Result<&mut Seat> {
+        match &mut self.under {
+            Under::Machine(seat) => Ok(seat),
+            Under::System(_) => Err(wasmtime::Error::msg("an instance without a machine")),
+        }
+    }
+
+    /// How long a guest on a machine may compute; none elsewhere.
+    pub(crate) fn slice(&mut self) -> Option<u64> {
+        self.seat().ok().and_then(Seat::slice)
+    }
+
     /// Closes all files: their locks are released, their mappings undone.
     pub(crate) fn release(&mut self) {
-        self.ctx.release();
+        match &mut self.under {
+            Under::System(ctx) => ctx.release(),
+            Under::Machine(seat) => seat.release(),
+        }
     }
 }
 
@@ -56,7 +107,14 @@ impl State {
 // forgets the store.
 unsafe impl View for State {
     fn ctx(&mut self) -> &mut Ctx {
-        &mut self.ctx
+        match &mut self.under {
+            Under::System(ctx) => ctx,
+            // The functions that ask for it are linked for instances on the system alone
+            // (`HostBuilder::build_shared`).
+            Under::Machine(_) => {
+                unreachable!("an instance on a machine has no files of the system")
+            }
+        }
     }
 }
 
@@ -66,5 +124,48 @@ impl WasiView for State {
             ctx: &mut self.wasi,
             table: &mut self.table,
         }
+    }
+}
+
+/// A machine's clocks and random numbers as WASI's.
+struct MachineClocks(Arc<dyn Clocks>);
+
+impl HostWallClock for MachineClocks {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(1)
+    }
+
+    fn now(&self) -> Duration {
+        self.0.wall()
+    }
+}
+
+impl HostMonotonicClock for MachineClocks {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        self.0.monotonic_ns()
+    }
+}
+
+impl rand_core::TryRng for MachineClocks {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok((self.0.random() >> 32) as u32)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(self.0.random())
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        for chunk in bytes.chunks_mut(size_of::<u64>()) {
+            let random = self.0.random().to_le_bytes();
+            chunk.copy_from_slice(&random[..chunk.len()]);
+        }
+        Ok(())
     }
 }

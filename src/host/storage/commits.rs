@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 /// What was announced since the last look.
 #[derive(Debug, Default)]
-pub(crate) struct Commits {
+pub struct Commits {
     /// The last commit at the last look; none before the first.
     seen: Option<u32>,
     announced: BTreeSet<u32>,
@@ -20,12 +20,12 @@ pub(crate) struct Commits {
 
 impl Commits {
     /// Forgets everything: nobody waited for a while.
-    pub(crate) fn restart(&mut self) {
+    pub fn restart(&mut self) {
         *self = Self::default();
     }
 
     /// Somebody who waits has looked, and `last` was the last commit then.
-    pub(crate) fn start(&mut self, last: u32) {
+    pub fn start(&mut self, last: u32) {
         if self.seen.is_none() {
             self.seen = Some(last);
             self.announced.retain(|number| is_after(*number, last));
@@ -33,7 +33,7 @@ impl Commits {
     }
 
     /// The handle that committed `number` has said what it concerned.
-    pub(crate) fn announce(&mut self, number: u32) {
+    pub fn announce(&mut self, number: u32) {
         // Late: a look has counted it already, for somebody else's.
         if self.seen.is_none_or(|seen| is_after(number, seen)) {
             self.announced.insert(number);
@@ -42,7 +42,7 @@ impl Commits {
 
     /// Looks: whether anything was committed that nobody spoke for. `last` is the
     /// last commit now.
-    pub(crate) fn look(&mut self, last: u32) -> bool {
+    pub fn look(&mut self, last: u32) -> bool {
         let Some(seen) = self.seen.replace(last) else {
             self.announced.clear();
             return true;

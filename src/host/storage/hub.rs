@@ -98,9 +98,10 @@ impl Hub {
             if let Some(number) = number {
                 state.commits.announce(number);
             }
-            state.changed_at = Some(Instant::now());
+            let now = Instant::now();
+            state.changed_at = Some(now);
             for topic in topics {
-                state.watchers.tell_topic(*topic, wakers);
+                state.watchers.tell_topic(*topic, now, wakers);
             }
         });
     }
@@ -108,7 +109,7 @@ impl Hub {
     /// The claims of a handle have ended with it.
     pub(crate) fn claims_ended(&self, claims: &[u64]) {
         if !claims.is_empty() {
-            self.change(|state, wakers| state.watchers.tell_claims(claims, wakers));
+            self.change(|state, wakers| state.watchers.tell_claims(claims, Instant::now(), wakers));
         }
     }
 
@@ -197,7 +198,7 @@ impl State {
         if is_news {
             let now = Instant::now();
             (self.changed_at, self.foreign_at) = (Some(now), Some(now));
-            self.watchers.tell_all(wakers);
+            self.watchers.tell_all(now, wakers);
         }
     }
 
@@ -217,7 +218,7 @@ impl State {
             .map(|(claim, _)| *claim)
             .collect();
         if !ended.is_empty() {
-            self.watchers.tell_claims(&ended, wakers);
+            self.watchers.tell_claims(&ended, Instant::now(), wakers);
         }
     }
 
@@ -252,7 +253,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn new(hub: &SharedHub, interest: Option<Interest>) -> Self {
-        let id = hub.change(|state, wakers| state.watchers.join(interest, wakers));
+        let id = hub.change(|state, wakers| state.watchers.join(interest, Instant::now(), wakers));
         Self {
             hub: Arc::clone(hub),
             id,
@@ -260,8 +261,9 @@ impl Watch {
     }
 
     pub(crate) fn change(&self, interest: Interest) {
-        self.hub
-            .change(|state, wakers| wakers.extend(state.watchers.change(self.id, interest)));
+        self.hub.change(|state, wakers| {
+            wakers.extend(state.watchers.change(self.id, interest, Instant::now()))
+        });
     }
 
     /// Waits; see [`super::OpenFile::wait_change`].
@@ -285,7 +287,7 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.hub
-            .change(|state, wakers| wakers.extend(state.watchers.leave(self.id)));
+            .change(|state, wakers| wakers.extend(state.watchers.leave(self.id, Instant::now())));
     }
 }
 

@@ -17,7 +17,7 @@ use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 
 /// The size of a wal-index region, SQLite's `WALINDEX_PGSZ`.
-pub(crate) const REGION_BYTES: usize = 32 * 1024;
+pub const REGION_BYTES: usize = 32 * 1024;
 
 /// Whether this machine can map single regions: where pages are larger than a
 /// region (64 KiB on some ARM systems), a region's offset in the file isn't

@@ -41,6 +41,7 @@ mod native_tests;
 #[cfg(test)]
 mod testing;
 
+pub use commits::Commits;
 pub use error::ErrorCode;
 pub use fd_limit::raise_fd_limit;
 pub use file::OpenFile;
@@ -51,7 +52,10 @@ pub use kinds::{
 };
 pub use shm_wait::ShmWait;
 pub(crate) use timer::Nap;
-pub use watch::Interest;
+pub use watch::{Begin, Interest, WatcherId, Watchers};
+
+pub(crate) use mapping::Mappings;
+pub use mapping::REGION_BYTES;
 
 use sync::{Arc, AtomicUsize, Ordering};
 

@@ -20,7 +20,7 @@
 //! - Whoever is told something is told by a waker that the caller wakes after it
 //!   let go of the mutex around this.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -41,8 +41,8 @@ pub struct Interest {
 const STALLED_AFTER: Duration = Duration::from_millis(20);
 
 /// A watcher; lower came first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct WatcherId(u64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WatcherId(u64);
 
 #[derive(Debug)]
 struct Watcher<S> {
@@ -71,7 +71,7 @@ struct Topic {
 
 /// What a watcher that begins to wait has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Begin {
+pub enum Begin {
     /// Not wait: there is news.
     News,
     /// Compare the token, as a change since the last look concerns it.
@@ -83,10 +83,10 @@ pub(crate) enum Begin {
 /// All watchers of one database in this process. `S` is where a waiter's token
 /// is read.
 #[derive(Debug)]
-pub(crate) struct Watchers<S> {
+pub struct Watchers<S> {
     next: u64,
-    watchers: HashMap<WatcherId, Watcher<S>>,
-    topics: HashMap<u64, Topic>,
+    watchers: BTreeMap<WatcherId, Watcher<S>>,
+    topics: BTreeMap<u64, Topic>,
     /// Those whom any change concerns.
     any: BTreeSet<WatcherId>,
     waiting: BTreeSet<WatcherId>,
@@ -96,8 +96,8 @@ impl<S> Default for Watchers<S> {
     fn default() -> Self {
         Self {
             next: 0,
-            watchers: HashMap::new(),
-            topics: HashMap::new(),
+            watchers: BTreeMap::new(),
+            topics: BTreeMap::new(),
             any: BTreeSet::new(),
             waiting: BTreeSet::new(),
         }
@@ -106,9 +106,10 @@ impl<S> Default for Watchers<S> {
 
 impl<S: Clone> Watchers<S> {
     /// A new watcher, which doesn't wait yet.
-    pub(crate) fn join(
+    pub fn join(
         &mut self,
         interest: Option<Interest>,
+        now: Instant,
         wakers: &mut Vec<Waker>,
     ) -> WatcherId {
         let id = WatcherId(self.next);
@@ -123,14 +124,14 @@ impl<S: Clone> Watchers<S> {
                 stalled: false,
             },
         );
-        self.enter(id, interest, wakers);
+        self.enter(id, interest, now, wakers);
         id
     }
 
     /// Waits for something else from now on. With the same topic and turn it
     /// keeps its place.
     #[must_use = "wake these, after letting go of the watchers"]
-    pub(crate) fn change(&mut self, id: WatcherId, interest: Interest) -> Vec<Waker> {
+    pub fn change(&mut self, id: WatcherId, interest: Interest, now: Instant) -> Vec<Waker> {
         let mut wakers = Vec::new();
         let Some(watcher) = self.watchers.get_mut(&id) else {
             return wakers;
@@ -138,25 +139,31 @@ impl<S: Clone> Watchers<S> {
         let old = watcher.interest.replace(interest);
         let place = |interest: Interest| (interest.topic, interest.turn);
         if old.map(place) != Some(place(interest)) {
-            self.exit(id, old, &mut wakers);
-            self.enter(id, Some(interest), &mut wakers);
+            self.exit(id, old, now, &mut wakers);
+            self.enter(id, Some(interest), now, &mut wakers);
         }
         wakers
     }
 
     /// Leaves for good. Nothing happens when already gone.
     #[must_use = "wake these, after letting go of the watchers"]
-    pub(crate) fn leave(&mut self, id: WatcherId) -> Vec<Waker> {
+    pub fn leave(&mut self, id: WatcherId, now: Instant) -> Vec<Waker> {
         let mut wakers = Vec::new();
         if let Some(watcher) = self.watchers.get(&id) {
-            self.exit(id, watcher.interest, &mut wakers);
+            self.exit(id, watcher.interest, now, &mut wakers);
             self.waiting.remove(&id);
             self.watchers.remove(&id);
         }
         wakers
     }
 
-    fn enter(&mut self, id: WatcherId, interest: Option<Interest>, wakers: &mut Vec<Waker>) {
+    fn enter(
+        &mut self,
+        id: WatcherId,
+        interest: Option<Interest>,
+        now: Instant,
+        wakers: &mut Vec<Waker>,
+    ) {
         let Some(interest) = interest else {
             self.any.insert(id);
             return;
@@ -172,11 +179,17 @@ impl<S: Clone> Watchers<S> {
             .range((Excluded((turn, WatcherId(u64::MAX))), Unbounded));
         let behind: Vec<_> = behind.map(|(_, id)| *id).collect();
         for id in behind {
-            self.tell(id, true, wakers);
+            self.tell(id, true, now, wakers);
         }
     }
 
-    fn exit(&mut self, id: WatcherId, interest: Option<Interest>, wakers: &mut Vec<Waker>) {
+    fn exit(
+        &mut self,
+        id: WatcherId,
+        interest: Option<Interest>,
+        now: Instant,
+        wakers: &mut Vec<Waker>,
+    ) {
         let Some(interest) = interest else {
             self.any.remove(&id);
             return;
@@ -192,7 +205,7 @@ impl<S: Clone> Watchers<S> {
         if topic.turns.is_empty() && topic.everyone.is_empty() {
             self.topics.remove(&interest.topic);
         } else if was_foremost && let Some(next) = self.foremost(interest.topic) {
-            self.tell(next, true, wakers);
+            self.tell(next, true, now, wakers);
         }
     }
 
@@ -212,7 +225,7 @@ impl<S: Clone> Watchers<S> {
     }
 
     /// Begins to wait. The wait is over when [`Watchers::is_waiting`] says so.
-    pub(crate) fn begin(&mut self, id: WatcherId, waker: Waker, source: S) -> Begin {
+    pub fn begin(&mut self, id: WatcherId, waker: Waker, source: S) -> Begin {
         let Some(watcher) = self.watchers.get_mut(&id) else {
             return Begin::News;
         };
@@ -231,7 +244,7 @@ impl<S: Clone> Watchers<S> {
     }
 
     /// Whether it waits still; then `waker` is woken from now on.
-    pub(crate) fn is_waiting(&mut self, id: WatcherId, waker: &Waker) -> bool {
+    pub fn is_waiting(&mut self, id: WatcherId, waker: &Waker) -> bool {
         let wait = self.watchers.get_mut(&id).and_then(|w| w.wait.as_mut());
         match wait {
             Some(wait) => {
@@ -243,7 +256,7 @@ impl<S: Clone> Watchers<S> {
     }
 
     /// Stops to wait, told or not. `looks`: whoever waited will look now.
-    pub(crate) fn end(&mut self, id: WatcherId, looks: bool) {
+    pub fn end(&mut self, id: WatcherId, looks: bool) {
         self.waiting.remove(&id);
         if let Some(watcher) = self.watchers.get_mut(&id) {
             let was_told = watcher.wait.take().is_none();
@@ -255,14 +268,14 @@ impl<S: Clone> Watchers<S> {
         }
     }
 
-    fn tell(&mut self, id: WatcherId, is_news: bool, wakers: &mut Vec<Waker>) {
+    fn tell(&mut self, id: WatcherId, is_news: bool, now: Instant, wakers: &mut Vec<Waker>) {
         let Some(watcher) = self.watchers.get_mut(&id) else {
             return;
         };
         match watcher.wait.take() {
             Some(wait) => {
                 self.waiting.remove(&id);
-                watcher.woken_at = Some(Instant::now());
+                watcher.woken_at = Some(now);
                 wakers.push(wait.waker);
             }
             None => watcher.news |= is_news,
@@ -270,21 +283,21 @@ impl<S: Clone> Watchers<S> {
     }
 
     /// Tells whom a change of `topic` concerns.
-    pub(crate) fn tell_topic(&mut self, topic: u64, wakers: &mut Vec<Waker>) {
+    pub fn tell_topic(&mut self, topic: u64, now: Instant, wakers: &mut Vec<Waker>) {
         let mut told: Vec<WatcherId> = self.any.iter().copied().collect();
         told.extend(self.foremost(topic));
         if let Some(topic) = self.topics.get(&topic) {
             told.extend(&topic.everyone);
         }
         for id in told {
-            self.tell(id, false, wakers);
+            self.tell(id, false, now, wakers);
         }
     }
 
     /// Tells of a change that may concern any topic.
-    pub(crate) fn tell_all(&mut self, wakers: &mut Vec<Waker>) {
+    pub fn tell_all(&mut self, now: Instant, wakers: &mut Vec<Waker>) {
         for id in self.concerned() {
-            self.tell(id, false, wakers);
+            self.tell(id, false, now, wakers);
         }
     }
 
@@ -299,7 +312,7 @@ impl<S: Clone> Watchers<S> {
     }
 
     /// The claims whose end concerns somebody who waits, and where to ask.
-    pub(crate) fn claims(&self) -> Vec<(u64, S)> {
+    pub fn claims(&self) -> Vec<(u64, S)> {
         let claim = |id: WatcherId| {
             let watcher = self.watchers.get(&id)?;
             let claim = watcher.interest?.claim?;
@@ -309,18 +322,18 @@ impl<S: Clone> Watchers<S> {
     }
 
     /// Tells those whom the end of one of `claims` concerns.
-    pub(crate) fn tell_claims(&mut self, claims: &[u64], wakers: &mut Vec<Waker>) {
+    pub fn tell_claims(&mut self, claims: &[u64], now: Instant, wakers: &mut Vec<Waker>) {
         for id in self.concerned() {
             let interest = self.watchers.get(&id).and_then(|w| w.interest);
             let claim = interest.and_then(|interest| interest.claim);
             if claim.is_some_and(|claim| claims.contains(&claim)) {
-                self.tell(id, true, wakers);
+                self.tell(id, true, now, wakers);
             }
         }
     }
 
     /// Passes over those who were woken and did not react: the next in turn is told.
-    pub(crate) fn pass_over(&mut self, now: Instant, wakers: &mut Vec<Waker>) {
+    pub fn pass_over(&mut self, now: Instant, wakers: &mut Vec<Waker>) {
         let stalled: Vec<_> = self
             .topics
             .keys()
@@ -335,18 +348,18 @@ impl<S: Clone> Watchers<S> {
                 watcher.stalled = true;
             }
             if let Some(next) = self.foremost(topic) {
-                self.tell(next, true, wakers);
+                self.tell(next, true, now, wakers);
             }
         }
     }
 
     /// How many wait.
-    pub(crate) fn waiting(&self) -> usize {
+    pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
     /// Where some waiter's token is read.
-    pub(crate) fn any_source(&self) -> Option<S> {
+    pub fn any_source(&self) -> Option<S> {
         let id = self.waiting.first()?;
         let wait = self.watchers.get(id)?.wait.as_ref()?;
         Some(wait.source.clone())

@@ -19,7 +19,7 @@ impl Board {
     fn join_claim(&mut self, topic: u64, turn: Option<u64>, claim: Option<u64>) -> Tested {
         let interest = Interest { topic, turn, claim };
         let mut wakers = Vec::new();
-        let id = self.0.join(Some(interest), &mut wakers);
+        let id = self.0.join(Some(interest), Instant::now(), &mut wakers);
         wakers.into_iter().for_each(Waker::wake);
         Tested {
             id,
@@ -41,12 +41,14 @@ impl Board {
 
     fn change(&mut self, tested: &Tested, topic: u64, turn: Option<u64>) {
         let claim = None;
-        let wakers = self.0.change(tested.id, Interest { topic, turn, claim });
+        let wakers = self
+            .0
+            .change(tested.id, Interest { topic, turn, claim }, Instant::now());
         wakers.into_iter().for_each(Waker::wake);
     }
 
     fn leave(&mut self, tested: &Tested) {
-        let wakers = self.0.leave(tested.id);
+        let wakers = self.0.leave(tested.id, Instant::now());
         wakers.into_iter().for_each(Waker::wake);
     }
 }
@@ -74,12 +76,12 @@ fn a_change_wakes_the_foremost_of_its_topic_and_all_without_a_turn() {
     ] {
         assert_eq!(board.begin(tested), expected);
     }
-    board.tell(|watchers, wakers| watchers.tell_topic(1, wakers));
+    board.tell(|watchers, wakers| watchers.tell_topic(1, Instant::now(), wakers));
     let all = [&first, &second, &third, &listener, &other];
     assert_eq!(counts(&all), [1, 0, 0, 1, 0]);
     assert_eq!(board.0.waiting(), 3);
     // Still the foremost while it looks: nobody else is asked.
-    board.tell(|watchers, wakers| watchers.tell_topic(1, wakers));
+    board.tell(|watchers, wakers| watchers.tell_topic(1, Instant::now(), wakers));
     assert_eq!(counts(&all), [1, 0, 0, 1, 0]);
     board.leave(&first);
     assert_eq!(counts(&all), [1, 1, 0, 1, 0]);
@@ -102,7 +104,7 @@ fn a_hand_over_wakes_two_however_many_wait() {
     for served in 0..line.len() {
         // Woken by the change, it takes its turn and goes; the next one is told
         // that it is the foremost, finds nothing yet, and waits on.
-        board.tell(|watchers, wakers| watchers.tell_topic(7, wakers));
+        board.tell(|watchers, wakers| watchers.tell_topic(7, Instant::now(), wakers));
         woken += line[served].woken.count();
         board.leave(&line[served]);
         if let Some(next) = line.get_mut(served + 1) {
@@ -139,9 +141,17 @@ fn waiting_for_something_else_gives_the_place_up_and_another_claim_does_not() {
         turn: Some(1),
         claim: Some(claim),
     };
-    assert!(board.0.change(first.id, claim(1, 9)).is_empty());
-    assert_eq!(board.0.change(first.id, claim(2, 9)).len(), 1);
-    board.tell(|watchers, wakers| watchers.tell_topic(2, wakers));
+    assert!(
+        board
+            .0
+            .change(first.id, claim(1, 9), Instant::now())
+            .is_empty()
+    );
+    assert_eq!(
+        board.0.change(first.id, claim(2, 9), Instant::now()).len(),
+        1
+    );
+    board.tell(|watchers, wakers| watchers.tell_topic(2, Instant::now(), wakers));
     assert_eq!(first.woken.count(), 1);
 }
 
@@ -163,7 +173,7 @@ fn the_end_of_a_claim_wakes_who_watches_it_even_when_it_looks_just_then() {
         .collect();
     asked.sort_unstable();
     assert_eq!(asked, [8, 9], "of the foremost that wait");
-    board.tell(|watchers, wakers| watchers.tell_claims(&[9], wakers));
+    board.tell(|watchers, wakers| watchers.tell_claims(&[9], Instant::now(), wakers));
     assert_eq!(counts(&[&waits, &behind, &other]), [1, 0, 0]);
     assert_eq!(board.begin(&mut awake), Begin::News);
 }
@@ -174,14 +184,14 @@ fn one_that_does_not_react_is_passed_over_until_it_does() {
     let (mut first, mut second) = (board.join(1, Some(1)), board.join(1, Some(2)));
     board.begin(&mut first);
     board.begin(&mut second);
-    board.tell(|watchers, wakers| watchers.tell_topic(1, wakers));
+    board.tell(|watchers, wakers| watchers.tell_topic(1, Instant::now(), wakers));
     let later = Instant::now() + STALLED_AFTER;
     board.tell(|watchers, wakers| watchers.pass_over(later - STALLED_AFTER * 2, wakers));
     assert_eq!(counts(&[&first, &second]), [1, 0], "it was woken only now");
     board.tell(|watchers, wakers| watchers.pass_over(later, wakers));
     assert_eq!(counts(&[&first, &second]), [1, 1]);
     assert_eq!(board.begin(&mut second), Begin::Compare);
-    board.tell(|watchers, wakers| watchers.tell_topic(1, wakers));
+    board.tell(|watchers, wakers| watchers.tell_topic(1, Instant::now(), wakers));
     assert_eq!(second.woken.count(), 1, "in the first one's place");
     assert_eq!(board.begin(&mut first), Begin::Compare, "there again");
     assert_eq!(board.begin(&mut second), Begin::Wait);
@@ -194,13 +204,13 @@ fn a_commit_that_may_concern_anybody_wakes_each_foremost() {
         .map(|(topic, turn)| board.join(topic, turn))
         .into();
     watchers.push(Tested {
-        id: board.0.join(None, &mut Vec::new()),
+        id: board.0.join(None, Instant::now(), &mut Vec::new()),
         woken: counting_waker().1,
     });
     for tested in &mut watchers {
         board.begin(tested);
     }
-    board.tell(|watchers, wakers| watchers.tell_all(wakers));
+    board.tell(|watchers, wakers| watchers.tell_all(Instant::now(), wakers));
     let woken: Vec<_> = watchers.iter().map(|tested| tested.woken.count()).collect();
     assert_eq!(woken, [1, 0, 1, 1, 1]);
 }
@@ -240,7 +250,7 @@ fn who_is_overtaken_looks_once_more_behind_one_that_has_left_the_line() {
     assert_eq!(board.begin(&mut granted), Begin::Wait);
     // Its time is up: its place is free, and it doesn't wait.
     board.0.end(leaving.id, false);
-    board.tell(|watchers, wakers| watchers.tell_topic(1, wakers));
+    board.tell(|watchers, wakers| watchers.tell_topic(1, Instant::now(), wakers));
     board.join(1, Some(20));
     board.leave(&leaving);
     assert_eq!(counts(&[&granted]), [1]);
@@ -253,13 +263,13 @@ fn who_is_overtaken_looks_once_more_though_it_was_passed_over() {
     let mut next = board.join(1, Some(30));
     assert_eq!(board.begin(&mut late), Begin::Compare);
     assert_eq!(board.begin(&mut next), Begin::Wait);
-    board.tell(|watchers, wakers| watchers.tell_topic(1, wakers));
+    board.tell(|watchers, wakers| watchers.tell_topic(1, Instant::now(), wakers));
     let later = Instant::now() + STALLED_AFTER;
     board.tell(|watchers, wakers| watchers.pass_over(later, wakers));
     assert_eq!(counts(&[&late, &next]), [1, 1]);
     // It is granted the lock, but that is said to those who came in between.
     board.join(1, Some(10));
-    board.tell(|watchers, wakers| watchers.tell_topic(1, wakers));
+    board.tell(|watchers, wakers| watchers.tell_topic(1, Instant::now(), wakers));
     assert_eq!(board.begin(&mut late), Begin::News);
     assert_eq!(board.begin(&mut late), Begin::Wait);
 }
