@@ -3,7 +3,7 @@
 //! What must stay true: the order of the lines is the order of the times in them, for operations of all
 //! workers: a time is taken and its line is written in one critical section. (A completion's
 //! time may so be a little late and an invocation's a little early, which only widens an
-//! interval.)
+//! interval.) What the time is, whoever begins the history may decide; it never goes back.
 
 use super::builder::Builder;
 use super::event::{Event, Header};
@@ -18,7 +18,7 @@ use std::time::Instant;
 
 /// Takes down what happens, in memory and, if wanted, in a file.
 pub struct Recorder {
-    began: Instant,
+    clock: Box<dyn Fn() -> u64 + Send + Sync>,
     inner: Mutex<Inner>,
 }
 
@@ -42,25 +42,31 @@ impl std::fmt::Debug for Recorder {
 impl Recorder {
     /// Begins a history; time starts now.
     pub fn new(header: Header, file: Option<Box<dyn Write + Send>>) -> Self {
-        let mut inner = Inner {
-            builder: Builder::new(header.clone()),
-            file,
-            error: None,
-            operations: 0,
-            tasks: 0,
-            sessions: 0,
-            pauses: 0,
-        };
-        inner.line(&header);
+        let inner = Inner::new(header, file);
+        let began = Instant::now();
+        let clock = move || u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         Self {
-            began: Instant::now(),
+            clock: Box::new(clock),
             inner: Mutex::new(inner),
+        }
+    }
+
+    /// Begins a history whose time is what `clock` says: in nanoseconds since the history began,
+    /// and never less than it said before. It must not use the recorder.
+    pub fn with_clock(
+        header: Header,
+        file: Option<Box<dyn Write + Send>>,
+        clock: Box<dyn Fn() -> u64 + Send + Sync>,
+    ) -> Self {
+        Self {
+            clock,
+            inner: Mutex::new(Inner::new(header, file)),
         }
     }
 
     /// Nanoseconds since the history began.
     pub fn now_ns(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        (self.clock)()
     }
 
     fn record(&self, event: impl FnOnce(&mut Inner, u64) -> Event) {
@@ -232,6 +238,20 @@ impl Recorder {
 }
 
 impl Inner {
+    fn new(header: Header, file: Option<Box<dyn Write + Send>>) -> Self {
+        let mut inner = Self {
+            builder: Builder::new(header.clone()),
+            file,
+            error: None,
+            operations: 0,
+            tasks: 0,
+            sessions: 0,
+            pauses: 0,
+        };
+        inner.line(&header);
+        inner
+    }
+
     fn enter(&mut self, event: Event) {
         self.line(&event);
         if let Err(contradiction) = self.builder.add(event) {
@@ -262,6 +282,7 @@ mod tests {
     use crate::protocol::{Description, ErrorCode, VERSION};
     use serde_json::json;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     /// A file in memory.
     #[derive(Clone, Default)]
@@ -362,6 +383,28 @@ mod tests {
         recorder.complete(1, &Ok((Value::Null, None)));
         let (history, error) = recorder.finish();
         assert_eq!((history.operations.len(), error), (1, None));
+    }
+
+    #[test]
+    fn times_are_those_of_the_clock_that_was_given() {
+        let now_ns = Arc::new(AtomicU64::new(5));
+        let clock = Arc::clone(&now_ns);
+        let clock = Box::new(move || clock.load(Ordering::Relaxed));
+        let recorder = Recorder::with_clock(header(), None, clock);
+        let session = recorder.session(0, 1, 0);
+        now_ns.store(3_600_000_000_000, Ordering::Relaxed);
+        let id = recorder.invoke(session, None, &Op::Begin).unwrap();
+        recorder.complete(id, &Ok((Value::Null, None)));
+        now_ns.store(3_600_000_000_001, Ordering::Relaxed);
+        recorder.over(session, SessionEnd::Closed);
+        let (history, error) = recorder.finish();
+        assert_eq!(error, None);
+        let operation = &history.operations[0];
+        let times = (operation.invoked_ns, operation.completed_ns);
+        assert_eq!(times, (3_600_000_000_000, Some(3_600_000_000_000)));
+        let session = &history.sessions[0];
+        let over_ns = session.over.map(|(over_ns, _)| over_ns);
+        assert_eq!((session.opened_ns, over_ns), (5, Some(3_600_000_000_001)));
     }
 
     #[test]

@@ -8,10 +8,10 @@ mod inflict;
 
 use super::Progress;
 use super::busy_writer::BusyWriter;
+use super::world::{Opened, Refused};
 use crate::driver::{Abandon, Client, Driver, Process};
 use crate::history::{Recorder, Seen, SessionEnd};
 use crate::protocol::{ErrorCode, Failure, Init};
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,20 +67,6 @@ enum Doom {
     Dying,
 }
 
-/// An open client and its session.
-pub(super) struct Opened {
-    pub(super) session: u64,
-    pub(super) client: Box<dyn Client>,
-}
-
-/// Why there is no client.
-pub(super) enum Refused {
-    /// The system says so.
-    System(Failure),
-    /// Nobody could be asked.
-    Harness(String),
-}
-
 pub(super) struct Crew<'a> {
     driver: &'a dyn Driver,
     recorder: &'a Recorder,
@@ -98,15 +84,6 @@ pub(super) struct Crew<'a> {
     helper: Option<PathBuf>,
     /// And the numbers of their pauses.
     writers: Mutex<Vec<(u64, BusyWriter)>>,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::System(failure) => failure.fmt(f),
-            Self::Harness(why) => f.write_str(why),
-        }
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -157,16 +134,24 @@ impl<'a> Crew<'a> {
     }
 
     /// The worker's first client.
-    pub(super) fn open(&self, worker: u32) -> Result<Opened, Refused> {
+    pub(super) fn open(&self, worker: u32) -> Result<Opened<Box<dyn Client>>, Refused> {
         self.open_within(OPEN_PATIENCE, worker)
     }
 
     /// Another one, tried for at least as long as `patience`: the system may have to recover.
-    pub(super) fn reopen(&self, worker: u32, patience: Duration) -> Result<Opened, Refused> {
+    pub(super) fn reopen(
+        &self,
+        worker: u32,
+        patience: Duration,
+    ) -> Result<Opened<Box<dyn Client>>, Refused> {
         self.open_within(patience.max(OPEN_PATIENCE), worker)
     }
 
-    fn open_within(&self, limit: Duration, worker: u32) -> Result<Opened, Refused> {
+    fn open_within(
+        &self,
+        limit: Duration,
+        worker: u32,
+    ) -> Result<Opened<Box<dyn Client>>, Refused> {
         let began = Instant::now();
         let mut noted = false;
         loop {
@@ -186,7 +171,7 @@ impl<'a> Crew<'a> {
         }
     }
 
-    fn try_open(&self, worker: u32) -> Result<Opened, Refused> {
+    fn try_open(&self, worker: u32) -> Result<Opened<Box<dyn Client>>, Refused> {
         if self.is_halted() {
             return Err(Refused::Harness("the run was halted".to_owned()));
         }

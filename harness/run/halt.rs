@@ -17,7 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub(super) fn watch(shared: &Shared<'_>, ended: &AtomicBool) {
     let mut halted: Option<Instant> = None;
     while !ended.load(Ordering::Relaxed) {
-        if shared.progress.halt.load(Ordering::Relaxed)
+        if shared.course.progress.halt.load(Ordering::Relaxed)
             && halted.get_or_insert_with(Instant::now).elapsed() >= GRACE
         {
             shared.crew.give_up();

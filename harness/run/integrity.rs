@@ -10,7 +10,7 @@ use std::path::Path;
 /// never made is as it should be.
 ///
 /// What SQLite refuses to read as a database is an answer too.
-pub(super) fn check(database: &Path) -> rusqlite::Result<String> {
+pub(crate) fn check(database: &Path) -> rusqlite::Result<String> {
     let broken = [ErrorCode::NotADatabase, ErrorCode::DatabaseCorrupt];
     match ask(database) {
         Err(error)

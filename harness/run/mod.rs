@@ -7,12 +7,14 @@ mod blob_text;
 mod busy_writer;
 mod crew;
 mod halt;
-mod integrity;
-mod nemesis;
-mod signals;
+pub(crate) mod integrity;
+pub(crate) mod nemesis;
+mod real;
+pub(crate) mod signals;
 #[cfg(test)]
 mod tests;
-mod worker;
+pub(crate) mod worker;
+pub(crate) mod world;
 
 pub use blob_text::pattern;
 pub use busy_writer::keep_write_lock;
@@ -30,7 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use worker::Worker;
+use world::Course;
 
 /// How to run a plan.
 #[derive(Clone, Debug)]
@@ -145,27 +147,31 @@ pub enum RunError {
 
 /// What all threads of a run share.
 struct Shared<'a> {
-    plan: &'a Plan,
-    settings: &'a Settings,
+    course: Course<'a>,
     recorder: &'a Recorder,
-    progress: &'a Progress,
     crew: &'a Crew<'a>,
-    signals: &'a signals::Signals,
+    signals: signals::Signals,
     /// All wait here between the phases: the workers and the main thread.
-    phase: &'a Barrier,
+    phase: Barrier,
     /// When workers stop.
     until: std::sync::OnceLock<Instant>,
-    /// Whether the system offers them.
-    transactions: bool,
-    /// How many steps each worker began.
-    steps: Vec<AtomicU64>,
-    /// How many steps waited in vain.
-    in_vain: AtomicU64,
 }
 
-impl Shared<'_> {
+impl<'a> Shared<'a> {
+    fn new(course: Course<'a>, recorder: &'a Recorder, crew: &'a Crew<'a>) -> Self {
+        let workers = course.plan.workers;
+        Self {
+            course,
+            recorder,
+            crew,
+            signals: signals::Signals::new(workers),
+            phase: Barrier::new(usize::try_from(workers).unwrap_or(0) + 1),
+            until: std::sync::OnceLock::new(),
+        }
+    }
+
     fn time_is_up(&self) -> bool {
-        self.progress.halt.load(Ordering::Relaxed)
+        self.course.progress.halt.load(Ordering::Relaxed)
             || self
                 .until
                 .get()
@@ -232,27 +238,17 @@ pub fn run(
         offsets.clone(),
         settings.helper.clone(),
     );
-    let phase = Barrier::new(usize::try_from(plan.workers).unwrap_or(0) + 1);
-    let shared = Shared {
-        plan,
-        settings,
-        recorder: &recorder,
-        progress,
-        crew: &crew,
-        signals: &signals::Signals::new(plan.workers),
-        phase: &phase,
-        until: std::sync::OnceLock::new(),
-        transactions: description.offers(Capability::Transactions),
-        steps: (0..plan.workers).map(|_| AtomicU64::new(0)).collect(),
-        in_vain: AtomicU64::new(0),
-    };
+    let transactions = description.offers(Capability::Transactions);
+    let course = Course::new(plan, settings, progress, transactions);
+    let shared = Shared::new(course, &recorder, &crew);
+    let phase = &shared.phase;
     let (mut began_ns, mut ended_ns) = (0, 0);
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| halt::watch(&shared, &ended));
         for number in 0..plan.workers {
             let shared = &shared;
-            scope.spawn(move || Worker::new(shared, number).live());
+            scope.spawn(move || real::live(shared, number));
         }
         // Set-up, then prologue, then steps.
         phase.wait();
@@ -270,11 +266,12 @@ pub fn run(
         ended.store(true, Ordering::Relaxed);
     });
     let steps = shared
+        .course
         .steps
         .iter()
         .map(|steps| steps.load(Ordering::Relaxed))
         .collect();
-    let in_vain = shared.in_vain.load(Ordering::Relaxed);
+    let in_vain = shared.course.in_vain.load(Ordering::Relaxed);
     let (notes, mut troubles) = crew.end();
     if description.offers(Capability::Sqlite) {
         match integrity::check(&database) {
@@ -363,13 +360,14 @@ pub(crate) fn missing(
 }
 
 /// The plan's checks, without what is never looked at.
-fn checks(plan: &Plan, description: &Description) -> Vec<CheckSpec> {
+pub(crate) fn checks(plan: &Plan, description: &Description) -> Vec<CheckSpec> {
     let mut checks = plan.frame.checks.clone();
     checks.retain(|check| *check != CheckSpec::Integrity || description.offers(Capability::Sqlite));
     checks
 }
 
-fn header(plan: &Plan, settings: &Settings, description: &Description) -> Header {
+/// What a history of the plan begins with.
+pub(crate) fn header(plan: &Plan, settings: &Settings, description: &Description) -> Header {
     Header {
         history: 1,
         program: plan.frame.name.clone(),

@@ -99,7 +99,7 @@ const BUSY_MAX_MS: u64 = 500;
 const CLOCK_OFFSET_MAX_MS: i64 = 4000;
 
 /// By how much the clock of each process is off.
-pub(super) fn clock_offsets(plan: &Plan, settings: &Settings, processes: u32) -> Vec<i64> {
+pub(crate) fn clock_offsets(plan: &Plan, settings: &Settings, processes: u32) -> Vec<i64> {
     if settings.faults.contains(&FaultKind::Clock) {
         let mut random = ChaCha8Rng::seed_from_u64(settings.seed ^ digest(&plan.frame.name) ^ 1);
         let offset = |_| random.random_range(-CLOCK_OFFSET_MAX_MS..=CLOCK_OFFSET_MAX_MS);
@@ -109,7 +109,7 @@ pub(super) fn clock_offsets(plan: &Plan, settings: &Settings, processes: u32) ->
 }
 
 /// FNV-1a.
-fn digest(text: &str) -> u64 {
+pub(crate) fn digest(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |digest, byte| {
         (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
@@ -117,26 +117,27 @@ fn digest(text: &str) -> u64 {
 
 /// Does faults until the workers have finished.
 pub(super) fn rage(shared: &Shared<'_>) {
-    let settings = shared.settings;
+    let settings = shared.course.settings;
     let kinds: Vec<_> = settings
         .faults
         .iter()
         .filter(|kind| **kind != FaultKind::Clock)
         .collect();
-    if kinds.is_empty() || shared.plan.workers == 0 {
+    if kinds.is_empty() || shared.course.plan.workers == 0 {
         // A program may have busy writers of its own.
         while wait(shared, Duration::from_secs(1)) {}
         return;
     }
     // Not the same faults for all programs of a suite.
-    let mut random = ChaCha8Rng::seed_from_u64(settings.seed ^ digest(&shared.plan.frame.name));
+    let mut random =
+        ChaCha8Rng::seed_from_u64(settings.seed ^ digest(&shared.course.plan.frame.name));
     let mean = settings.fault_interval;
     loop {
         let pause = mean.mul_f64(random.random_range(0.5..1.5));
         if !wait(shared, pause) {
             return;
         }
-        let worker = random.random_range(0..shared.plan.workers);
+        let worker = random.random_range(0..shared.course.plan.workers);
         let fault = match kinds[random.random_range(0..kinds.len())] {
             FaultKind::Kill => Fault::Kill { worker },
             FaultKind::Stop => Fault::Stop {
@@ -151,7 +152,11 @@ pub(super) fn rage(shared: &Shared<'_>) {
         };
         match shared.crew.inflict(fault) {
             Ok(true) => {
-                shared.progress.faults.fetch_add(1, Ordering::Relaxed);
+                shared
+                    .course
+                    .progress
+                    .faults
+                    .fetch_add(1, Ordering::Relaxed);
             }
             Ok(false) => {}
             Err(error) => shared.crew.trouble(format!("{}: {error:#}", fault.name())),

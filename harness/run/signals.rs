@@ -4,71 +4,47 @@
 //! worker has ended its steps or awaits a name that wasn't signalled: no time need pass to know it.
 //! Then one of them gives up and goes on with its steps, which may help the others.
 
-use std::collections::{HashMap, HashSet};
+mod state;
+
+pub(crate) use state::{Prospect, SignalState};
+
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Which names have been signalled: once is for ever.
+/// Which names have been signalled, for workers that are threads.
 #[derive(Debug)]
 pub(super) struct Signals {
-    workers: u32,
-    state: Mutex<State>,
+    state: Mutex<SignalState>,
     changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    given: HashSet<String>,
-    /// How many await a name that wasn't signalled. A worker counts as at work again from the
-    /// moment of the signal, not when it wakes.
-    awaited: HashMap<String, u32>,
-    /// How many have ended their steps.
-    finished: u32,
-}
-
-impl State {
-    /// Workers that do nothing any more unless another does something first.
-    fn idle(&self) -> u32 {
-        self.finished + self.awaited.values().sum::<u32>()
-    }
-
-    fn gives_up(&mut self, name: &str) {
-        if let Some(count) = self.awaited.get_mut(name) {
-            *count -= 1;
-        }
-    }
 }
 
 impl Signals {
     pub(super) fn new(workers: u32) -> Self {
         Self {
-            workers,
-            state: Mutex::default(),
+            state: Mutex::new(SignalState::new(workers)),
             changed: Condvar::new(),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SignalState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn give(&self, name: &str) {
-        let mut state = self.state();
-        state.awaited.remove(name);
-        state.given.insert(name.to_owned());
+        self.state().give(name);
         self.changed.notify_all();
     }
 
     /// One worker has ended its steps.
     pub(super) fn finished(&self) {
-        self.state().finished += 1;
+        self.state().finished();
         self.changed.notify_all();
     }
 
     /// Whether all workers but the one that asks are idle, so that nothing happens until it
     /// does something itself.
     pub(super) fn others_are_idle(&self) -> bool {
-        self.state().idle() + 1 >= self.workers
+        self.state().others_are_idle()
     }
 
     /// Waits for the name; false if nobody can signal it any more, it wasn't signalled within
@@ -76,16 +52,16 @@ impl Signals {
     pub(super) fn wait(&self, name: &str, limit: Duration, halted: impl Fn() -> bool) -> bool {
         let until = Instant::now() + limit;
         let mut state = self.state();
-        if state.given.contains(name) {
+        if state.await_begins(name) {
             return true;
         }
-        *state.awaited.entry(name.to_owned()).or_default() += 1;
         loop {
-            if state.given.contains(name) {
+            let prospect = state.still_awaits(name);
+            if prospect == Prospect::Came {
                 return true;
             }
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || halted() || state.idle() >= self.workers {
+            if left.is_zero() || halted() || prospect == Prospect::Hopeless {
                 state.gives_up(name);
                 return false;
             }
