@@ -1,0 +1,4 @@
+//! The simulated host.
+
+pub mod disk;
+pub mod locks;
