@@ -184,6 +184,22 @@ mod tests {
     }
 
     #[test]
+    fn pages_are_taken_over_with_their_holes() {
+        let mut from = Contents::default();
+        from.write(4096, &[1; 10]);
+        from.resize(20_000);
+        let mut to = Contents::default();
+        to.write(0, &[2; 9000]);
+        to.share(&from, 4000, 200);
+        let mut expected = vec![0; 9000];
+        expected[4096..4106].fill(1);
+        expected[8192..].fill(2);
+        assert_eq!(to.to_vec(), expected);
+        to.share(&from, 9000, 3000);
+        assert_eq!((to.size(), to.allocated()), (12_000, 1));
+    }
+
+    #[test]
     fn sizes_and_zeros_count_when_two_are_compared() {
         let mut one = Contents::default();
         let mut two = Contents::default();

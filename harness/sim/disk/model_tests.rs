@@ -93,6 +93,10 @@ fn play(ops: &[Op]) -> (Disk, Model) {
         match *op {
             Op::Create(name) => {
                 let id = disk.open(NAMES[name], true, false).unwrap();
+                // A name keeps a file as well as an opener does.
+                if time.is_multiple_of(2) {
+                    disk.close(id);
+                }
                 if model.find(name).is_none() {
                     let file = model.files.len();
                     model.files.push(ModelFile {
@@ -195,11 +199,11 @@ impl Model {
         })
     }
 
-    fn allows_any(&self, found: &Found) -> bool {
+    fn allows_any(&self, found: &Found, unwritten: Unwritten) -> bool {
         (self.names.iter().zip(found)).all(|(versions, found)| {
             (versions.iter()).any(|(_, file)| match (file, found) {
                 (None, None) => true,
-                (Some(file), Some(found)) => self.files[*file].allows_any(found),
+                (Some(file), Some(found)) => self.files[*file].allows_any(found, unwritten),
                 _ => false,
             })
         })
@@ -208,13 +212,27 @@ impl Model {
 
 impl ModelFile {
     /// Whether there is a moment up to which the metadata survived that explains everything.
-    fn allows_any(&self, found: &[u8]) -> bool {
+    fn allows_any(&self, found: &[u8], unwritten: Unwritten) -> bool {
         (0..self.versions.len()).any(|kept| {
             self.allows_size(kept, found.len())
                 && (0..found.len().div_ceil(SECTOR)).all(|sector| {
                     (0..self.versions.len())
                         .any(|version| self.allows_sector(kept, sector, version, found))
+                        || (unwritten == Unwritten::Garbage && self.allows_garbage(kept, sector))
                 })
+        })
+    }
+
+    /// Whether a sector that the file didn't have came to it by a write, and stayed.
+    fn allows_garbage(&self, kept: usize, sector: usize) -> bool {
+        let start = sector * SECTOR;
+        let had_it = |version: &Version| version.bytes.len() > start;
+        let last_without = (self.versions[..=kept].iter()).rposition(|version| !had_it(version));
+        last_without.is_some_and(|index| {
+            (self.versions[index..].iter().take(kept + 2 - index)).any(|version| {
+                let made = version.change;
+                matches!(made, Some(Made::Written { at, end }) if at < start + SECTOR && end > start)
+            })
         })
     }
 
@@ -237,7 +255,9 @@ impl ModelFile {
             is_cut.then_some(after.bytes.len())
         };
         // Written beyond a cut that was lost: to other blocks.
-        if (kept + 1..=version).any(|index| cut_by(index).is_some_and(|size| size <= start)) {
+        if (kept + 1..=version).any(|index| {
+            cut_by(index).is_some_and(|size| size.next_multiple_of(PAGE_BYTES) <= start)
+        }) {
             return false;
         }
         let bytes = &self.versions[version].bytes;
@@ -285,7 +305,24 @@ proptest! {
         for seed in seeds {
             let mut disk = disk.clone();
             lose(&mut disk, LossStyle::Any, seed);
-            prop_assert!(model.allows_any(&found(&disk)));
+            prop_assert!(model.allows_any(&found(&disk), Unwritten::Zeros));
+        }
+    }
+
+    #[test]
+    fn garbage_is_only_where_a_write_was_to_be(
+        ops in prop::collection::vec(op(), 0..30),
+        seeds in prop::collection::vec(any::<u64>(), 8),
+    ) {
+        let (disk, model) = play(&ops);
+        let loss = Loss {
+            unwritten: Unwritten::Garbage,
+            ..Loss::default()
+        };
+        for seed in seeds {
+            let mut disk = disk.clone();
+            disk.power_loss(&loss, &mut ChaCha8Rng::seed_from_u64(seed));
+            prop_assert!(model.allows_any(&found(&disk), Unwritten::Garbage));
         }
     }
 

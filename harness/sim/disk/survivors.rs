@@ -9,7 +9,7 @@
 //!   nothing from before a cut that survived is seen beyond it; and nothing written beyond a
 //!   cut that was lost is seen, since it went to other blocks, which nobody would look in.
 
-use super::contents::Contents;
+use super::contents::{Contents, PAGE_BYTES};
 use super::file::{File, Moment, What};
 use super::loss::{Loss, Unwritten};
 use rand::{Rng, RngCore};
@@ -129,24 +129,25 @@ impl Replay {
             return;
         }
         // The file keeps the block that the cut goes through, and its rest is cleared there.
-        self.sealed_at = to.next_multiple_of(self.sector_bytes);
+        self.sealed_at = to.next_multiple_of(PAGE_BYTES as u64);
         let end = self.sealed_at.min(self.newest.size());
         self.newest.write(to, &vec![0; (end - to) as usize]);
     }
 
     fn write(&mut self, offset: u64, data: &[u8], is_allocated: bool, random: &mut ChaCha8Rng) {
         let visible = self.sealed_at.saturating_sub(offset).min(data.len() as u64);
+        if visible == 0 {
+            return;
+        }
         let data = &data[..visible as usize];
         let end = offset + visible;
         let touched = offset / self.sector_bytes..end.div_ceil(self.sector_bytes);
         self.newest.write(offset, data);
         for number in touched {
-            let now = self.sector(&self.newest, number);
-            let unwritten = self.sector(&self.left, number);
-            let is_hole = number * self.sector_bytes >= self.left.size();
-            let sector = self.sectors.entry(number).or_insert(Sector {
-                picked: unwritten,
-                is_hole,
+            let start = number * self.sector_bytes;
+            let sector = self.sectors.entry(number).or_insert_with(|| Sector {
+                picked: part(&self.left, start, self.sector_bytes),
+                is_hole: start >= self.left.size(),
                 is_allocated_since: false,
                 versions: 1,
             });
@@ -155,7 +156,7 @@ impl Replay {
             // Of n versions the n-th replaces the picked one in one of n cases: so each is
             // as likely as the others, whenever it ends.
             if random.random_ratio(1, sector.versions) {
-                sector.picked = now;
+                sector.picked = part(&self.newest, start, self.sector_bytes);
                 sector.is_hole = false;
                 sector.is_allocated_since = false;
             }
@@ -176,7 +177,7 @@ impl Replay {
             if visible == 0 {
                 continue;
             }
-            let newest = self.sector(&self.newest, *number);
+            let newest = part(&self.newest, start, self.sector_bytes);
             let mut bytes = sector.picked.clone();
             let is_unwritten = sector.is_hole && sector.is_allocated_since;
             if loss.unwritten == Unwritten::Garbage && is_unwritten {
@@ -192,10 +193,11 @@ impl Replay {
         }
         self.left
     }
+}
 
-    fn sector(&self, of: &Contents, number: u64) -> Vec<u8> {
-        let mut bytes = vec![0; self.sector_bytes as usize];
-        of.read(number * self.sector_bytes, &mut bytes);
-        bytes
-    }
+/// `len` bytes from `start` on, zeros beyond the end.
+fn part(contents: &Contents, start: u64, len: u64) -> Vec<u8> {
+    let mut bytes = vec![0; len as usize];
+    contents.read(start, &mut bytes);
+    bytes
 }

@@ -1,8 +1,8 @@
 //! The locks of the database file: SQLite's levels, as they come of its byte ranges
 //! (`src/host/storage/lock.rs`).
 //!
-//! What must stay true: a holder's level says which bytes it has locked, but for one case: exclusive straight
-//! from shared (rolling back a hot journal) has neither of the bytes RESERVED and PENDING.
+//! What must stay true: a holder's level says which bytes it has locked, but for one case:
+//! exclusive straight from shared (rolling back a hot journal) has neither RESERVED nor PENDING.
 
 use super::{Holder, LockError, LockFaults};
 use std::collections::BTreeMap;
