@@ -207,6 +207,13 @@ mod tests {
         let anew = PageTable::of(&bytes, 512, 3);
         assert_eq!(table.digest(), anew.digest());
         assert_eq!(table.differing(&anew), Vec::<u32>::new());
+        table.apply(&[(5, 8)], 3);
+        assert_eq!(table.digest(), anew.digest());
+        table.apply(&[], 5);
+        table.apply(&[(5, 0)], 5);
+        table.apply(&[], 4);
+        table.apply(&[], 3);
+        assert_eq!(table.digest(), anew.digest());
         table.apply(&[(2, 1)], 4);
         assert_eq!(table.differing(&anew), [2, 4]);
     }

@@ -117,6 +117,45 @@ fn a_transaction_in_a_rollback_journal_is_no_commit_until_the_journal_is_gone() 
     watched.commit("COMMIT");
 }
 
+#[test]
+fn a_database_that_is_written_while_the_journal_is_hot_is_no_commit() {
+    let mut watched = Watched::new(Native::with("PRAGMA cache_size=5"));
+    watched.commit("CREATE TABLE t (k, v)");
+    watched
+        .native
+        .run(&format!("BEGIN; {}", insert(40, 900, 1)));
+    let journal = watched.native.files().journal;
+    watched.native.run("COMMIT");
+    let files = Snapshot {
+        journal,
+        ..watched.native.files()
+    };
+    assert_eq!(watched.ledger.observe(&files, None, 9), Ok(0));
+    assert_eq!(watched.look(), Ok(1));
+}
+
+#[test]
+fn pages_past_the_end_that_the_header_tells_do_not_count_and_missing_ones_do() {
+    let digest = |files: &Snapshot| Ledger::new(files, 0).last().digest;
+    let native = Native::with("CREATE TABLE t (k, v)");
+    native.run(&insert(3, 900, 1));
+    let files = native.files();
+    let mut longer = files.clone();
+    longer.database.extend([0; 4096]);
+    assert_eq!(digest(&longer), digest(&files));
+    let mut counted = longer.clone();
+    counted.database[31] += 1;
+    let mut missing = files.clone();
+    missing.database[31] += 1;
+    assert_ne!(digest(&counted), digest(&missing));
+    // Whoever wrote the file last didn't know of the count.
+    let mut stale = files.clone();
+    stale.database[95] ^= 1;
+    let mut stale_longer = longer.clone();
+    stale_longer.database[95] ^= 1;
+    assert_ne!(digest(&stale), digest(&stale_longer));
+}
+
 /// What changes the files without a commit, and what of it is found at the next look, or when the database
 /// is synced.
 fn planted(
@@ -143,7 +182,10 @@ fn a_checkpoint_that_changes_a_page_is_found() {
     let index = watched.native.index();
     let mut files = watched.native.files();
     files.database[4096 * 4 + 7] ^= 1;
-    let found = planted(&mut watched, &files, index).unwrap_err();
+    let found = watched
+        .ledger
+        .observe(&files, index.as_ref(), 9)
+        .unwrap_err();
     let differing = vec![5];
     assert_eq!(
         found,
@@ -186,12 +228,22 @@ fn published_frames_that_are_taken_back_or_replaced_or_broken_are_found() {
     let found = planted(&mut watched, &other.files(), other.index()).unwrap_err();
     assert_eq!(found, AuditError::Overwritten { commit, mx_frame });
 
-    watched.native.run(&insert(1, 10, 4));
+    // The index of one writer, the log of the other.
+    other.run(&insert(1, 10, 4));
+    watched.native.run(&insert(1, 10, 5));
+    let files = watched.native.files();
+    let mx_frame = mx_frame + 1;
+    let valid = mx_frame;
+    let found = Ledger::new(&fork, 0)
+        .observe(&files, other.index().as_ref(), 9)
+        .unwrap_err();
+    assert_eq!(found, AuditError::Unreadable { mx_frame, valid });
+
     let mut files = watched.native.files();
     *files.wal.last_mut().unwrap() ^= 1;
     let index = watched.native.index();
     let found = planted(&mut watched, &files, index).unwrap_err();
-    let (mx_frame, valid) = (mx_frame + 1, mx_frame);
+    let valid = mx_frame - 1;
     assert_eq!(found, AuditError::Unreadable { mx_frame, valid });
 }
 

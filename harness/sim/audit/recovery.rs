@@ -6,8 +6,8 @@
 //! a commit frame in the log, and what is before that frame is the image of a known commit. Such a
 //! transaction was never answered, so it may take effect or not. (One that was overwritten in the log
 //! by a commit that was then lost may come back, too.) More than one can't be: nobody
-//! appends to what isn't published. And a transaction that was published is none of those: if the log's last one
-//! was, the image must be that commit's, or an old log lies over a newer database.
+//! appends to what isn't published. What is before it in the log must be that commit's own frames, or else
+//! nothing, in a log that hadn't begun: an old log over a newer database is a mixture.
 //!
 //! What must stay true: digests may repeat when a value is set back; then the newest commit counts,
 //! so nothing is called lost that can't be told from what was kept.
@@ -117,10 +117,7 @@ impl Ledger {
     /// The commit upon which the log's last transaction was written, if nobody has seen that one.
     fn written_upon(&self, state: &State) -> Option<usize> {
         let salts = state.wal.salts();
-        let ((before, last), earlier) = state.transactions.split_last()?;
-        if self.commits.iter().any(|commit| commit.is(salts, last)) {
-            return None;
-        }
+        let ((before, _), earlier) = state.transactions.split_last()?;
         match earlier.last() {
             Some((_, previous)) => self
                 .commits

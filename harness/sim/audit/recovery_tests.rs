@@ -218,6 +218,28 @@ fn the_first_of_a_log_may_come_back_but_not_over_what_the_same_log_already_broug
 }
 
 #[test]
+fn what_is_written_upon_frames_of_an_older_log_is_a_mixture_too() {
+    let mut watched = Watched::with_table();
+    watched.commit(&insert(40, 900, 1));
+    watched.idle("PRAGMA wal_checkpoint(TRUNCATE)");
+    watched.commit("UPDATE t SET k = k + 2 WHERE k > 30000");
+    let fork = Native::from(&watched.native.files());
+    fork.run("UPDATE t SET k = k + 1 WHERE k < 5000");
+    watched.idle("PRAGMA wal_checkpoint(TRUNCATE)");
+    watched.commit("DELETE FROM t WHERE k > 15000 AND k < 20000");
+    watched.idle("PRAGMA wal_checkpoint(TRUNCATE)");
+    let files = Snapshot {
+        wal: fork.files().wal,
+        ..watched.native.files()
+    };
+    let found = watched.ledger.recovered(&files, NORMAL, 9);
+    assert!(
+        matches!(found, Err(AuditError::NoSuchCommit { last: 3, .. })),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn a_ledger_may_begin_with_a_log_that_holds_nothing() {
     let watched = Watched::with_table();
     watched.native.run("PRAGMA wal_checkpoint(RESTART)");

@@ -273,6 +273,49 @@ mod tests {
         }
     }
 
+    /// Changes the header of a frame and makes all checksums right again.
+    fn forged(frame: u32, change: impl Fn(&mut [u8])) -> Snapshot {
+        let mut files = FILES.clone();
+        let mut checksum = sum(false, &files.wal[..24], [0, 0]);
+        let frames = files.wal[HEADER_BYTES..].chunks_exact_mut(FRAME_HEADER_BYTES + 4096);
+        for (at, bytes) in (1..).zip(frames) {
+            if at == frame {
+                change(&mut bytes[..16]);
+            }
+            checksum = sum(false, &bytes[..8], checksum);
+            checksum = sum(false, &bytes[FRAME_HEADER_BYTES..], checksum);
+            bytes[16..20].copy_from_slice(&checksum[0].to_be_bytes());
+            bytes[20..24].copy_from_slice(&checksum[1].to_be_bytes());
+        }
+        files
+    }
+
+    #[test]
+    fn a_frame_without_a_page_or_with_other_salts_ends_the_log() {
+        let whole = forged(0, |_| ());
+        assert!(whole.truth() == recovered_image(&whole));
+        let last = Wal::recover(&*FILES).0.mx_frame();
+        for (change, name) in [
+            ((|header| header[..4].fill(0)) as fn(&mut [u8]), "page"),
+            (|header| header[9] ^= 1, "salt"),
+        ] {
+            let files = forged(last, change);
+            assert!(
+                recovered_image(&files) != recovered_image(&*FILES),
+                "{name}"
+            );
+            assert!(recovered_image(&files) == files.truth(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_log_of_an_empty_database_is_not_read() {
+        let mut files = FILES.clone();
+        files.database.clear();
+        assert_eq!(recovered_image(&files), files.truth());
+        assert_eq!(recovered_image(&files), Vec::<u8>::new());
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(60))]
 
