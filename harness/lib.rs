@@ -47,6 +47,8 @@ pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod shrink;
+#[cfg(feature = "component")]
+pub mod sim;
 pub mod step;
 pub mod suite;
 pub mod workload;

@@ -40,6 +40,16 @@ pub enum Fault {
         /// How long.
         for_ms: u64,
     },
+    /// The machine loses power: all processes are gone, and what wasn't on the device may be.
+    /// Only the simulator can do that.
+    PowerLoss,
+    /// Somebody sets the wall clock of the worker's process. Only the simulator can do that.
+    ClockJump {
+        /// A worker in that process.
+        worker: u32,
+        /// By how much.
+        by_ms: i64,
+    },
 }
 
 impl Fault {
@@ -49,8 +59,9 @@ impl Fault {
             Self::Kill { worker }
             | Self::Stop { worker, .. }
             | Self::Drop { worker }
-            | Self::Trap { worker } => Some(worker),
-            Self::BusyWriter { .. } => None,
+            | Self::Trap { worker }
+            | Self::ClockJump { worker, .. } => Some(worker),
+            Self::BusyWriter { .. } | Self::PowerLoss => None,
         }
     }
 
@@ -63,7 +74,11 @@ impl Fault {
     pub fn for_ms(self) -> Option<u64> {
         match self {
             Self::Stop { for_ms, .. } | Self::BusyWriter { for_ms } => Some(for_ms),
-            Self::Kill { .. } | Self::Drop { .. } | Self::Trap { .. } => None,
+            Self::Kill { .. }
+            | Self::Drop { .. }
+            | Self::Trap { .. }
+            | Self::PowerLoss
+            | Self::ClockJump { .. } => None,
         }
     }
 
@@ -75,6 +90,8 @@ impl Fault {
             Self::Drop { .. } => "drop",
             Self::Trap { .. } => "trap",
             Self::BusyWriter { .. } => "busy-writer",
+            Self::PowerLoss => "power-loss",
+            Self::ClockJump { .. } => "clock-jump",
         }
     }
 }
@@ -199,6 +216,11 @@ impl Program {
     /// Whether some step does what can be done to a real process alone.
     pub fn needs_processes(&self) -> bool {
         self.has_fault(|fault| matches!(fault, Fault::Kill { .. } | Fault::Stop { .. }))
+    }
+
+    /// Whether some step does what only the simulator can.
+    pub fn needs_simulator(&self) -> bool {
+        self.has_fault(|fault| matches!(fault, Fault::PowerLoss | Fault::ClockJump { .. }))
     }
 
     /// Whether some step lets somebody else keep SQLite's write lock.

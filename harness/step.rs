@@ -245,7 +245,12 @@ impl Step {
             Self::Fault(Fault::Drop { .. }) => need(Capability::Drop),
             Self::Fault(Fault::Trap { .. }) => need(Capability::Trap),
             Self::Fault(Fault::BusyWriter { .. }) => need(Capability::Sqlite),
-            Self::Fault(Fault::Kill { .. } | Fault::Stop { .. })
+            Self::Fault(
+                Fault::Kill { .. }
+                | Fault::Stop { .. }
+                | Fault::PowerLoss
+                | Fault::ClockJump { .. },
+            )
             | Self::Repeat { .. }
             | Self::Raise
             | Self::Sleep { .. }

@@ -4,6 +4,7 @@
 //! earlier, than the moment at which a correct system lets a grant expire.
 
 use crate::history::History;
+use crate::program::Fault;
 
 const MS: u64 = 1_000_000;
 
@@ -25,10 +26,14 @@ impl Clocks {
             let offsets = history.sessions.iter().map(|it| it.clock_offset_ms);
             offsets.chain(std::iter::once(0))
         };
-        let spread_ms = offsets()
-            .max()
-            .unwrap_or(0)
-            .abs_diff(offsets().min().unwrap_or(0));
+        // Whoever is set while it goes on may be as far from the others as all that adds up to.
+        let jumps = history.faults.iter().map(|fault| match fault.fault {
+            Fault::ClockJump { by_ms, .. } => by_ms.unsigned_abs(),
+            _ => 0,
+        });
+        let spread_ms = (offsets().max().unwrap_or(0))
+            .abs_diff(offsets().min().unwrap_or(0))
+            .saturating_add(jumps.fold(0, u64::saturating_add));
         Self {
             spread_ns: spread_ms.saturating_mul(MS),
         }

@@ -13,6 +13,8 @@ mod progress;
 mod replay;
 mod run;
 mod shrink;
+#[cfg(feature = "component")]
+mod sim;
 mod usage;
 
 use args::Command;
@@ -22,6 +24,17 @@ use std::process::ExitCode;
 pub(crate) const EXIT_UNKNOWN: u8 = 2;
 
 pub(crate) fn main() -> ExitCode {
+    #[cfg(feature = "component")]
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == "sim")
+    {
+        let done = sim::parse(std::env::args_os().skip(2).collect()).and_then(|sim| sim::run(&sim));
+        return done.unwrap_or_else(|error| {
+            output::note(format_args!("beaver-harness: {error:#}"));
+            ExitCode::from(EXIT_UNKNOWN)
+        });
+    }
     let command = match args::parse(std::env::args_os().skip(1)) {
         Ok(command) => command,
         Err(error) => {

@@ -4,21 +4,16 @@
 //! driven by whoever calls; somebody else ends it only by what the host offers for that
 //! (dropping the call's future, making the guest trap), and never while it is being driven.
 
-use super::beaver::{
-    self, LOOK_EVERY, PAGE, Settings, Waiting, count_text, json, optional, session, text,
-};
+use super::beaver::{self, Settings};
+use super::instance::{InstanceSession, Pace, failure};
 use super::{Abandon, Answer, Client, Driver, Ending, Process, ended, gone, waits_for_ever};
-use crate::protocol::{Description, ErrorCode, Failure, Init, LockKind, LockName, Op, VERSION};
+use crate::protocol::{Description, ErrorCode, Failure, Init, Op, VERSION};
 use anyhow::{Context as _, bail};
-use beaver_host::client as db;
-use beaver_host::client::DbError as EngineError;
 use beaver_host::{Grant, Host, Interrupter};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
@@ -97,6 +92,35 @@ struct ComponentProcess {
     settings: Settings,
 }
 
+impl ComponentProcess {
+    async fn session(&self) -> Result<InstanceSession, Failure> {
+        let grant = Grant::directory(&self.folder)
+            .map_err(|error| Failure::new(ErrorCode::Failed, format!("the folder: {error}")))?;
+        let started = self.host.instance(grant);
+        let instance = started
+            .wall_clock_offset_ms(self.clock_offset_ms)
+            .wall_clock_resolution_ms(self.clock_resolution_ms)
+            .start()
+            .await
+            .map_err(failure)?;
+        let pace = Arc::new(RealPace(Instant::now()));
+        InstanceSession::open(instance, &self.name, &self.settings, pace).await
+    }
+}
+
+/// Real time, on Tokio's timer.
+struct RealPace(Instant);
+
+impl Pace for RealPace {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn nap(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
+
 impl Process for ComponentProcess {
     fn description(&self) -> &Description {
         &self.description
@@ -107,11 +131,11 @@ impl Process for ComponentProcess {
             .enable_time()
             .build()
             .map_err(|error| Failure::new(ErrorCode::Failed, format!("a runtime: {error}")))?;
-        let session = runtime.block_on(Session::open(self))?;
+        let session = runtime.block_on(self.session())?;
         Ok(Box::new(ComponentClient {
             given_up: false,
             seat: Arc::new(Seat {
-                interrupter: session.engine.instance.interrupter(),
+                interrupter: session.interrupter(),
                 cancelled: Notify::new(),
                 live: Mutex::new(Some(Live { session, runtime })),
             }),
@@ -137,7 +161,7 @@ impl Process for ComponentProcess {
 
 /// An instance and what drives it.
 struct Live {
-    session: Session,
+    session: InstanceSession,
     runtime: Runtime,
 }
 
@@ -197,13 +221,7 @@ impl Client for ComponentClient {
         let Some(Live { session, runtime }) = self.seat.live().take() else {
             return Err(ended("the client has ended"));
         };
-        let Session {
-            handles, engine, ..
-        } = session;
-        drop(handles);
-        let Engine { instance, database } = engine;
-        drop(database);
-        runtime.block_on(instance.close()).map_err(failure)
+        runtime.block_on(session.close())
     }
 
     fn was_given_up(&self) -> bool {
@@ -231,92 +249,8 @@ impl Abandon for Seat {
             && trap
         {
             // It was idle: its guest traps in this call.
-            let Engine { instance, database } = &mut session.engine;
-            let _ = runtime.block_on(database.journal(instance));
+            runtime.block_on(session.enter());
         }
         Ok(())
-    }
-}
-
-fn failure(error: beaver_host::Error) -> Failure {
-    let definite = error.outcome() == db::Outcome::NotApplied;
-    Failure {
-        error: match &error {
-            beaver_host::Error::Db(error) => code(error),
-            error if error.is_fatal() => ErrorCode::Gone,
-            _ => ErrorCode::Failed,
-        },
-        definite,
-        message: error.to_string(),
-    }
-}
-
-struct Engine {
-    database: db::Database,
-    instance: beaver_host::Instance,
-}
-
-macro_rules! call {
-    ($e:ident, $handle:ident.next_page($($argument:expr),*)) => {
-        $handle.next(&mut $e.instance, $($argument),*).await.map_err(failure)?
-    };
-    ($e:ident, $handle:ident.$method:ident($($argument:expr),*)) => {
-        $handle.$method(&mut $e.instance, $($argument),*).await.map_err(failure)?
-    };
-}
-
-macro_rules! open {
-    ($e:ident, begin) => {
-        $e.instance
-            .begin_transaction(&$e.database)
-            .await
-            .map_err(failure)?
-    };
-    ($e:ident, $kind:ident($name:expr)) => {
-        $e.instance
-            .$kind(&$e.database, $name)
-            .await
-            .map_err(failure)?
-    };
-}
-
-macro_rules! nap {
-    ($duration:expr) => {
-        tokio::time::sleep($duration).await
-    };
-}
-
-session!(db, Engine, call, open, nap);
-
-impl Session {
-    async fn open(process: &ComponentProcess) -> Result<Self, Failure> {
-        let grant = Grant::directory(&process.folder)
-            .map_err(|error| Failure::new(ErrorCode::Failed, format!("the folder: {error}")))?;
-        let mut instance = process
-            .host
-            .instance(grant)
-            .wall_clock_offset_ms(process.clock_offset_ms)
-            .wall_clock_resolution_ms(process.clock_resolution_ms)
-            .start()
-            .await
-            .map_err(failure)?;
-        let settings = &process.settings;
-        let options = db::OpenOptions {
-            guard_mode: settings.advisory.then_some(db::GuardMode::Advisory),
-            durability: settings.full_durability.then_some(db::Durability::Full),
-            journal: settings.rollback_journal.then_some(db::Journal::Rollback),
-            busy_timeout: Some(settings.busy_timeout),
-            lock_wait: Some(settings.lock_wait),
-            mode: None,
-        };
-        let database = instance
-            .open(&process.name, &options)
-            .await
-            .map_err(failure)?;
-        Ok(Self {
-            handles: Handles::default(),
-            engine: Engine { database, instance },
-            lock_wait: settings.lock_wait,
-        })
     }
 }

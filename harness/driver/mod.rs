@@ -4,10 +4,12 @@
 //! (and only that) means that the client is no more.
 
 #[cfg(any(feature = "component", feature = "native"))]
-mod beaver;
+pub(crate) mod beaver;
 #[cfg(feature = "component")]
 mod component;
 mod embedded;
+#[cfg(feature = "component")]
+pub(crate) mod instance;
 #[cfg(feature = "native")]
 mod native;
 pub mod own;

@@ -21,7 +21,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The native build, in this process.
 #[derive(Clone, Copy, Debug, Default)]
@@ -165,6 +165,17 @@ fn millis_to_seconds(millis: i64) -> f64 {
 
 struct Engine {
     database: db::Database,
+    began: Instant,
+}
+
+impl Engine {
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    async fn nap(&self, duration: Duration) {
+        std::thread::sleep(duration);
+    }
 }
 
 macro_rules! call {
@@ -188,13 +199,7 @@ macro_rules! open {
     };
 }
 
-macro_rules! nap {
-    ($duration:expr) => {
-        std::thread::sleep($duration)
-    };
-}
-
-session!(db, Engine, call, open, nap);
+session!(db, Engine, call, open);
 
 impl Session {
     fn open(path: &Path, settings: &Settings, clock: Clock) -> Result<Self, Failure> {
@@ -226,7 +231,10 @@ impl Session {
         let database = db::Database::open_with(path, &options, runtime).map_err(failure)?;
         Ok(Self {
             handles: Handles::default(),
-            engine: Engine { database },
+            engine: Engine {
+                database,
+                began: Instant::now(),
+            },
             lock_wait: settings.lock_wait,
         })
     }

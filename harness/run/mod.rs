@@ -353,6 +353,9 @@ pub(crate) fn missing(
     }
     let wants_helper =
         settings.faults.contains(&FaultKind::BusyWriter) || plan.frame.has_busy_writers();
+    if plan.frame.needs_simulator() {
+        missing.push("simulator");
+    }
     if wants_helper && settings.helper.is_none() {
         missing.push("helper");
     }

@@ -118,7 +118,11 @@ fn moved(
         Fault::Trap { worker } => Fault::Trap {
             worker: worker_to(worker)?,
         },
-        Fault::BusyWriter { for_ms } => Fault::BusyWriter { for_ms },
+        Fault::BusyWriter { .. } | Fault::PowerLoss => fault,
+        Fault::ClockJump { worker, by_ms } => Fault::ClockJump {
+            worker: process_to(worker)?,
+            by_ms,
+        },
     })
 }
 

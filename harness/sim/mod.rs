@@ -1,4 +1,33 @@
-//! The simulated host.
+//! The simulator: many instances of the component, each with its own SQLite, on one simulated machine,
+//! in virtual time, under a scheduler that is driven by a seed.
+//!
+//! The component is the shipped one, byte for byte: all that it imports comes from here. Workers,
+//! workloads, histories and checks are those of real systems, too. Beyond what they judge, an
+//! [`audit`] of the files themselves says whether a commit was lost, and native SQLite whether what
+//! is left is sound.
+//!
+//! What must stay true:
+//! - The same component, seed and settings go the same way, on every machine, up to the last byte that is
+//!   written ([`Simulated::trace_hash`]).
+//! - No false alarm: the simulated machine does only what a real one may do.
 
+pub mod audit;
 pub mod disk;
+mod fault;
+mod files;
+mod hub;
 pub mod locks;
+mod machine;
+mod room;
+mod run;
+mod schedule;
+mod settings;
+mod time;
+mod trace;
+mod world;
+
+pub use fault::{Blow, Fault, FaultPlan, Kind};
+pub use room::Defects;
+pub use run::{Simulated, Simulator};
+pub use schedule::{Cut, Policy, Script, Switch};
+pub use settings::Settings;

@@ -11,7 +11,7 @@ mod settings;
 
 pub(super) use outcome::{Waiting, count_text, json, optional, text};
 pub(super) use session::session;
-pub(super) use settings::Settings;
+pub(crate) use settings::Settings;
 
 use crate::protocol::{Capability, LockKind, LockName, Op};
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(super) fn phrase(word: &str) -> String {
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// What both builds offer; `Drop` and `Trap` depend on the build.
-pub(super) fn capabilities(settings: &Settings, can_abandon: bool) -> Vec<Capability> {
+pub(crate) fn capabilities(settings: &Settings, can_abandon: bool) -> Vec<Capability> {
     Capability::ALL
         .iter()
         .copied()

@@ -2,7 +2,7 @@
 
 use crate::protocol::{ErrorCode, Failure, Op};
 use serde_json::Value;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The JSON text of a value.
 pub(in crate::driver) fn text(value: &Value) -> String {
@@ -37,31 +37,33 @@ pub(in crate::driver) fn count_text(text: Option<String>) -> Result<u64, Failure
 
 /// Until when an operation that has to wait goes on.
 pub(in crate::driver) struct Waiting {
-    deadline: Option<Instant>,
+    /// On the engine's clock.
+    deadline: Option<Duration>,
     too_late: ErrorCode,
 }
 
 impl Waiting {
-    /// As `op` says; operations without a timeout of their own wait `lock_wait` for locks.
-    pub(in crate::driver) fn new(op: &Op, lock_wait: Duration) -> Self {
+    /// As `op` says, from `now` on; operations without a timeout of their own wait `lock_wait` for
+    /// locks.
+    pub(in crate::driver) fn new(op: &Op, lock_wait: Duration, now: Duration) -> Self {
         let (limit, too_late) = match op.timeout_ms() {
             Some(limit) => (limit.map(Duration::from_millis), ErrorCode::Timeout),
             None => (Some(lock_wait), ErrorCode::Locked),
         };
         Self {
-            deadline: limit.and_then(|limit| Instant::now().checked_add(limit)),
+            deadline: limit.and_then(|limit| now.checked_add(limit)),
             too_late,
         }
     }
 
-    /// What is left; none is for ever.
+    /// What is left at `now`; none is for ever.
     ///
     /// # Errors
     /// Nothing is left.
-    pub(in crate::driver) fn left(&self) -> Result<Option<Duration>, Failure> {
+    pub(in crate::driver) fn left(&self, now: Duration) -> Result<Option<Duration>, Failure> {
         match self.deadline {
             None => Ok(None),
-            Some(deadline) => match deadline.checked_duration_since(Instant::now()) {
+            Some(deadline) => match deadline.checked_sub(now) {
                 Some(left) if !left.is_zero() => Ok(Some(left)),
                 _ => Err(self.over("the time is up")),
             },

@@ -5,12 +5,12 @@
 ///
 /// `$db` has the managers' types. `$call!(engine, handle.method(arguments))` calls a method and
 /// gives its result or returns the failure; `$open!(engine, kind(name))` opens a handle in the
-/// same way; `$nap!(duration)` waits.
+/// same way; the engine has a monotonic clock, `now`, and waits with `nap`.
 ///
 /// A client has one handle per kind and name: a handle is a lock owner, so whoever acquires
 /// `dict:config` goes on as the holder.
 macro_rules! session {
-    ($db:ident, $engine:ty, $call:ident, $open:ident, $nap:ident) => {
+    ($db:ident, $engine:ty, $call:ident, $open:ident) => {
         /// All that a client holds. The transaction goes first: it keeps the write lock.
         #[derive(Default)]
         struct Handles {
@@ -112,15 +112,15 @@ macro_rules! session {
             /// A transaction refuses to wait. So whoever would wait for an item looks for it
             /// outside, and whoever would wait for a manager's lock takes it, which is fair.
             async fn certified(&mut self, op: &Op) -> Answer {
-                let waiting = Waiting::new(op, self.lock_wait);
+                let waiting = Waiting::new(op, self.lock_wait, self.engine.now());
                 let now = beaver::at_once(op);
                 let mut held: Option<LockName> = None;
                 let answer = loop {
                     if !self.has_items(op).await? {
-                        match waiting.left() {
+                        match waiting.left(self.engine.now()) {
                             Err(failure) => break Err(failure),
                             Ok(left) => {
-                                $nap!(left.unwrap_or(LOOK_EVERY).min(LOOK_EVERY));
+                                self.engine.nap(left.unwrap_or(LOOK_EVERY).min(LOOK_EVERY)).await;
                                 continue;
                             }
                         }
@@ -141,14 +141,14 @@ macro_rules! session {
                     match (failure.error, beaver::lock_of(op)) {
                         // Somebody else was faster.
                         (ErrorCode::Timeout, _) => {
-                            if let Err(failure) = waiting.left() {
+                            if let Err(failure) = waiting.left(self.engine.now()) {
                                 break Err(failure);
                             }
                         }
                         (ErrorCode::Locked | ErrorCode::InTransaction, Some(lock))
                             if held.is_none() =>
                         {
-                            let left = match waiting.left() {
+                            let left = match waiting.left(self.engine.now()) {
                                 Ok(left) => left,
                                 Err(_) => break Err(waiting.over(&failure.message)),
                             };

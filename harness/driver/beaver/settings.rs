@@ -6,17 +6,17 @@ use std::time::Duration;
 
 /// How databases are opened.
 #[derive(Clone, Debug)]
-pub(in crate::driver) struct Settings {
+pub(crate) struct Settings {
     /// `guard-mode=advisory`.
-    pub(in crate::driver) advisory: bool,
+    pub(crate) advisory: bool,
     /// `durability=full`.
-    pub(in crate::driver) full_durability: bool,
+    pub(crate) full_durability: bool,
     /// `journal=rollback`.
-    pub(in crate::driver) rollback_journal: bool,
+    pub(crate) rollback_journal: bool,
     /// `lock-wait-ms`.
-    pub(in crate::driver) lock_wait: Duration,
+    pub(crate) lock_wait: Duration,
     /// `busy-timeout-ms`.
-    pub(in crate::driver) busy_timeout: Duration,
+    pub(crate) busy_timeout: Duration,
 }
 
 impl Settings {
@@ -24,7 +24,7 @@ impl Settings {
     ///
     /// # Errors
     /// An unknown key or value.
-    pub(in crate::driver) fn read(settings: &Map<String, Value>) -> anyhow::Result<Self> {
+    pub(crate) fn read(settings: &Map<String, Value>) -> anyhow::Result<Self> {
         let mut read = Self {
             advisory: false,
             full_durability: false,

@@ -82,6 +82,9 @@ impl Crew<'_> {
                 self.over(worker, live.session, how);
                 abandoned?;
             }
+            Fault::PowerLoss | Fault::ClockJump { .. } => {
+                anyhow::bail!("only the simulator can do that")
+            }
         }
         Ok(true)
     }

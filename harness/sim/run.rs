@@ -1,0 +1,420 @@
+//! One simulated run, from the plan to the verdict.
+
+use super::audit::{Durability, Verdict as Soundness};
+use super::disk::Disk;
+use super::fault::{Blow, Fault};
+use super::room::{DATABASE, Furniture, REGIONS, Room, SharedRoom};
+use super::schedule::{Policy, Scheduler, Script};
+use super::settings::{Decided, Settings, Stream};
+use super::time::{Time, WallClock};
+use super::trace::Trace;
+use super::world::{SimulatedWorld, Stage};
+use crate::check::{CheckResult, CheckSpec, Verdict, judge};
+use crate::driver::beaver::{self, Settings as DriverSettings};
+use crate::history::{History, Recorder, Seen};
+use crate::program::Plan;
+use crate::protocol::{Description, ErrorCode, VERSION};
+use crate::run::worker::Worker;
+use crate::run::world::{Course, PHASES};
+use crate::run::{self, Progress};
+use anyhow::Context as _;
+use beaver_host::Host;
+use beaver_host::machine::{MachineHost, SharedMemory};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// A component that is ready to be simulated. One run at a time.
+pub struct Simulator {
+    host: MachineHost,
+    memory: Arc<SharedMemory>,
+    soundness: Mutex<Soundness>,
+    /// Disks with an empty database, by how it was opened.
+    disks: Mutex<BTreeMap<(bool, bool), Disk>>,
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Simulated {
+    /// What happened, in virtual time.
+    pub history: History,
+    /// What the checks say.
+    pub results: Vec<CheckResult>,
+    /// What is wrong by the audit, by native SQLite, or because nobody could go on.
+    pub findings: Vec<String>,
+    /// What went wrong in the harness itself.
+    pub troubles: Vec<String>,
+    /// The same for runs that went the same way.
+    pub trace_hash: u64,
+    /// The trace in words, if it was wanted.
+    pub trace: Vec<String>,
+    /// The faults that were planned, whether they came to pass or not.
+    pub faults: Vec<Fault>,
+    /// The choices that were made.
+    pub script: Script,
+    /// How many host calls each actor made: workers, then who opens the database after all.
+    pub calls: Vec<u64>,
+    /// How many faults came to pass.
+    pub blows: u64,
+    /// How much virtual time went by.
+    pub virtual_ns: u64,
+    /// `synchronous=FULL`.
+    pub full_durability: bool,
+    /// A rollback journal.
+    pub rollback_journal: bool,
+    /// Over how many processes the workers were spread.
+    pub processes: u32,
+}
+
+impl Simulated {
+    /// Whether something is certainly wrong.
+    pub fn failed(&self) -> bool {
+        !self.findings.is_empty() || self.worst() == Verdict::Fail
+    }
+
+    fn worst(&self) -> Verdict {
+        let is = |verdict| self.results.iter().any(|result| result.verdict == verdict);
+        if is(Verdict::Fail) {
+            Verdict::Fail
+        } else if is(Verdict::Unknown) {
+            Verdict::Unknown
+        } else {
+            Verdict::Pass
+        }
+    }
+
+    /// What is wrong, a line each.
+    pub fn complaints(&self) -> Vec<String> {
+        let violated = self.results.iter().flat_map(|result| {
+            let said = result.violations.iter();
+            said.map(|violation| format!("{}: {}", result.spec.name(), violation.message))
+        });
+        self.findings.iter().cloned().chain(violated).collect()
+    }
+}
+
+/// Host calls, more than any sensible run makes.
+const CALLS_MAX: u64 = 5_000_000;
+
+impl Simulator {
+    /// The component in this file, compiled for the simulator (from the cache, if it is there).
+    ///
+    /// # Errors
+    /// It can't be loaded.
+    pub fn new(component: &Path) -> anyhow::Result<Self> {
+        let host = Host::builder()
+            .component_file(component)
+            .max_instances(64)
+            .build_for_machines()
+            .with_context(|| component.display().to_string())?;
+        Ok(Self {
+            host,
+            memory: Arc::new(SharedMemory::new(REGIONS)?),
+            soundness: Mutex::new(Soundness::new()?),
+            disks: Mutex::default(),
+        })
+    }
+
+    /// Simulates `plan`.
+    ///
+    /// # Errors
+    /// There was no run.
+    pub fn run(&self, plan: &Plan, settings: &Settings) -> anyhow::Result<Simulated> {
+        let decided = settings.decide(plan);
+        let disk = self.prepared(&decided)?;
+        self.run_on(disk, plan, settings, decided)
+    }
+
+    /// A disk with an empty database, that was opened and closed once.
+    fn prepared(&self, decided: &Decided) -> anyhow::Result<Disk> {
+        let key = (decided.full_durability, decided.rollback_journal);
+        let mut disks = self.disks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(disk) = disks.get(&key) {
+            return Ok(disk.clone());
+        }
+        let nothing = Plan::from(crate::program::Program {
+            program: 1,
+            name: "empty database".into(),
+            workers: vec![Vec::new()],
+            ..crate::program::Program::default()
+        });
+        let settings = Settings {
+            policy: Policy::Script,
+            full_durability: Some(decided.full_durability),
+            rollback_journal: Some(decided.rollback_journal),
+            ..Settings::default()
+        };
+        let decided = settings.decide(&nothing);
+        let mut left = Disk::new();
+        let ran = self.enact(Disk::new(), &nothing, &settings, decided, &mut left)?;
+        anyhow::ensure!(
+            ran.findings.is_empty() && ran.troubles.is_empty(),
+            "an empty database can't be made: {:?} {:?}",
+            ran.findings,
+            ran.troubles
+        );
+        left.sync_all();
+        disks.insert(key, left.clone());
+        Ok(left)
+    }
+
+    fn run_on(
+        &self,
+        disk: Disk,
+        plan: &Plan,
+        settings: &Settings,
+        decided: Decided,
+    ) -> anyhow::Result<Simulated> {
+        self.enact(disk, plan, settings, decided, &mut Disk::new())
+    }
+
+    fn enact(
+        &self,
+        disk: Disk,
+        plan: &Plan,
+        settings: &Settings,
+        decided: Decided,
+        left: &mut Disk,
+    ) -> anyhow::Result<Simulated> {
+        let driver_settings = DriverSettings {
+            full_durability: decided.full_durability,
+            rollback_journal: decided.rollback_journal,
+            ..DriverSettings::read(&serde_json::Map::new())?
+        };
+        let run_settings = run::Settings {
+            seed: settings.seed,
+            steps_max: plan.frame.workers.is_empty().then_some(settings.steps_max),
+            ..run::Settings::default()
+        };
+        let description = Description {
+            protocol: VERSION,
+            name: "beaver-wasm, simulated".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            capabilities: beaver::capabilities(&driver_settings, true),
+        };
+        let mut header = run::header(plan, &run_settings, &description);
+        header.unix_s = 0.0;
+        allow_what_faults_cause(&mut header.checks, &decided);
+        let time = Time::default();
+        let clock = time.clone();
+        let recorder = Recorder::with_clock(header, None, Box::new(move || clock.now_ns()));
+        let recorder = Arc::new(recorder);
+        let workers = plan.workers;
+        // Who opens the database after all lives in the first process.
+        let processes = decided.processes.max(1) as usize;
+        let mut actors: Vec<usize> = (0..workers as usize).map(|w| w % processes).collect();
+        actors.push(0);
+        let resolution_ms = plan.frame.clock_resolution_ms;
+        let wall = |(offset_ms, drift_ppm): &(i64, i64)| {
+            let wall = WallClock::new(*offset_ms, *drift_ppm, resolution_ms);
+            (*offset_ms, wall)
+        };
+        let room = Room::furnish(Furniture {
+            time,
+            disk,
+            recorder: Arc::clone(&recorder),
+            scheduler: Scheduler::new(
+                settings.policy,
+                &settings.script,
+                workers + 1,
+                decided.horizon * u64::from(workers) * 2,
+                settings.random(plan, Stream::Schedule),
+            ),
+            trace: Trace::new(settings.trace),
+            faults: decided.faults.clone(),
+            memory: Arc::clone(&self.memory),
+            actors,
+            workers,
+            clocks: decided.clocks.iter().map(wall).collect(),
+            chance: settings.random(plan, Stream::Chance),
+            defects: settings.defects,
+            durability: if decided.full_durability {
+                Durability::Full
+            } else {
+                Durability::Normal
+            },
+        });
+        let progress = Progress::default();
+        let halted = Arc::clone(&room.lock().halted);
+        let stage = Stage {
+            room,
+            host: &self.host,
+            settings: &driver_settings,
+            progress: &progress,
+            recorder,
+            seed: settings.seed,
+            workers,
+            halted: Arc::clone(&halted),
+        };
+        let course = Course::new(plan, &run_settings, &progress, true);
+        let worlds: Vec<_> = (0..=workers)
+            .map(|actor| SimulatedWorld::new(&stage, actor))
+            .collect();
+        let mut lives: Vec<Pin<Box<dyn Future<Output = ()> + '_>>> = Vec::new();
+        for (number, world) in (0..workers).zip(&worlds) {
+            lives.push(Box::pin(Worker::new(world, &course, number).live()));
+        }
+        if let Some(world) = worlds.last() {
+            lives.push(Box::pin(open_after_all(world)));
+        }
+        let is_stuck = !see_through(&stage.room, &mut lives);
+        drop(lives);
+        drop(worlds);
+        let Stage { room, recorder, .. } = stage;
+        let mut room = room.into_inner().context("somebody keeps the room")?;
+        if is_stuck {
+            let waiting = room.waiting();
+            room.findings
+                .push(format!("nobody can ever go on: {waiting}"));
+        }
+        self.inspect(&mut room, &decided);
+        *left = room.disk;
+        drop(room.recorder);
+        let recorder = Arc::into_inner(recorder).context("somebody keeps the history")?;
+        let (history, error) = recorder.finish();
+        let mut troubles = room.troubles;
+        troubles.extend(error);
+        let mut results = judge(&history);
+        if halted.load(Ordering::Relaxed) || is_stuck {
+            results.iter_mut().for_each(CheckResult::is_of_a_part);
+        }
+        let calls = room.actors_calls;
+        let script = room.scheduler.into_script();
+        Ok(Simulated {
+            history,
+            results,
+            findings: room.findings,
+            troubles,
+            trace_hash: room.trace.hash(),
+            trace: room.trace.into_lines(),
+            faults: decided.faults.faults(),
+            script,
+            calls,
+            blows: room.blows,
+            virtual_ns: room.time.now_ns(),
+            full_durability: decided.full_durability,
+            rollback_journal: decided.rollback_journal,
+            processes: decided.processes,
+        })
+    }
+
+    /// Looks at what is left when nobody has the database open any more.
+    fn inspect(&self, room: &mut Room, decided: &Decided) {
+        room.actors_calls = room.calls();
+        room.look();
+        let image = super::audit::recovered_image(&super::room::DiskFiles(&room.disk));
+        let mut soundness = self
+            .soundness
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match soundness.check(image) {
+            Err(wrong) => {
+                room.recorder.seen(Seen::IntegrityCheck(wrong.clone()));
+                room.findings.push(format!("integrity_check: {wrong}"));
+            }
+            Ok(contents) => {
+                room.recorder.seen(Seen::IntegrityCheck("ok".to_owned()));
+                if may_leave_rows(&decided.faults.faults()) {
+                    return;
+                }
+                for waiter in contents.waiters {
+                    let token = live_token(&waiter.waiter_id);
+                    if token.is_none_or(|token| !room.crashed_tokens.contains(&token)) {
+                        room.findings.push(format!(
+                            "a row of the lock {} was left behind by {}, who has ended in good order",
+                            waiter.lock_name, waiter.waiter_id
+                        ));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether whoever meets these faults may be unable to put its rows away.
+fn may_leave_rows(faults: &[Fault]) -> bool {
+    faults.iter().any(|fault| {
+        matches!(
+            fault.blow,
+            Blow::Io | Blow::ShortWrite | Blow::Full(_) | Blow::Busy | Blow::Stranger(_)
+        )
+    })
+}
+
+/// The claim that a row's owner lives by: `live:<token>:<n>`.
+fn live_token(waiter_id: &str) -> Option<u64> {
+    let (token, _) = waiter_id.strip_prefix("live:")?.split_at_checked(16)?;
+    u64::from_str_radix(token, 16).ok()
+}
+
+/// An operation that meets a device's error fails, and says so: that is right.
+fn allow_what_faults_cause(checks: &mut [CheckSpec], decided: &Decided) {
+    let faults = decided.faults.faults();
+    let is_device = |fault: &Fault| {
+        matches!(
+            fault.blow,
+            Blow::Io | Blow::ShortWrite | Blow::Full(_) | Blow::Busy
+        )
+    };
+    if faults.iter().any(is_device) {
+        for check in checks {
+            if let CheckSpec::Errors { allow } = check {
+                allow.extend([ErrorCode::Failed, ErrorCode::Busy]);
+            }
+        }
+    }
+}
+
+/// Polls whoever is to go on until all have ended; false: nobody can go on.
+fn see_through(room: &SharedRoom, lives: &mut [Pin<Box<dyn Future<Output = ()> + '_>>]) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    let mut left = lives.len();
+    while left > 0 {
+        let next = room.lock().next();
+        let Some(life) = next.and_then(|next| lives.get_mut(next as usize)) else {
+            return false;
+        };
+        let actor = next.unwrap_or(0);
+        match life.as_mut().poll(&mut context) {
+            Poll::Ready(()) => {
+                room.lock().done(actor);
+                left -= 1;
+            }
+            Poll::Pending => {
+                let mut room = room.lock();
+                if !room.has_next() {
+                    room.was_cut(actor);
+                }
+                if room.total_calls() > CALLS_MAX {
+                    room.troubles.push("the run comes to no end".to_owned());
+                    return false;
+                }
+            }
+        }
+    }
+    true
+}
+
+/// After all workers are done: opens the database once more, and closes it.
+async fn open_after_all(world: &SimulatedWorld<'_>) {
+    world.after_phases(PHASES).await;
+    match world.open_at_last().await {
+        Ok(session) => {
+            if let Err(failure) = session.close().await {
+                world.found(format!(
+                    "{DATABASE} could not be closed after all: {failure}"
+                ));
+            }
+        }
+        Err(failure) => world.found(format!(
+            "{DATABASE} could not be opened after all: {failure}"
+        )),
+    }
+}
+
+/// How long who opens the database after all tries it.
+pub(super) const AFTER_ALL: Duration = Duration::from_secs(60);

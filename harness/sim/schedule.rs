@@ -1,0 +1,372 @@
+//! Who goes on: the choices that make up a schedule.
+//!
+//! A choice is made whenever somebody stops: at a host call, to wait, or because it computed for long.
+//! Left to itself, whoever stopped goes on if it can, else the next one by number. What differs
+//! from that is a [`Switch`], and the list of all switches is the schedule: written down, it can be
+//! replayed and shortened.
+//!
+//! What must stay true: with the same switches, everything goes the same way, whatever policy made them.
+
+use rand::seq::index;
+use rand::{Rng as _, RngCore as _};
+use rand_chacha::ChaCha8Rng;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+/// At its stop number `stop`, `actor` makes way for `to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Switch {
+    /// Whoever went on otherwise.
+    pub actor: u32,
+    /// Its stops are counted from 0.
+    pub stop: u64,
+    /// Who goes on instead.
+    pub to: u32,
+}
+
+/// After its stop number `stop`, `actor` computes for so many instructions, about, and then
+/// stops though it calls nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cut {
+    /// Who.
+    pub actor: u32,
+    /// Its stops are counted from 0.
+    pub stop: u64,
+    /// For how long.
+    pub fuel: u32,
+}
+
+impl fmt::Display for Switch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}>{}", self.actor, self.stop, self.to)
+    }
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}+{}", self.actor, self.stop, self.fuel)
+    }
+}
+
+/// The parts of `A@B?C`.
+fn parts(text: &str, sign: char) -> Option<(u32, u64, u32)> {
+    let (actor, rest) = text.split_once('@')?;
+    let (stop, last) = rest.split_once(sign)?;
+    Some((actor.parse().ok()?, stop.parse().ok()?, last.parse().ok()?))
+}
+
+impl FromStr for Switch {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (actor, stop, to) = parts(text, '>').ok_or(format!("{text:?} is no ACTOR@STOP>TO"))?;
+        Ok(Self { actor, stop, to })
+    }
+}
+
+impl FromStr for Cut {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (actor, stop, fuel) =
+            parts(text, '+').ok_or(format!("{text:?} is no ACTOR@STOP+FUEL"))?;
+        Ok(Self { actor, stop, fuel })
+    }
+}
+
+/// A schedule written down.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Script {
+    /// In the order in which they were made.
+    pub switches: Vec<Switch>,
+    /// In the order in which they were made.
+    pub cuts: Vec<Cut>,
+}
+
+/// How choices are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// At each stop somebody else goes on with some probability, which the seed chooses too.
+    #[default]
+    Random,
+    /// Probabilistic concurrency testing (Burckhardt et al. 2010): whoever has the highest priority goes on,
+    /// and `depth` - 1 times, at random moments, its priority becomes the lowest. Finds any bug that takes
+    /// so many ordered events with a known probability.
+    Pct {
+        /// At least 1.
+        depth: u32,
+    },
+    /// As a [`Script`] says.
+    Script,
+}
+
+/// How many instructions a guest computes before it makes way, when nobody says otherwise: a second
+/// or less. A guest that never calls anybody is so cut, and its caller's patience can end.
+const SLICE: u32 = 200_000_000;
+
+/// The longest cut that is drawn: longer than most computing between two host calls.
+const CUT_MAX: u32 = 30_000;
+
+/// Makes the choices of one run, and writes them down.
+#[derive(Debug)]
+pub(crate) struct Scheduler {
+    policy: Chooser,
+    stops: Vec<u64>,
+    made: Script,
+}
+
+#[derive(Debug)]
+enum Chooser {
+    Random {
+        random: ChaCha8Rng,
+        /// Of 256.
+        switches: u8,
+        cuts: u8,
+    },
+    Pct {
+        random: ChaCha8Rng,
+        /// By actor; higher goes first.
+        priorities: Vec<u64>,
+        /// The numbers of the stops, of all actors together, at which one steps back.
+        changes: BTreeSet<usize>,
+        stops: usize,
+        cuts: u8,
+    },
+    Script {
+        switches: BTreeMap<(u32, u64), u32>,
+        cuts: BTreeMap<(u32, u64), u32>,
+    },
+}
+
+impl Scheduler {
+    /// `horizon`: how many stops there are, about.
+    pub(crate) fn new(
+        policy: Policy,
+        script: &Script,
+        actors: u32,
+        horizon: u64,
+        mut random: ChaCha8Rng,
+    ) -> Self {
+        // Half of the runs are cut at host calls only.
+        let cuts = if random.random_bool(0.5) {
+            0
+        } else {
+            1 << random.random_range(1..6)
+        };
+        let policy = match policy {
+            Policy::Random => Chooser::Random {
+                switches: *[4, 16, 48, 128, 200]
+                    .get(random.random_range(0..5))
+                    .unwrap_or(&48),
+                cuts,
+                random,
+            },
+            Policy::Pct { depth } => {
+                let horizon = usize::try_from(horizon).unwrap_or(usize::MAX).max(1);
+                let count = usize::try_from(depth.max(1) - 1).unwrap_or(0).min(horizon);
+                let changes = index::sample(&mut random, horizon, count)
+                    .into_iter()
+                    .collect();
+                Chooser::Pct {
+                    // Above all that step back.
+                    priorities: (0..actors).map(|_| random.next_u64() | 1 << 63).collect(),
+                    changes,
+                    stops: 0,
+                    cuts,
+                    random,
+                }
+            }
+            Policy::Script => Chooser::Script {
+                switches: (script.switches.iter())
+                    .map(|switch| ((switch.actor, switch.stop), switch.to))
+                    .collect(),
+                cuts: (script.cuts.iter())
+                    .map(|cut| ((cut.actor, cut.stop), cut.fuel))
+                    .collect(),
+            },
+        };
+        Self {
+            policy,
+            stops: vec![0; actors as usize],
+            made: Script::default(),
+        }
+    }
+
+    /// `last` stopped, and those whose bits are set in `able` can go on, one at least; says who does.
+    pub(crate) fn choose(&mut self, last: u32, able: u64) -> u32 {
+        let stop = self.stops.get(last as usize).copied().unwrap_or(0);
+        if let Some(count) = self.stops.get_mut(last as usize) {
+            *count += 1;
+        }
+        let default = default(last, able);
+        let chosen = match &mut self.policy {
+            Chooser::Random {
+                random, switches, ..
+            } => {
+                let is_forced = able & (1 << last) == 0;
+                if able.count_ones() > 1 && (is_forced || random.random::<u8>() < *switches) {
+                    nth(able, random.random_range(0..able.count_ones()))
+                } else {
+                    default
+                }
+            }
+            Chooser::Pct {
+                priorities,
+                changes,
+                stops,
+                ..
+            } => {
+                *stops += 1;
+                if changes.remove(stops)
+                    && let Some(priority) = priorities.get_mut(last as usize)
+                {
+                    *priority = changes.len() as u64;
+                }
+                let by_priority = |actor: &u32| priorities.get(*actor as usize).copied();
+                (0..u64::BITS)
+                    .filter(|actor| able & (1 << actor) != 0)
+                    .max_by_key(by_priority)
+                    .unwrap_or(default)
+            }
+            Chooser::Script { switches, .. } => match switches.get(&(last, stop)) {
+                Some(to) if able & (1_u64.checked_shl(*to).unwrap_or(0)) != 0 => *to,
+                _ => default,
+            },
+        };
+        if chosen != default {
+            self.made.switches.push(Switch {
+                actor: last,
+                stop,
+                to: chosen,
+            });
+        }
+        chosen
+    }
+
+    /// For how many instructions `actor` may compute from here.
+    pub(crate) fn slice(&mut self, actor: u32) -> u32 {
+        let stop = self.stops.get(actor as usize).copied().unwrap_or(0);
+        let cut = match &mut self.policy {
+            Chooser::Random { random, cuts, .. } | Chooser::Pct { random, cuts, .. } => {
+                // Most often nothing is drawn at all.
+                (*cuts > 0 && random.random::<u8>() < *cuts)
+                    .then(|| 1 + random.random_range(0..CUT_MAX))
+            }
+            Chooser::Script { cuts, .. } => cuts.get(&(actor, stop)).copied(),
+        };
+        if let Some(fuel) = cut {
+            self.made.cuts.push(Cut { actor, stop, fuel });
+        }
+        cut.unwrap_or(SLICE).max(1)
+    }
+
+    /// How often each actor stopped.
+    pub(crate) fn stops(&self) -> &[u64] {
+        &self.stops
+    }
+
+    /// What was chosen.
+    pub(crate) fn into_script(self) -> Script {
+        self.made
+    }
+}
+
+/// `last` if it can, else the next one.
+fn default(last: u32, able: u64) -> u32 {
+    let rotated = able.rotate_right(last);
+    (last + rotated.trailing_zeros()) % u64::BITS
+}
+
+/// The bit number `n` of those that are set.
+fn nth(mut set: u64, n: u32) -> u32 {
+    for _ in 0..n {
+        set &= set.wrapping_sub(1);
+    }
+    set.trailing_zeros()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng as _;
+
+    fn scheduler(policy: Policy, script: &Script, seed: u64) -> Scheduler {
+        Scheduler::new(policy, script, 4, 1000, ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    /// Who goes on at each of many stops, of actors of which now and then one can't.
+    fn walk(scheduler: &mut Scheduler) -> Vec<u32> {
+        let mut last = 0;
+        let step = |number: u32| {
+            let _ = scheduler.slice(last);
+            let able = if number % 3 == 0 { 0b1010 } else { 0b1111 };
+            last = scheduler.choose(last, able);
+            last
+        };
+        (0..2000).map(step).collect()
+    }
+
+    #[test]
+    fn left_to_itself_everybody_goes_on_while_it_can() {
+        let mut scheduler = scheduler(Policy::Script, &Script::default(), 1);
+        assert_eq!(scheduler.choose(2, 0b1111), 2);
+        assert_eq!(scheduler.choose(2, 0b1011), 3);
+        assert_eq!(scheduler.choose(3, 0b0011), 0);
+        assert_eq!(scheduler.stops(), [0, 0, 2, 1]);
+        assert_eq!(scheduler.into_script(), Script::default());
+    }
+
+    #[test]
+    fn what_was_chosen_is_replayed_from_its_script() {
+        for policy in [Policy::Random, Policy::Pct { depth: 4 }] {
+            for seed in 0..50 {
+                let mut first = scheduler(policy, &Script::default(), seed);
+                let walked = walk(&mut first);
+                let script = first.into_script();
+                let mut again = scheduler(Policy::Script, &script, 0);
+                assert_eq!(walk(&mut again), walked);
+                assert_eq!(again.into_script(), script);
+            }
+        }
+    }
+
+    #[test]
+    fn by_priority_the_same_goes_on_until_one_steps_back() {
+        let mut scheduler = scheduler(Policy::Pct { depth: 3 }, &Script::default(), 9);
+        let mut last = 0;
+        let changes = (0..1000)
+            .filter(|_| {
+                let before = last;
+                last = scheduler.choose(last, 0b1111);
+                before != last
+            })
+            .count();
+        assert!((1..=3).contains(&changes), "{changes}");
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let switch = Switch {
+            actor: 1,
+            stop: 20,
+            to: 3,
+        };
+        assert_eq!(switch.to_string().parse(), Ok(switch));
+        let cut = Cut {
+            actor: 1,
+            stop: 20,
+            fuel: 300,
+        };
+        assert_eq!(cut.to_string().parse(), Ok(cut));
+        assert!("1@2".parse::<Switch>().is_err() && "1@2>3".parse::<Cut>().is_err());
+    }
+
+    #[test]
+    fn the_nth_of_a_set() {
+        assert_eq!(
+            (0..3).map(|n| nth(0b1_0110, n)).collect::<Vec<_>>(),
+            [1, 2, 4]
+        );
+    }
+}

@@ -1,0 +1,131 @@
+//! How one run is simulated; and what of it the seed decides.
+
+use super::fault::{FaultPlan, Kind};
+use super::room::Defects;
+use super::schedule::{Policy, Script};
+use crate::program::Plan;
+use crate::run::nemesis::digest;
+use crate::workload;
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+/// How to simulate.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// What everything comes from that isn't said otherwise.
+    pub seed: u64,
+    /// How many steps each worker of a workload does. Scenarios have their own.
+    pub steps_max: u64,
+    /// How choices are made.
+    pub policy: Policy,
+    /// The choices, for [`Policy::Script`].
+    pub script: Script,
+    /// Which kinds of faults the seed may draw.
+    pub kinds: Vec<Kind>,
+    /// The faults themselves; none: the seed draws them.
+    pub faults: Option<FaultPlan>,
+    /// `synchronous=FULL` or `NORMAL`; none: the seed chooses.
+    pub full_durability: Option<bool>,
+    /// A rollback journal instead of a write-ahead log; none: the seed chooses, mostly the log.
+    pub rollback_journal: Option<bool>,
+    /// Over how many processes workers are spread; none: the seed chooses.
+    pub processes: Option<u32>,
+    /// What is wrong on purpose.
+    pub defects: Defects,
+    /// Whether the trace is wanted in words.
+    pub trace: bool,
+}
+
+/// By how much a clock is off at most to begin with. Jumps come on top: see `Kind::draw`.
+const OFFSET_MAX_MS: i64 = 1000;
+/// By how much it is too fast or too slow at most: as far as a kernel slews a clock.
+const DRIFT_MAX_PPM: i64 = 500;
+
+/// Streams of the seed. What one of them decides doesn't change when another decides more.
+#[derive(Clone, Copy)]
+pub(super) enum Stream {
+    Settings,
+    Faults,
+    Schedule,
+    Chance,
+}
+
+/// What has been decided about a run.
+#[derive(Clone, Debug)]
+pub(super) struct Decided {
+    pub(super) full_durability: bool,
+    pub(super) rollback_journal: bool,
+    pub(super) processes: u32,
+    /// Of each process: milliseconds, and millionths.
+    pub(super) clocks: Vec<(i64, i64)>,
+    pub(super) faults: FaultPlan,
+    pub(super) horizon: u64,
+}
+
+impl Settings {
+    pub(super) fn random(&self, plan: &Plan, stream: Stream) -> ChaCha8Rng {
+        // Not the same choices for all programs.
+        let mut random = ChaCha8Rng::seed_from_u64(self.seed ^ digest(&plan.frame.name));
+        random.set_stream(stream as u64);
+        random
+    }
+
+    /// The kinds that the program can take.
+    fn fitting(&self, plan: &Plan) -> Vec<Kind> {
+        use crate::run::FaultKind;
+        // Those of a scenario are in it: others would break what it shows.
+        if !plan.frame.workers.is_empty() {
+            return Vec::new();
+        }
+        let unfit = workload::named(&plan.frame.name).map_or(&[][..], |workload| workload.unfit);
+        let fits = |kind: &&Kind| {
+            let real = match kind {
+                Kind::Drop => FaultKind::Drop,
+                Kind::Kill | Kind::PowerLoss => FaultKind::Kill,
+                Kind::Clock => FaultKind::Clock,
+                Kind::Stop | Kind::Slow => FaultKind::Stop,
+                Kind::Stranger => FaultKind::BusyWriter,
+                Kind::Io | Kind::Full | Kind::Busy => FaultKind::Trap,
+            };
+            !unfit.contains(&real)
+        };
+        self.kinds.iter().filter(fits).copied().collect()
+    }
+
+    pub(super) fn decide(&self, plan: &Plan) -> Decided {
+        let mut random = self.random(plan, Stream::Settings);
+        let kinds = self.fitting(plan);
+        let is_workload = plan.frame.workers.is_empty();
+        let (full, rollback) = (random.random_bool(0.5), random.random_ratio(1, 8));
+        let any = random.random_range(1..=plan.workers.max(1));
+        let processes = plan
+            .frame
+            .layout
+            .processes(plan.workers, self.processes.or(is_workload.then_some(any)));
+        let is_off = kinds.contains(&Kind::Clock) && random.random_bool(0.5);
+        let clocks = (0..processes as usize).map(|process| {
+            let offset_ms = random.random_range(-OFFSET_MAX_MS..=OFFSET_MAX_MS);
+            let drift_ppm = random.random_range(-DRIFT_MAX_PPM..=DRIFT_MAX_PPM);
+            if is_off {
+                (offset_ms, drift_ppm)
+            } else {
+                let offsets = &plan.frame.clock_offsets_ms;
+                (offsets.get(process).copied().unwrap_or(0), 0)
+            }
+        });
+        let clocks = clocks.collect();
+        let horizon = 32 << random.random_range(0..8_u32);
+        let faults = self.faults.clone().unwrap_or_else(|| {
+            let mut random = self.random(plan, Stream::Faults);
+            FaultPlan::draw(&kinds, plan.workers, horizon, &mut random)
+        });
+        Decided {
+            full_durability: self.full_durability.unwrap_or(is_workload && full),
+            rollback_journal: self.rollback_journal.unwrap_or(is_workload && rollback),
+            processes,
+            clocks,
+            faults,
+            horizon,
+        }
+    }
+}

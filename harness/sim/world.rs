@@ -1,0 +1,387 @@
+//! The simulator's world: a worker is an actor of the room, and waiting is in virtual time.
+//!
+//! What must stay true: whatever a worker waits for, it stops in the room; so one goes on at a time,
+//! and who that is is the scheduler's choice.
+
+use super::machine::SimulatedMachine;
+use super::room::{DATABASE, Room, SharedRoom};
+use super::run::AFTER_ALL;
+use super::time::InstanceClocks;
+use crate::driver::beaver::Settings;
+use crate::driver::instance::{InstanceSession, Pace};
+use crate::driver::{Answer, gone};
+use crate::history::{Recorder, Seen, SessionEnd};
+use crate::program::Fault;
+use crate::protocol::{ErrorCode, Failure, Op};
+use crate::run::Progress;
+use crate::run::signals::Prospect;
+use crate::run::world::{Opened, Refused, World, WorldClient};
+use beaver_host::machine::MachineHost;
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// How long a worker tries to open its client, and how long it waits between: as on real systems.
+const OPEN_PATIENCE: Duration = Duration::from_secs(5);
+const OPEN_PAUSE: Duration = Duration::from_millis(100);
+
+/// What all actors of a run share.
+pub(super) struct Stage<'a> {
+    pub(super) room: SharedRoom,
+    pub(super) host: &'a MachineHost,
+    pub(super) settings: &'a Settings,
+    pub(super) progress: &'a Progress,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) seed: u64,
+    pub(super) workers: u32,
+    pub(super) halted: Arc<AtomicBool>,
+}
+
+/// What one actor sees of the world.
+pub(super) struct SimulatedWorld<'a> {
+    stage: &'a Stage<'a>,
+    actor: u32,
+}
+
+/// A duration in nanoseconds, as far as they go.
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl<'a> SimulatedWorld<'a> {
+    pub(super) fn new(stage: &'a Stage<'a>, actor: u32) -> Self {
+        Self { stage, actor }
+    }
+
+    fn room(&self) -> &'a SharedRoom {
+        &self.stage.room
+    }
+
+    /// Waits until `is_over`, asked whenever it may be; at the latest until then.
+    async fn until(&self, at_ns: u64, is_over: impl FnMut(&mut Room) -> bool) {
+        until(self.room(), self.actor, at_ns, is_over).await;
+    }
+
+    /// Starts an instance and opens the database in it.
+    async fn start(&self) -> Result<(u64, InstanceSession), Failure> {
+        let (instance, clocks) = {
+            let mut room = self.room().lock();
+            let instance = room.new_instance(self.actor);
+            let wall = Arc::clone(&room.process_of(self.actor).wall);
+            let mut random = ChaCha8Rng::seed_from_u64(self.stage.seed);
+            random.set_stream(STREAM_OF_INSTANCES + instance);
+            let clocks = InstanceClocks::new(room.time.clone(), wall, random);
+            (instance, clocks)
+        };
+        let machine = SimulatedMachine::new(self.room().clone(), self.actor, instance);
+        let started = self.stage.host.boot(machine, Arc::new(clocks)).await;
+        let started = started.map_err(|error| gone(error.to_string()))?;
+        let pace = SimulatedPace {
+            room: self.room().clone(),
+            actor: self.actor,
+        };
+        let settings = self.stage.settings;
+        let session = InstanceSession::open(started, DATABASE, settings, Arc::new(pace)).await?;
+        Ok((instance, session))
+    }
+
+    async fn try_open(&self) -> Result<Opened<SimulatedClient>, Failure> {
+        let (instance, session) = self.start().await?;
+        let mut room = self.room().lock();
+        if !room.is_alive(instance) {
+            return Err(gone("the instance is gone"));
+        }
+        Ok(Opened {
+            session: room.enter_session(self.actor),
+            client: SimulatedClient {
+                session,
+                room: self.room().clone(),
+                actor: self.actor,
+                given_up: false,
+            },
+        })
+    }
+}
+
+/// The random numbers of instance `n` are the stream of the seed with this number and `n`.
+const STREAM_OF_INSTANCES: u64 = 1 << 32;
+
+async fn until(
+    room: &SharedRoom,
+    actor: u32,
+    at_ns: u64,
+    mut is_over: impl FnMut(&mut Room) -> bool,
+) {
+    poll_fn(move |_| {
+        let mut room = room.lock();
+        loop {
+            if room.now_ns() >= at_ns || is_over(&mut room) {
+                return Poll::Ready(());
+            }
+            if !room.park(actor, at_ns) {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await;
+}
+
+impl World for SimulatedWorld<'_> {
+    type Client = SimulatedClient;
+
+    fn recorder(&self) -> &Recorder {
+        &self.stage.recorder
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_nanos(self.room().lock().now_ns())
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        let at_ns = (self.room().lock().now_ns()).saturating_add(nanoseconds(duration));
+        self.until(at_ns, |_| self.is_halted()).await;
+    }
+
+    async fn phase(&self) {
+        let phase = self.room().lock().at_phase(self.stage.workers);
+        self.until(u64::MAX, |room| room.phases() > phase).await;
+    }
+
+    fn is_halted(&self) -> bool {
+        self.stage.progress.halt.load(Ordering::Relaxed)
+            || self.stage.halted.load(Ordering::Relaxed)
+    }
+
+    fn time_is_up(&self) -> bool {
+        self.is_halted()
+    }
+
+    fn has_deadline(&self) -> bool {
+        false
+    }
+
+    async fn open(
+        &self,
+        worker: u32,
+        patience: Option<Duration>,
+    ) -> Result<Opened<SimulatedClient>, Refused> {
+        let limit = patience.map_or(OPEN_PATIENCE, |patience| patience.max(OPEN_PATIENCE));
+        let began = self.now();
+        let mut noted = false;
+        loop {
+            if self.is_halted() {
+                return Err(Refused::Harness("the run was halted".to_owned()));
+            }
+            let failure = match self.try_open().await {
+                Ok(opened) => return Ok(opened),
+                Err(failure) => failure,
+            };
+            // Ended in the middle by a fault: nobody's refusal.
+            if failure.error == ErrorCode::Gone && self.room().lock().blows > 0 {
+                self.sleep(OPEN_PAUSE).await;
+                if self.now().saturating_sub(began) < limit * 4 {
+                    continue;
+                }
+            }
+            if self.now().saturating_sub(began) >= limit {
+                return Err(Refused::System(failure));
+            }
+            if !noted {
+                let note = format!("worker {worker} could not open a client at once: {failure}");
+                self.recorder().seen(Seen::Note(note));
+                noted = true;
+            }
+            self.sleep(OPEN_PAUSE).await;
+        }
+    }
+
+    fn is_live(&self, worker: u32, session: u64) -> bool {
+        self.room().lock().is_live(worker, session)
+    }
+
+    fn over(&self, worker: u32, session: u64, how: SessionEnd) {
+        self.room().lock().over(worker, session, how);
+    }
+
+    fn finished(&self) {
+        let mut room = self.room().lock();
+        room.signals.finished();
+        room.wake_all();
+    }
+
+    fn trouble(&self, what: String) {
+        self.room().lock().troubles.push(what);
+    }
+
+    fn give(&self, name: &str) {
+        let mut room = self.room().lock();
+        room.signals.give(name);
+        room.wake_all();
+    }
+
+    async fn await_signal(&self, name: &str, limit: Duration, is_over: &dyn Fn() -> bool) -> bool {
+        let at_ns = {
+            let mut room = self.room().lock();
+            if room.signals.await_begins(name) {
+                return true;
+            }
+            room.now_ns().saturating_add(nanoseconds(limit))
+        };
+        let mut came = false;
+        self.until(at_ns, |room| match room.signals.still_awaits(name) {
+            Prospect::Came => {
+                came = true;
+                true
+            }
+            Prospect::Open if !is_over() => false,
+            Prospect::Open | Prospect::Hopeless => {
+                room.signals.gives_up(name);
+                room.wake_all();
+                true
+            }
+        })
+        .await;
+        came
+    }
+
+    fn others_are_idle(&self) -> bool {
+        self.room().lock().signals.others_are_idle()
+    }
+
+    async fn inflict(&self, fault: Fault) -> anyhow::Result<bool> {
+        let worker = fault.worker().unwrap_or(0);
+        anyhow::ensure!(worker < self.stage.workers, "there is no worker {worker}");
+        let for_ms = |ms: u64| u32::try_from(ms).unwrap_or(u32::MAX);
+        let mut room = self.room().lock();
+        let done = match fault {
+            Fault::Kill { .. } => room.kill(worker),
+            Fault::Drop { .. } => room.drop_instance(worker, fault, SessionEnd::Dropped),
+            Fault::Trap { .. } => room.drop_instance(worker, fault, SessionEnd::Trapped),
+            Fault::BusyWriter { for_ms: ms } => {
+                room.stranger(for_ms(ms));
+                true
+            }
+            Fault::PowerLoss => {
+                let chance = rand::RngCore::next_u64(&mut room.chance);
+                room.power_loss(chance);
+                true
+            }
+            Fault::ClockJump { by_ms, .. } => {
+                room.process_of(worker).wall.jump(by_ms);
+                room.recorder.fault(fault, Vec::new());
+                true
+            }
+            Fault::Stop { for_ms: ms, .. } => {
+                let stopped = room.stop_process(worker, for_ms(ms));
+                let until_ns = room.now_ns().saturating_add(ms.saturating_mul(1_000_000));
+                drop(room);
+                // As on real systems, whoever does it sees it through.
+                self.until(until_ns, |_| false).await;
+                stopped
+            }
+        };
+        Ok(done)
+    }
+}
+
+/// Virtual time for a client.
+struct SimulatedPace {
+    room: SharedRoom,
+    actor: u32,
+}
+
+impl Pace for SimulatedPace {
+    fn now(&self) -> Duration {
+        Duration::from_nanos(self.room.lock().now_ns())
+    }
+
+    fn nap(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        let at_ns = (self.room.lock().now_ns()).saturating_add(nanoseconds(duration));
+        Box::pin(until(&self.room, self.actor, at_ns, |_| false))
+    }
+}
+
+/// A client in an instance on the simulated machine.
+pub(super) struct SimulatedClient {
+    session: InstanceSession,
+    room: SharedRoom,
+    actor: u32,
+    given_up: bool,
+}
+
+impl WorldClient for SimulatedClient {
+    async fn call(&mut self, op: &Op, certify: bool, patience: Duration) -> Answer {
+        let own = op.timeout_ms().flatten().unwrap_or(0);
+        let limit = nanoseconds(patience).saturating_add(own.saturating_mul(1_000_000));
+        let until_ns = self.room.lock().now_ns().saturating_add(limit);
+        self.room.lock().set_patience(self.actor, Some(until_ns));
+        let mut call = pin!(self.session.call(op, certify));
+        let room = &self.room;
+        let answer = poll_fn(
+            |context: &mut Context<'_>| match call.as_mut().poll(context) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Pending if room.lock().now_ns() >= until_ns => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            },
+        )
+        .await;
+        let mut room = self.room.lock();
+        room.set_patience(self.actor, None);
+        match answer {
+            Some(answer) => answer,
+            None => {
+                self.given_up = op.timeout_ms() == Some(None);
+                // Whoever was chosen meanwhile goes on when this one stops next.
+                room.wake(self.actor);
+                Err(gone("no answer in time"))
+            }
+        }
+    }
+
+    fn was_given_up(&self) -> bool {
+        self.given_up
+    }
+
+    async fn close(self) -> Result<(), Failure> {
+        self.session.close().await
+    }
+}
+
+// For who opens the database after all.
+impl SimulatedWorld<'_> {
+    /// Waits until so many phases are over.
+    pub(super) async fn after_phases(&self, phases: u32) {
+        self.until(u64::MAX, |room| room.phases() >= phases).await;
+    }
+
+    /// Opens the database when all faults are over.
+    pub(super) async fn open_at_last(&self) -> Result<InstanceSession, Failure> {
+        self.room().lock().calm_down();
+        let began = self.now();
+        loop {
+            match self.start().await {
+                Ok((_, session)) => return Ok(session),
+                Err(failure) if self.now().saturating_sub(began) >= AFTER_ALL => {
+                    return Err(failure);
+                }
+                Err(failure) => {
+                    let note = format!("it could not be opened after all at once: {failure}");
+                    self.recorder().seen(Seen::Note(note));
+                    let at_ns =
+                        (self.room().lock().now_ns()).saturating_add(nanoseconds(OPEN_PAUSE));
+                    self.until(at_ns, |_| false).await;
+                }
+            }
+        }
+    }
+
+    /// Something is wrong with the system.
+    pub(super) fn found(&self, what: String) {
+        self.room().lock().findings.push(what);
+    }
+}
