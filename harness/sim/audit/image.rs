@@ -90,7 +90,7 @@ fn page_size(bytes: &[u8]) -> usize {
 }
 
 /// "The in-header database size is only considered to be valid if it is non-zero and if the
-/// 4-byte file change counter at offset 24 exactly matches the 4-byte version-valid-for
+/// 4-byte change counter at offset 24 exactly matches the 4-byte version-valid-for
 /// number at offset 92."
 fn header_pages(bytes: &[u8]) -> Option<u32> {
     if bytes.len() < HEADER_BYTES {

@@ -46,13 +46,9 @@ pub(super) fn play_back(files: &dyn Files, database: &mut Vec<u8>) {
         shape = Some(header.shape);
         offset = header.records_start;
         let record_bytes = header.shape.page_size + 8;
-        let records = if header.records == u32::MAX {
-            size.saturating_sub(offset) / record_bytes
-        } else {
-            u64::from(header.records)
-        };
         let mut record = vec![0; record_bytes as usize];
-        for _ in 0..records {
+        // As many as there can be means as many as there are.
+        for _ in 0..header.records {
             if files.read(Which::Journal, offset, &mut record) < record.len()
                 || !header.restore(&record, database)
             {
@@ -215,11 +211,26 @@ mod tests {
     #[test]
     fn odd_page_numbers_are_read_as_native_sqlite_reads_them() {
         for page in [0, 1000, (PENDING_BYTE / 4096 + 1) as u32] {
+            // Whether the checksum is looked at, too.
+            for damage in [0, 1] {
+                let mut files = LEFT.0.clone();
+                files.journal[512..516].copy_from_slice(&page.to_be_bytes());
+                files.journal[516 + 4096] ^= damage;
+                let mut image = files.database.clone();
+                play_back(&files, &mut image);
+                assert!(image == files.truth(), "page {page}, damage {damage}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_bytes_that_a_checksum_covers_are_those_of_native_sqlite() {
+        for at in [0, 95, 96, 97, 296, 3895, 3896, 3897, 4095, 4096, 4099] {
             let mut files = LEFT.0.clone();
-            files.journal[512..516].copy_from_slice(&page.to_be_bytes());
+            files.journal[516 + at] ^= 1;
             let mut image = files.database.clone();
             play_back(&files, &mut image);
-            assert!(image == files.truth(), "page {page}");
+            assert!(image == files.truth(), "byte {at}");
         }
     }
 }

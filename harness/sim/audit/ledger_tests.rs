@@ -113,8 +113,50 @@ fn a_transaction_in_a_rollback_journal_is_no_commit_until_the_journal_is_gone() 
     let before = watched.native.files().database;
     watched.idle(&format!("BEGIN; {}", insert(40, 900, 1)));
     assert!(watched.native.files().database != before);
-    assert!(watched.ledger.image(&watched.native.files()) == before);
+    let files = watched.native.files();
+    assert!(watched.ledger.image(&files) == before);
+    assert_eq!(watched.ledger.database_synced(&files), Ok(()));
     watched.commit("COMMIT");
+}
+
+#[test]
+fn while_the_index_is_gone_and_the_log_is_there_nothing_is_decided() {
+    let mut watched = Watched::with_table();
+    watched.commit(&insert(3, 50, 1));
+    watched.idle("PRAGMA wal_checkpoint(PASSIVE)");
+    watched.commit(&insert(3, 50, 2));
+    let files = watched.native.files();
+    assert_eq!(watched.ledger.observe(&files, None, 9), Ok(0));
+    assert!(watched.ledger.image(&files) == files.truth());
+}
+
+#[test]
+fn a_log_that_came_and_went_is_forgotten_if_it_was_copied_and_else_missed() {
+    let native = Native::new();
+    native.run("CREATE TABLE t (k, v); INSERT INTO t VALUES (5, 5)");
+    let closed = |files: &Snapshot| Snapshot {
+        database: files.truth(),
+        ..Snapshot::default()
+    };
+    let before = closed(&native.files());
+    for was_copied in [true, false] {
+        let mut ledger = Ledger::new(&before, 0);
+        assert_eq!(ledger.observe(&before, None, 1), Ok(0));
+        let mut watched = Watched::new(Native::from(&before));
+        watched.ledger = ledger;
+        watched.idle("SELECT * FROM t");
+        // The first page, where the change counter is, stays as it was.
+        let commit = watched.commit("UPDATE t SET v = 6");
+        let differing = vec![2];
+        let lost = AuditError::CheckpointChangedImage { commit, differing };
+        let after = closed(&watched.native.files());
+        let (files, expected) = if was_copied {
+            (&after, Ok(0))
+        } else {
+            (&before, Err(lost))
+        };
+        assert_eq!(watched.ledger.observe(files, None, 2), expected);
+    }
 }
 
 #[test]

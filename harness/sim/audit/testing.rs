@@ -106,6 +106,12 @@ impl Native {
         self.connection.execute_batch(sql).unwrap();
     }
 
+    /// The header of the next generation of the log.
+    pub(super) fn restarted_header(&self) -> Vec<u8> {
+        self.run("PRAGMA wal_checkpoint(RESTART); CREATE TABLE restarted (v)");
+        self.files().wal[..32].to_vec()
+    }
+
     /// As `run`, unless another connection is in the way.
     pub(super) fn attempt(&self, sql: &str) {
         self.connection.execute_batch(sql).ok();

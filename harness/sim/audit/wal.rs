@@ -80,9 +80,6 @@ impl Wal {
     /// commit frame before it. Says which transactions it found.
     pub(super) fn extend(&mut self, files: &dyn Files, to: u32) -> Vec<Transaction> {
         let mut found = Vec::new();
-        if to <= self.mx_frame() {
-            return found;
-        }
         let Some(format) = self.format(files) else {
             return found;
         };
@@ -306,6 +303,16 @@ mod tests {
             );
             assert!(recovered_image(&files) == files.truth(), "{name}");
         }
+    }
+
+    #[test]
+    fn the_header_of_an_older_log_is_not_kept() {
+        let (whole, transactions) = Wal::recover(&*FILES);
+        let mut older = FILES.clone();
+        older.wal[..HEADER_BYTES].copy_from_slice(&Native::from(&FILES).restarted_header());
+        let mut wal = Wal::new(whole.salts());
+        assert_eq!(wal.extend(&older, u32::MAX), []);
+        assert_eq!(wal.extend(&*FILES, u32::MAX), transactions);
     }
 
     #[test]
