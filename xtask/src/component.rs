@@ -63,20 +63,28 @@ pub(crate) fn ready() -> Result<Component> {
         return Ok(Component::Given(path));
     }
     let toolchain = toolchain::ready()?;
-    let status = run_cargo_build(&mut wasm_cargo("build", &toolchain))?;
+    let built = build(&paths::root(), &paths::target(), &toolchain)
+        .context("`cargo xtask setup` repeats just this")?;
+    let path = paths::component();
+    publish(&built, &path)?;
+    Ok(Component::Built { path, toolchain })
+}
+
+/// Builds the component of the workspace in `root`; returns the file that cargo made.
+pub(crate) fn build(root: &Path, target: &Path, toolchain: &Toolchain) -> Result<PathBuf> {
+    let mut build = wasm_cargo("build", toolchain);
+    build.current_dir(root).env(paths::TARGET_DIR_ENV, target);
     ensure!(
-        status.success(),
-        "building the component failed; `cargo xtask setup` repeats just this"
+        run_cargo_build(&mut build)?.success(),
+        "building the component failed"
     );
-    let built = paths::target()
+    let built = target
         .join(TARGET)
         .join(PROFILE)
         .join(PACKAGE.replace('-', "_"))
         .with_extension("wasm");
     check(&built).with_context(|| format!("cargo built {}", built.display()))?;
-    let path = paths::component();
-    publish(&built, &path)?;
-    Ok(Component::Built { path, toolchain })
+    Ok(built)
 }
 
 fn wasm_cargo(command: &str, toolchain: &Toolchain) -> Command {
@@ -92,7 +100,8 @@ fn wasm_cargo(command: &str, toolchain: &Toolchain) -> Command {
     cargo
 }
 
-fn publish(built: &Path, place: &Path) -> Result<()> {
+/// Puts a copy of `built` where everybody looks for it.
+pub(crate) fn publish(built: &Path, place: &Path) -> Result<()> {
     let bytes = fs::read(built).with_context(|| format!("reading {}", built.display()))?;
     if fs::read(place).is_ok_and(|old| old == bytes) {
         return Ok(());

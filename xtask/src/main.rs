@@ -9,7 +9,9 @@ mod c_compiler;
 mod component;
 mod debian;
 mod loom;
+mod patch;
 mod paths;
+mod planted;
 mod process;
 mod python;
 mod staging;
@@ -35,6 +37,7 @@ usage: cargo xtask <command>
                       --no-lint skips formatting and clippy
   loom                run the concurrency models deeper than `test` does
   bench [args…]       run the benchmarks
+  planted [name…]     build components with planted faults, for the simulator to find
   harness [args…]     prove or refute what a store claims: `cargo xtask harness help`
 
 environment:
@@ -64,7 +67,7 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(command: &str, args: Vec<String>) -> Result<ExitCode> {
-    let takes_args = matches!(command, "demo" | "test" | "bench" | "harness");
+    let takes_args = matches!(command, "demo" | "test" | "bench" | "harness" | "planted");
     if !takes_args && !args.is_empty() {
         bail!(
             "`{command}` takes no arguments, but got: {}",
@@ -98,6 +101,7 @@ fn dispatch(command: &str, args: Vec<String>) -> Result<ExitCode> {
         "harness" => run_program("beaver-harness", args),
         "test" => test(args),
         "loom" => loom::run(),
+        "planted" => planted::run(&args).map(|()| ExitCode::SUCCESS),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)

@@ -27,6 +27,16 @@ pub(crate) fn component() -> PathBuf {
     target().join("component").join("beaver.wasm")
 }
 
+/// The patches that plant faults into the component.
+pub(crate) fn planted_patches() -> PathBuf {
+    root().join("harness").join("sim").join("planted")
+}
+
+/// The components with planted faults, `NAME.wasm`, and what they are made in.
+pub(crate) fn planted() -> PathBuf {
+    target().join("planted")
+}
+
 /// The Python environment that holds BeaverDB.
 pub(crate) fn python_env() -> PathBuf {
     target().join("python")
