@@ -52,7 +52,13 @@ impl SimulatedMachine {
         let number = room.count_call(actor);
         room.trace.call(room.now_ns(), actor, number, call);
         self.stage = Stage::Arrived;
-        for blow in room.faults.at(actor, number).to_vec() {
+        // Without what was set up the program wouldn't make sense.
+        let blows = if room.may_blow() {
+            room.faults.at(actor, number).to_vec()
+        } else {
+            Vec::new()
+        };
+        for blow in blows {
             room.trace.line(|| format!("{:>18} {actor}  ! {blow}", ""));
             let is_done = match blow {
                 Blow::Drop => {
@@ -94,7 +100,13 @@ impl SimulatedMachine {
                     true
                 }
             };
-            room.blows += u64::from(is_done);
+            if is_done {
+                room.fallen.push(super::fault::Fault {
+                    worker: actor,
+                    call: number,
+                    blow,
+                });
+            }
             if !room.is_alive(self.instance) {
                 return Err(Crashed);
             }

@@ -42,6 +42,9 @@ pub(super) const REGIONS: usize = 4;
 /// Where the first copy of the wal-index's header stands.
 pub(super) const INDEX_HEADER_BYTES: usize = 48;
 
+/// When so many phases are over, the workers have done their steps.
+const STEPS_DONE: u32 = 3;
+
 /// Whoever is never waited for any longer.
 const NEVER: u64 = u64::MAX;
 
@@ -174,8 +177,10 @@ pub(super) struct Room {
     pub(super) halted: Arc<AtomicBool>,
     /// How many power losses there were.
     pub(super) power_losses: u32,
-    /// How many faults came to pass.
-    pub(super) blows: u64,
+    /// The faults that came to pass.
+    pub(super) fallen: Vec<super::fault::Fault>,
+    /// Whether faults may come once workers have done their steps.
+    pub(super) to_the_end: bool,
     /// When there is room on the disk again.
     full_until_ns: u64,
     actors: Vec<Actor>,
@@ -242,6 +247,7 @@ pub(super) struct Furniture {
     pub(super) chance: ChaCha8Rng,
     pub(super) defects: Defects,
     pub(super) durability: Durability,
+    pub(super) to_the_end: bool,
 }
 
 impl Room {
@@ -300,7 +306,8 @@ impl Room {
             actors_calls: Vec::new(),
             halted: Arc::default(),
             power_losses: 0,
-            blows: 0,
+            fallen: Vec::new(),
+            to_the_end: furniture.to_the_end,
             full_until_ns: 0,
             woken: Arc::default(),
             alarm_ns: NEVER,
@@ -507,10 +514,23 @@ impl Room {
         self.at_phase += 1;
         if self.at_phase == workers {
             self.at_phase = 0;
+            if self.phases == 0 {
+                // What comes before is not what the program is about.
+                self.actors.iter_mut().for_each(|actor| actor.calls = 0);
+            }
             self.phases += 1;
+            if self.phases == STEPS_DONE && !self.to_the_end {
+                self.calm_down();
+            }
             self.wake_all();
         }
         phase
+    }
+
+    /// Whether faults may come now: not while the program's premises are set up, and, unless wanted,
+    /// not when all its steps are done.
+    pub(super) fn may_blow(&self) -> bool {
+        self.phases > 0 && (self.phases < STEPS_DONE || self.to_the_end)
     }
 
     /// How many phases are over.
@@ -799,31 +819,32 @@ impl Room {
 
     /// Strangers whose turn it is take the lock, others give it back.
     fn strangers_due(&mut self, now_ns: u64) {
-        let mut strangers = std::mem::take(&mut self.strangers);
-        strangers.retain_mut(|stranger| {
-            if let Some(ticket) = stranger.ticket
-                && stranger.until_ns <= now_ns
-            {
-                stranger.until_ns = NEVER;
-                let (answer, woken) = self.shm.retry(ticket);
-                self.wake_waiters(&woken);
-                if answer != ShmAnswer::Busy {
-                    self.waiters.remove(&ticket);
-                    stranger.ticket = None;
-                    stranger.until_ns = now_ns + u64::from(stranger.for_ms) * 1_000_000;
-                }
+        // By place: each may wake another one of them.
+        let mut at = 0;
+        while let Some(stranger) = self.strangers.get_mut(at) {
+            if stranger.until_ns > now_ns {
+                at += 1;
+                continue;
             }
-            let is_over = stranger.ticket.is_none() && stranger.until_ns <= now_ns;
-            if is_over {
+            stranger.until_ns = NEVER;
+            let Some(ticket) = stranger.ticket else {
+                let stranger = self.strangers.remove(at);
                 let woken = self.shm.drop_holder(stranger.holder);
-                self.wake_waiters(&woken);
                 self.recorder.resumed(stranger.pause, Vec::new());
+                self.wake_waiters(&woken);
+                at = 0;
+                continue;
+            };
+            let for_ns = u64::from(stranger.for_ms) * 1_000_000;
+            let (answer, woken) = self.shm.retry(ticket);
+            if answer != ShmAnswer::Busy {
+                self.waiters.remove(&ticket);
+                stranger.ticket = None;
+                stranger.until_ns = now_ns + for_ns;
             }
-            !is_over
-        });
-        // Those that came meanwhile.
-        strangers.append(&mut self.strangers);
-        self.strangers = strangers;
+            self.wake_waiters(&woken);
+            at = 0;
+        }
     }
 
     /// Faults that go by are over.

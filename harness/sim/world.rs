@@ -182,7 +182,7 @@ impl World for SimulatedWorld<'_> {
                 Err(failure) => failure,
             };
             // Ended in the middle by a fault: nobody's refusal.
-            if failure.error == ErrorCode::Gone && self.room().lock().blows > 0 {
+            if failure.error == ErrorCode::Gone && !self.room().lock().fallen.is_empty() {
                 self.sleep(OPEN_PAUSE).await;
                 if self.now().saturating_sub(began) < limit * 4 {
                     continue;

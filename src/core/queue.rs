@@ -340,11 +340,14 @@ impl Queue {
                 }
             }
             if remaining().is_zero() {
-                let is_locked = longest == LOCKED_LOOK;
-                return Err(if is_locked {
-                    self.database.timed_out(&[&self.manager.lock_name])
-                } else {
-                    Error::Timeout
+                if longest != LOCKED_LOOK {
+                    return Err(Error::Timeout);
+                }
+                let lock_name = &self.manager.lock_name;
+                return Err(match self.database.timed_out(&[lock_name]) {
+                    // As above: somebody stood in the way of what there is.
+                    Error::Timeout if self.has(count)? => Error::Locked(lock_name.clone()),
+                    error => error,
                 });
             }
             if inner.in_transaction.get() {

@@ -59,6 +59,9 @@ pub(crate) fn run(sim: &Sim) -> Result<ExitCode> {
         runs += 1;
         calls += ran.calls.iter().sum::<u64>();
         if sim.trace {
+            for operation in &ran.history.operations {
+                output::say(format_args!("{operation:?}"))?;
+            }
             for line in &ran.trace {
                 output::say(line)?;
             }
@@ -72,8 +75,12 @@ pub(crate) fn run(sim: &Sim) -> Result<ExitCode> {
         } else if sim.seeds == 1 {
             report(seed, &program.name, &ran);
         }
-        if !ran.failed() && ran.results.iter().any(|result| result.unknown.is_some()) {
+        if !ran.failed()
+            && !ran.was_cut_short
+            && ran.results.iter().any(|result| result.unknown.is_some())
+        {
             unknown += 1;
+            report(seed, &program.name, &ran);
         }
     }
     let seconds = began.elapsed().as_secs_f64();
@@ -92,10 +99,9 @@ pub(crate) fn run(sim: &Sim) -> Result<ExitCode> {
 fn report(seed: u64, name: &str, ran: &Simulated) {
     let faults: Vec<_> = ran.faults.iter().map(ToString::to_string).collect();
     output::note(format_args!(
-        "seed {seed} {name}: {} operations, {:?} calls, {} blows of [{}], {:.3} virtual s, full={} rollback={} processes={} hash {:016x}, {} switches {} cuts",
+        "seed {seed} {name}: {} operations, {:?} calls, faults [{}], {:.3} virtual s, full={} rollback={} processes={} hash {:016x}, {} switches {} cuts",
         ran.history.operations.len(),
         ran.calls,
-        ran.blows,
         faults.join(" "),
         ran.virtual_ns as f64 / 1e9,
         ran.full_durability,
@@ -110,6 +116,16 @@ fn report(seed: u64, name: &str, ran: &Simulated) {
     }
     for complaint in ran.complaints().iter().take(8) {
         output::note(format_args!("  {complaint}"));
+    }
+    for operation in ran
+        .results
+        .iter()
+        .flat_map(|r| &r.violations)
+        .flat_map(|v| &v.operations)
+    {
+        if let Some(operation) = ran.history.operation(*operation) {
+            output::note(format_args!("    {operation:?}"));
+        }
     }
     for result in &ran.results {
         if let Some(unknown) = &result.unknown {

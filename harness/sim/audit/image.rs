@@ -39,9 +39,51 @@ impl Database {
         self.bytes.get(19) == Some(&2)
     }
 
-    /// The digests of all pages of the file.
+    /// The digests of all pages of the file. Without a log, of those that mean something: of the
+    /// free list's leaves SQLite journals nothing (`sqlite3PagerDontRollback`), so that a
+    /// rollback leaves in them what a transaction wrote. With one, nothing is rolled back in the file.
     pub(super) fn table(&self) -> PageTable {
-        PageTable::of(&self.bytes, self.page_size, self.pages)
+        let leaves = if self.is_wal() {
+            Vec::new()
+        } else {
+            self.free_leaves()
+        };
+        if leaves.is_empty() {
+            return PageTable::of(&self.bytes, self.page_size, self.pages);
+        }
+        let mut bytes = self.bytes.clone();
+        for page in leaves {
+            let start = (page as usize - 1) * self.page_size;
+            if let Some(content) = bytes.get_mut(start..start + self.page_size) {
+                content.fill(0);
+            }
+        }
+        PageTable::of(&bytes, self.page_size, self.pages)
+    }
+
+    /// The leaves of the free list (<https://sqlite.org/fileformat2.html#the_freelist>).
+    fn free_leaves(&self) -> Vec<u32> {
+        let mut leaves = Vec::new();
+        if self.bytes.len() < HEADER_BYTES {
+            return leaves;
+        }
+        let mut trunk = big_endian(&self.bytes, 32);
+        // A list that goes in circles is one that no page is left of.
+        for _ in 0..self.pages {
+            let start = match (trunk as usize).checked_sub(1) {
+                Some(before) => before * self.page_size,
+                None => break,
+            };
+            let Some(content) = self.bytes.get(start..start + self.page_size) else {
+                break;
+            };
+            let count = big_endian(content, 4) as usize;
+            let places = (8..self.page_size - 3).step_by(4).take(count);
+            let numbers = places.map(|at| big_endian(content, at));
+            leaves.extend(numbers.filter(|page| (1..=self.pages).contains(page)));
+            trunk = big_endian(content, 0);
+        }
+        leaves
     }
 
     /// The image with what has been read of the log.
