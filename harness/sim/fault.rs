@@ -111,6 +111,15 @@ impl Kind {
             Self::Full => Blow::Full(random.random_range(1..=200)),
             Self::Busy => Blow::Busy,
             Self::Slow => Blow::Slow(random.random_range(1..=1500)),
+            Self::Clock if random.random_bool(0.5) => {
+                let (of, by) = LIVES_MS[random.random_range(0..LIVES_MS.len())];
+                let by_ms = of + random.random_range(-by..=by);
+                Blow::Jump(if random.random_bool(0.5) {
+                    by_ms
+                } else {
+                    -by_ms
+                })
+            }
             Self::Clock => Blow::Jump(random.random_range(-JUMP_MAX_MS..=JUMP_MAX_MS)),
             Self::Stop => Blow::Stop(random.random_range(1..=STOP_MAX_MS)),
             Self::Stranger => Blow::Stranger(random.random_range(1..=STRANGER_MAX_MS)),
@@ -118,7 +127,12 @@ impl Kind {
     }
 }
 
-/// By how much a clock jumps at most. Together with what clocks are off to begin with, less than
+/// For how long something lives, and how exactly: the short grants of `lock-fencing`, and a single
+/// write's lock. A clock that jumps by about as much comes shortly before or after its end. Longer jumps
+/// end grants of ten seconds, under which workloads do what is one unit only as long as they last.
+const LIVES_MS: [(i32, i32); 2] = [(300, 100), (5000, 5)];
+
+/// By how much a clock jumps at most otherwise. Together with what clocks are off to begin with, less than
 /// any time to live of a workload that can take this: see `run/nemesis.rs`.
 const JUMP_MAX_MS: i32 = 2000;
 /// As in `run/nemesis.rs`.
@@ -247,8 +261,13 @@ impl FaultPlan {
         if kinds.is_empty() || workers == 0 || random.random_bool(0.4) {
             return plan;
         }
+        let mut jumped = false;
         for _ in 0..random.random_range(1..=3) {
             let kind = kinds[random.random_range(0..kinds.len())];
+            // Several would add up to more than grants live.
+            if kind == Kind::Clock && std::mem::replace(&mut jumped, true) {
+                continue;
+            }
             plan.add(Fault {
                 worker: random.random_range(0..workers),
                 call: random.random_range(0..horizon.max(1)),
