@@ -4,6 +4,7 @@
 //! number of the host call that its instances make, so that it means the same when other faults of
 //! the plan are left out.
 
+use super::disk::{Loss, LossStyle, NameSync, SectorSize, Unwritten};
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
@@ -18,7 +19,8 @@ pub enum Blow {
     /// Its process is killed there: all its instances.
     Kill,
     /// The power fails: all instances are gone, and of what wasn't synced there is what chance
-    /// leaves. Kept by number, which chooses chance.
+    /// leaves. Kept by number, which chooses chance. Below [`GIVEN_LOSSES_END`] the style of the loss is
+    /// given by the number modulo 8, see [`given_loss`], and chance chooses the rest.
     PowerLoss(u32),
     /// The call fails with an I/O error: nothing of it happened, or part.
     Io,
@@ -99,7 +101,7 @@ impl Kind {
         match self {
             Self::Drop => Blow::Drop,
             Self::Kill => Blow::Kill,
-            Self::PowerLoss => Blow::PowerLoss(random.random_range(0..1_000_000)),
+            Self::PowerLoss => Blow::PowerLoss(random.random_range(GIVEN_LOSSES_END..1_000_000)),
             Self::Io if random.random_bool(0.5) => Blow::ShortWrite,
             Self::Io => Blow::Io,
             Self::Full => Blow::Full(random.random_range(1..=200)),
@@ -110,6 +112,34 @@ impl Kind {
             Self::Stranger => Blow::Stranger(random.random_range(1..=STRANGER_MAX_MS)),
         }
     }
+}
+
+/// The first number of a power loss whose style is left to chance.
+pub const GIVEN_LOSSES_END: u32 = 1000;
+
+/// How the power loss of this number goes, if the number says it. Each
+/// [`LossStyle`] is among any four numbers that begin at a multiple of 4.
+pub fn given_loss(number: u32) -> Option<Loss> {
+    let loss = |style, sector, unwritten, names| Loss {
+        style,
+        sector,
+        unwritten,
+        names,
+        tears_sectors: false,
+    };
+    use {LossStyle as Style, NameSync as Names, SectorSize as Sector, Unwritten as New};
+    let losses = [
+        loss(Style::Nothing, Sector::Bytes512, New::Zeros, Names::Directory),
+        loss(Style::Everything, Sector::Bytes512, New::Zeros, Names::Directory),
+        loss(Style::Prefix, Sector::Bytes512, New::Zeros, Names::Directory),
+        loss(Style::Any, Sector::Bytes512, New::Garbage, Names::Directory),
+        loss(Style::Nothing, Sector::Bytes4096, New::Zeros, Names::Journal),
+        loss(Style::Everything, Sector::Bytes4096, New::Zeros, Names::Journal),
+        loss(Style::Prefix, Sector::Bytes4096, New::Zeros, Names::Journal),
+        loss(Style::Any, Sector::Bytes4096, New::Zeros, Names::Journal),
+    ];
+    let place = number as usize % losses.len();
+    (number < GIVEN_LOSSES_END).then(|| losses[place])
 }
 
 /// By how much a clock jumps at most. Together with what clocks are off to begin with, less than
@@ -312,6 +342,28 @@ mod tests {
             "1:2:rain",
         ] {
             assert!(wrong.parse::<Fault>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn low_numbers_give_each_style_of_loss_and_others_none() {
+        for first in (0..GIVEN_LOSSES_END).step_by(4) {
+            let styles = (first..first + 4).map(|number| given_loss(number).unwrap().style);
+            let all = [
+                LossStyle::Nothing,
+                LossStyle::Everything,
+                LossStyle::Prefix,
+                LossStyle::Any,
+            ];
+            assert_eq!(styles.collect::<Vec<_>>(), all);
+        }
+        assert_eq!(given_loss(GIVEN_LOSSES_END), None);
+        let mut random = ChaCha8Rng::seed_from_u64(5);
+        for _ in 0..100 {
+            let Blow::PowerLoss(number) = Kind::PowerLoss.draw(&mut random) else {
+                panic!("no power loss")
+            };
+            assert_eq!(given_loss(number), None, "{number}");
         }
     }
 

@@ -13,7 +13,7 @@
 
 use super::audit::{AuditError, Durability, Fall, Files, Ledger, Which};
 use super::disk::{Disk, FileId, Loss, LossStyle, NameSync, SectorSize, Unwritten};
-use super::fault::FaultPlan;
+use super::fault::{FaultPlan, given_loss};
 use super::hub::Hub;
 use super::locks::{
     Attachments, Claims, FileLocks, Holder, LockFaults, ShmAnswer, ShmKind, ShmLocks, Ticket, Woken,
@@ -749,7 +749,8 @@ impl Room {
             }
         }
         let mut random = ChaCha8Rng::seed_from_u64(chance);
-        let loss = draw_loss(&mut random);
+        let given = u32::try_from(chance).ok().and_then(given_loss);
+        let loss = given.unwrap_or_else(|| draw_loss(&mut random));
         let report = self.disk.power_loss(&loss, &mut random);
         self.trace
             .line(|| format!("power loss: {loss:?}, {report:?}"));

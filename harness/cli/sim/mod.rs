@@ -39,6 +39,7 @@ fn settings(sim: &Sim, seed: u64) -> Settings {
         processes: sim.processes,
         defects: sim.defects,
         trace: sim.trace,
+        choices: false,
     }
 }
 

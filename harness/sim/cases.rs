@@ -1,0 +1,201 @@
+//! The three cases of BeaverDB's proposal, as programs so small that every crash and many schedules
+//! of them can be tried: see [`sweep`](super::sweep) and [`exhaustive`](super::exhaustive).
+//!
+//! What must stay true: each has two workers who meet, and checks that fail if the promise is
+//! broken.
+
+use crate::check::CheckSpec;
+use crate::program::{Plan, Program};
+use crate::protocol::{ErrorCode, LockKind, LockName, Op};
+use crate::step::Step;
+use serde_json::json;
+
+/// As long as it takes.
+const PATIENT_MS: u64 = 30_000;
+/// Longer than any of these programs.
+const TTL_MS: u64 = 60_000;
+
+/// Within how long a death must be noticed. The component looks some hundred times as often.
+const DEATH_MS: u64 = 1000;
+
+/// All there are.
+pub fn all() -> Vec<Program> {
+    vec![increments(), batches(), timeouts()]
+}
+
+/// The case of this name, with or without the prefix `sweep-`.
+pub fn named(name: &str) -> Option<Plan> {
+    let known = all().into_iter();
+    let is_it = |case: &Program| case.name.strip_prefix("sweep-") == Some(name) || case.name == name;
+    known.into_iter().find(is_it).map(Plan::from)
+}
+
+/// Atomic read-modify-write: everybody adds one under the dictionary's lock.
+fn increments() -> Program {
+    let one = || {
+        vec![held(
+            LockKind::Dict,
+            "counters",
+            vec![Step::Increment {
+                name: "counters".into(),
+                key: "n".into(),
+            }],
+        )]
+    };
+    Program {
+        workers: vec![one(), one()],
+        tear_down: vec![
+            Op::DictGet {
+                name: "counters".into(),
+                key: "n".into(),
+            }
+            .into(),
+        ],
+        ..program(
+            "sweep-increments",
+            "No crash loses or repeats an increment under a dictionary's lock.",
+            vec![CheckSpec::Counter {
+                name: "counters".into(),
+                key: "n".into(),
+            }],
+            &[],
+        )
+    }
+}
+
+/// Batches of a queue: one worker takes two items under the queue's lock, the other puts one and
+/// takes two at once.
+fn batches() -> Program {
+    let name = "jobs".to_owned();
+    let batch = Op::QueueGetBatch {
+        name: name.clone(),
+        count: 2,
+        timeout_ms: Some(PATIENT_MS),
+    };
+    Program {
+        set_up: vec![put(1), put(2), put(3)],
+        workers: vec![
+            vec![held(LockKind::Queue, "jobs", vec![take(0), take(0)])],
+            vec![put(4), batch.into()],
+        ],
+        tear_down: vec![Step::UntilTimeout {
+            op: Op::QueueGet {
+                name: name.clone(),
+                timeout_ms: Some(0),
+            },
+        }],
+        ..program(
+            "sweep-batches",
+            "No crash loses an item, gives one twice, or tears a batch.",
+            vec![
+                CheckSpec::QueueBatches { name: name.clone() },
+                CheckSpec::QueueDelivery {
+                    name: name.clone(),
+                    drained: true,
+                },
+                CheckSpec::QueueOrder { name },
+                CheckSpec::MandatoryLocks,
+            ],
+            // Who stands behind a worker that crashed in its batch may find nothing left.
+            &[ErrorCode::Timeout],
+        )
+    }
+}
+
+/// Timeouts: one worker keeps a lock for a while; the other gives up waiting for it, waits for it
+/// again, and waits for an item that never comes.
+fn timeouts() -> Program {
+    let gate = LockName::new(LockKind::Lock, "gate");
+    let short = Op::LockAcquire {
+        lock: gate,
+        timeout_ms: Some(10),
+        ttl_ms: Some(TTL_MS),
+    };
+    Program {
+        workers: vec![
+            vec![held(LockKind::Lock, "gate", vec![Step::Sleep { ms: 60 }])],
+            vec![
+                Step::Sleep { ms: 20 },
+                short.into(),
+                held(LockKind::Lock, "gate", Vec::new()),
+                take(10),
+            ],
+        ],
+        ..program(
+            "sweep-timeouts",
+            "No crash makes a wait end early, or for ever.",
+            Vec::new(),
+            &[ErrorCode::Timeout],
+        )
+    }
+}
+
+fn program(name: &str, promise: &str, mut checks: Vec<CheckSpec>, allow: &[ErrorCode]) -> Program {
+    checks.extend([
+        CheckSpec::MutualExclusion,
+        CheckSpec::FencingTokens,
+        CheckSpec::FifoGrants,
+        CheckSpec::LockTtl,
+        CheckSpec::LockLiveness {
+            dead_holder_ms: Some(DEATH_MS),
+        },
+        CheckSpec::StaleHolders,
+        CheckSpec::Errors {
+            allow: allow.to_vec(),
+        },
+        CheckSpec::Timeouts,
+        CheckSpec::Completion,
+        CheckSpec::Integrity,
+    ]);
+    Program {
+        program: 1,
+        name: name.to_owned(),
+        promise: promise.to_owned(),
+        checks,
+        ..Program::default()
+    }
+}
+
+fn held(kind: LockKind, name: &str, body: Vec<Step>) -> Step {
+    Step::Locked {
+        lock: LockName::new(kind, name),
+        timeout_ms: Some(PATIENT_MS),
+        ttl_ms: Some(TTL_MS),
+        body,
+    }
+}
+
+fn put(value: u64) -> Step {
+    Op::QueuePut {
+        name: "jobs".into(),
+        value: json!(value),
+        priority: 1.0,
+    }
+    .into()
+}
+
+fn take(timeout_ms: u64) -> Step {
+    Op::QueueGet {
+        name: "jobs".into(),
+        timeout_ms: Some(timeout_ms),
+    }
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog;
+
+    #[test]
+    fn cases_are_found_by_their_name_and_are_no_part_of_the_catalog() {
+        for case in all() {
+            let short = case.name.strip_prefix("sweep-").unwrap();
+            assert_eq!(named(short).unwrap().frame, case);
+            assert_eq!(named(&case.name).unwrap().frame, case);
+            assert!(catalog::plan(&case.name, 2, 1).is_none());
+            assert_eq!(case.workers.len(), 2);
+        }
+        assert!(named("sweep-").is_none());
+    }
+}
