@@ -4,11 +4,13 @@
 //! What must stay true: each has two workers who meet, and checks that fail if the promise is
 //! broken.
 
+use crate::catalog;
 use crate::check::CheckSpec;
 use crate::program::{Plan, Program};
 use crate::protocol::{ErrorCode, LockKind, LockName, Op};
 use crate::step::Step;
 use serde_json::json;
+use std::collections::BTreeSet;
 
 /// As long as it takes.
 const PATIENT_MS: u64 = 30_000;
@@ -26,8 +28,37 @@ pub fn all() -> Vec<Program> {
 /// The case of this name, with or without the prefix `sweep-`.
 pub fn named(name: &str) -> Option<Plan> {
     let known = all().into_iter();
-    let is_it = |case: &Program| case.name.strip_prefix("sweep-") == Some(name) || case.name == name;
+    let is_it =
+        |case: &Program| case.name.strip_prefix("sweep-") == Some(name) || case.name == name;
     known.into_iter().find(is_it).map(Plan::from)
+}
+
+/// The programs that a list of names means: cases, `cases` for all of them, and whatever
+/// [`catalog::select`] takes.
+///
+/// # Errors
+/// The name that is none.
+pub fn select(names: &str) -> Result<Vec<String>, String> {
+    let mut selected: Vec<String> = Vec::new();
+    for name in names.split(',').map(str::trim) {
+        let found: Vec<String> = if name == "cases" {
+            all().into_iter().map(|case| case.name).collect()
+        } else if let Some(case) = named(name) {
+            vec![case.frame.name]
+        } else {
+            let entries = catalog::select(name)?;
+            entries.into_iter().map(|entry| entry.name).collect()
+        };
+        selected.extend(found);
+    }
+    let mut known = BTreeSet::new();
+    selected.retain(|name| known.insert(name.clone()));
+    Ok(selected)
+}
+
+/// The plan of a name that [`select`] gave; `workers` and `seed` are for workloads.
+pub fn plan(name: &str, workers: u32, seed: u64) -> Option<Plan> {
+    named(name).or_else(|| catalog::plan(name, workers, seed))
 }
 
 /// Atomic read-modify-write: everybody adds one under the dictionary's lock.
@@ -185,7 +216,6 @@ fn take(timeout_ms: u64) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog;
 
     #[test]
     fn cases_are_found_by_their_name_and_are_no_part_of_the_catalog() {
@@ -197,5 +227,21 @@ mod tests {
             assert_eq!(case.workers.len(), 2);
         }
         assert!(named("sweep-").is_none());
+    }
+
+    #[test]
+    fn lists_of_names_mix_cases_with_what_the_catalog_has() {
+        let names = select("cases,timeouts, killed-holder,workloads").unwrap();
+        assert_eq!(
+            names[..3],
+            ["sweep-increments", "sweep-batches", "sweep-timeouts"]
+        );
+        assert_eq!(names[3], "killed-holder");
+        let all: BTreeSet<_> = names.iter().collect();
+        assert_eq!(all.len(), names.len());
+        for name in &names {
+            assert_eq!(plan(name, 2, 1).unwrap().frame.name, *name);
+        }
+        assert!(select("cases,nonsense").unwrap_err().contains("nonsense"));
     }
 }

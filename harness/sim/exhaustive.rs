@@ -260,7 +260,9 @@ impl<'a, R: FnMut(&Script) -> Result<Ran>> Explorer<'a, R> {
 
     /// A level is over: of so many parents the successors were looked for.
     fn close(&mut self, level: usize, parents: u64, of: u64) {
-        let before = level.checked_sub(1).map(|before| &self.explored.levels[before]);
+        let before = level
+            .checked_sub(1)
+            .map(|before| &self.explored.levels[before]);
         let is_whole = before.is_none_or(|before| before.is_complete);
         let (expected, runs) = (
             before.map_or(1, |before| before.expected),

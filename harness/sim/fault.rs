@@ -129,12 +129,37 @@ pub fn given_loss(number: u32) -> Option<Loss> {
     };
     use {LossStyle as Style, NameSync as Names, SectorSize as Sector, Unwritten as New};
     let losses = [
-        loss(Style::Nothing, Sector::Bytes512, New::Zeros, Names::Directory),
-        loss(Style::Everything, Sector::Bytes512, New::Zeros, Names::Directory),
-        loss(Style::Prefix, Sector::Bytes512, New::Zeros, Names::Directory),
+        loss(
+            Style::Nothing,
+            Sector::Bytes512,
+            New::Zeros,
+            Names::Directory,
+        ),
+        loss(
+            Style::Everything,
+            Sector::Bytes512,
+            New::Zeros,
+            Names::Directory,
+        ),
+        loss(
+            Style::Prefix,
+            Sector::Bytes512,
+            New::Zeros,
+            Names::Directory,
+        ),
         loss(Style::Any, Sector::Bytes512, New::Garbage, Names::Directory),
-        loss(Style::Nothing, Sector::Bytes4096, New::Zeros, Names::Journal),
-        loss(Style::Everything, Sector::Bytes4096, New::Zeros, Names::Journal),
+        loss(
+            Style::Nothing,
+            Sector::Bytes4096,
+            New::Zeros,
+            Names::Journal,
+        ),
+        loss(
+            Style::Everything,
+            Sector::Bytes4096,
+            New::Zeros,
+            Names::Journal,
+        ),
         loss(Style::Prefix, Sector::Bytes4096, New::Zeros, Names::Journal),
         loss(Style::Any, Sector::Bytes4096, New::Zeros, Names::Journal),
     ];

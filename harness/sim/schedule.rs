@@ -46,7 +46,9 @@ impl Choice {
 
     /// Every other way to choose, seen from the schedule left to itself.
     pub fn switches(&self) -> impl Iterator<Item = Switch> + use<> {
-        let Self { last, stop, able, .. } = *self;
+        let Self {
+            last, stop, able, ..
+        } = *self;
         let usual = default(last, able);
         let others = (0..u64::BITS).filter(move |to| able & (1 << to) != 0 && *to != usual);
         others.map(move |to| Switch {
