@@ -136,18 +136,12 @@ fn batches() -> Program {
 /// Timeouts: one worker keeps a lock for a while; the other gives up waiting for it, waits for it
 /// again, and waits for an item that never comes.
 fn timeouts() -> Program {
-    let gate = LockName::new(LockKind::Lock, "gate");
-    let short = Op::LockAcquire {
-        lock: gate,
-        timeout_ms: Some(10),
-        ttl_ms: Some(TTL_MS),
-    };
     Program {
         workers: vec![
             vec![held(LockKind::Lock, "gate", vec![Step::Sleep { ms: 60 }])],
             vec![
                 Step::Sleep { ms: 20 },
-                short.into(),
+                within(10, LockKind::Lock, "gate", Vec::new()),
                 held(LockKind::Lock, "gate", Vec::new()),
                 take(10),
             ],
@@ -188,9 +182,13 @@ fn program(name: &str, promise: &str, mut checks: Vec<CheckSpec>, allow: &[Error
 }
 
 fn held(kind: LockKind, name: &str, body: Vec<Step>) -> Step {
+    within(PATIENT_MS, kind, name, body)
+}
+
+fn within(timeout_ms: u64, kind: LockKind, name: &str, body: Vec<Step>) -> Step {
     Step::Locked {
         lock: LockName::new(kind, name),
-        timeout_ms: Some(PATIENT_MS),
+        timeout_ms: Some(timeout_ms),
         ttl_ms: Some(TTL_MS),
         body,
     }

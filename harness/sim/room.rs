@@ -62,6 +62,8 @@ pub struct Defects {
 /// Somebody who acts: a worker, or who opens the database after all.
 struct Actor {
     able: bool,
+    /// It never goes on again.
+    ended: bool,
     /// When it may go on at the latest.
     until_ns: u64,
     /// When whoever waits for its call loses patience.
@@ -269,6 +271,7 @@ impl Room {
             .collect();
         let actor = |process: &usize| Actor {
             able: true,
+            ended: false,
             until_ns: NEVER,
             patience_ns: NEVER,
             process: *process,
@@ -348,10 +351,12 @@ impl Room {
     }
 
     fn set_able(&mut self, actor: u32, able: bool) {
-        if let Some(known) = self.actors.get_mut(actor as usize) {
-            known.able = able;
-            known.until_ns = NEVER;
-        }
+        let Some(known) = self.actors.get_mut(actor as usize) else {
+            return;
+        };
+        let able = able && !known.ended;
+        known.able = able;
+        known.until_ns = NEVER;
         if able {
             self.able |= 1 << actor;
         } else {
@@ -388,6 +393,9 @@ impl Room {
 
     /// The actor has ended.
     pub(super) fn done(&mut self, actor: u32) {
+        if let Some(known) = self.actors.get_mut(actor as usize) {
+            known.ended = true;
+        }
         self.set_able(actor, false);
         self.next = None;
     }
@@ -708,8 +716,10 @@ impl Room {
         if instances.is_empty() {
             return false;
         }
+        // Who opens the database after all is no worker; the first of its process is one.
+        let worker = mates.first().copied().unwrap_or(actor);
         self.recorder
-            .fault(Fault::Kill { worker: actor }, sessions.clone());
+            .fault(Fault::Kill { worker }, sessions.clone());
         for session in sessions {
             self.recorder.over(session, SessionEnd::Killed);
         }
