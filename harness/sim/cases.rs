@@ -2,7 +2,7 @@
 //! of them can be tried: see [`sweep`](super::sweep) and [`exhaustive`](super::exhaustive).
 //!
 //! What must stay true: each has two workers who meet, and checks that fail if the promise is
-//! broken.
+//! broken. Whatever the checks need from the end of it is done twice: a crash may hit the first.
 
 use crate::catalog;
 use crate::check::CheckSpec;
@@ -73,15 +73,13 @@ fn increments() -> Program {
             }],
         )]
     };
+    let read = Step::from(Op::DictGet {
+        name: "counters".into(),
+        key: "n".into(),
+    });
     Program {
         workers: vec![one(), one()],
-        tear_down: vec![
-            Op::DictGet {
-                name: "counters".into(),
-                key: "n".into(),
-            }
-            .into(),
-        ],
+        tear_down: vec![read.clone(), read],
         ..program(
             "sweep-increments",
             "No crash loses or repeats an increment under a dictionary's lock.",
@@ -103,18 +101,19 @@ fn batches() -> Program {
         count: 2,
         timeout_ms: Some(PATIENT_MS),
     };
+    let drain = Step::UntilTimeout {
+        op: Op::QueueGet {
+            name: name.clone(),
+            timeout_ms: Some(0),
+        },
+    };
     Program {
         set_up: vec![put(1), put(2), put(3)],
         workers: vec![
             vec![held(LockKind::Queue, "jobs", vec![take(0), take(0)])],
             vec![put(4), batch.into()],
         ],
-        tear_down: vec![Step::UntilTimeout {
-            op: Op::QueueGet {
-                name: name.clone(),
-                timeout_ms: Some(0),
-            },
-        }],
+        tear_down: vec![drain.clone(), drain],
         ..program(
             "sweep-batches",
             "No crash loses an item, gives one twice, or tears a batch.",
