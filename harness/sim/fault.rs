@@ -16,6 +16,9 @@ use std::str::FromStr;
 pub enum Blow {
     /// The instance is dropped there.
     Drop,
+    /// It is dropped when it has computed for so many instructions after the call, about, if it
+    /// calls nobody before: so in the middle of what it writes to the wal-index.
+    DropAfter(u32),
     /// Its process is killed there: all its instances.
     Kill,
     /// The power fails: all instances are gone, and of what wasn't synced there is what chance
@@ -99,6 +102,9 @@ impl Kind {
     /// A blow of this kind.
     pub(crate) fn draw(self, random: &mut ChaCha8Rng) -> Blow {
         match self {
+            Self::Drop if random.random_bool(0.5) => {
+                Blow::DropAfter(1 << random.random_range(0..13))
+            }
             Self::Drop => Blow::Drop,
             Self::Kill => Blow::Kill,
             Self::PowerLoss => Blow::PowerLoss(random.random_range(GIVEN_LOSSES_END..1_000_000)),
@@ -193,6 +199,7 @@ impl fmt::Display for Blow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Drop => f.write_str("drop"),
+            Self::DropAfter(fuel) => write!(f, "drop-after={fuel}"),
             Self::Kill => f.write_str("kill"),
             Self::PowerLoss(chance) => write!(f, "power-loss={chance}"),
             Self::Io => f.write_str("io"),
@@ -223,6 +230,7 @@ impl FromStr for Blow {
         }
         let blow = match name {
             "drop" => Self::Drop,
+            "drop-after" => return Ok(Self::DropAfter(of(number, text)?)),
             "kill" => Self::Kill,
             "power-loss" => return Ok(Self::PowerLoss(of(number, text)?)),
             "io" => Self::Io,

@@ -75,6 +75,8 @@ struct Actor {
     session: Option<u64>,
     /// How many host calls it made.
     calls: u64,
+    /// When its guest has computed for as long as it may, it is dropped.
+    is_last_slice: bool,
 }
 
 /// What instances live in.
@@ -278,6 +280,7 @@ impl Room {
             instance: None,
             session: None,
             calls: 0,
+            is_last_slice: false,
         };
         furniture.memory.clear();
         let mut room = Self {
@@ -388,7 +391,16 @@ impl Room {
 
     /// The actor was polled and is pending, but stopped nowhere: it computed for long.
     pub(super) fn was_cut(&mut self, actor: u32) {
+        if std::mem::take(&mut self.actors[actor as usize].is_last_slice) {
+            let fault = Fault::Drop { worker: actor };
+            self.drop_instance(actor, fault, SessionEnd::Dropped);
+        }
         self.next = self.choose(actor);
+    }
+
+    /// Whether the actor is dropped when its guest is cut next.
+    pub(super) fn set_last_slice(&mut self, actor: u32, is_last: bool) {
+        self.actors[actor as usize].is_last_slice = is_last;
     }
 
     /// The actor has ended.

@@ -79,6 +79,13 @@ impl Simulated {
         !self.findings.is_empty() || self.worst() == Verdict::Fail
     }
 
+    /// Whether a check could not decide, though nothing kept it from that: neither a power loss that ended
+    /// the run nor operations that failed on a device's error.
+    pub fn is_undecided(&self) -> bool {
+        let is_explained = self.was_cut_short || meets_device(&self.faults);
+        self.worst() == Verdict::Unknown && !is_explained
+    }
+
     fn worst(&self) -> Verdict {
         let is = |verdict| self.results.iter().any(|result| result.verdict == verdict);
         if is(Verdict::Fail) {
@@ -345,12 +352,8 @@ impl Simulator {
 
 /// Whether whoever meets these faults may be unable to put its rows away.
 fn may_leave_rows(faults: &[Fault]) -> bool {
-    faults.iter().any(|fault| {
-        matches!(
-            fault.blow,
-            Blow::Io | Blow::ShortWrite | Blow::Full(_) | Blow::Busy | Blow::Stranger(_)
-        )
-    })
+    let is_stranger = |fault: &Fault| matches!(fault.blow, Blow::Stranger(_));
+    meets_device(faults) || faults.iter().any(is_stranger)
 }
 
 /// The claim that a row's owner lives by: `live:<token>:<n>`.
@@ -359,19 +362,23 @@ fn live_token(waiter_id: &str) -> Option<u64> {
     u64::from_str_radix(token, 16).ok()
 }
 
-/// An operation that meets a device's error fails, and says so: that is right.
-fn allow_what_faults_cause(checks: &mut Vec<CheckSpec>, decided: &Decided) {
-    let faults = decided.faults.faults();
-    let is_device = |fault: &Fault| {
+/// Whether a device's error is among them.
+fn meets_device(faults: &[Fault]) -> bool {
+    faults.iter().any(|fault| {
         matches!(
             fault.blow,
             Blow::Io | Blow::ShortWrite | Blow::Full(_) | Blow::Busy
         )
-    };
-    if faults.iter().any(is_device) {
+    })
+}
+
+/// An operation that meets a device's error fails, and says so: that is right.
+fn allow_what_faults_cause(checks: &mut Vec<CheckSpec>, decided: &Decided) {
+    if meets_device(&decided.faults.faults()) {
         // A place in line that can't be deleted stays until its owner's next operation, or minutes:
         // invariant L6 in ARCHITECTURE.md.
-        checks.retain(|check| !matches!(check, CheckSpec::LockLiveness { .. }));
+        checks
+            .retain(|check| !matches!(check, CheckSpec::LockLiveness { .. } | CheckSpec::LockTtl));
         for check in checks {
             if let CheckSpec::Errors { allow } = check {
                 // A lock whose release failed is held still.
