@@ -128,7 +128,7 @@ impl From<Simulated> for Ran {
         let is_wrong = ran.failed() || !ran.troubles.is_empty();
         Self {
             failure: is_wrong.then(|| (ran.complaints(), ran.troubles.clone())),
-            is_undecided: !is_wrong && ran.results.iter().any(|result| result.unknown.is_some()),
+            is_undecided: !is_wrong && ran.is_undecided(),
             hash: ran.trace_hash,
             script: ran.script,
             choices: ran.choices,

@@ -27,23 +27,26 @@ pub struct Options {
     pub part: (u64, u64),
 }
 
+/// After how many instructions it drops an instance if nobody says otherwise.
+pub const DROPS_AFTER: [u32; 2] = [100, 1000];
 /// By how many losses a sweep tries a power loss if nobody says otherwise: each style once.
-const LOSSES: u32 = 4;
+pub const LOSSES: u32 = 4;
 
 impl Default for Options {
     fn default() -> Self {
         Self {
-            endings: endings(LOSSES),
+            endings: endings(&DROPS_AFTER, LOSSES),
             every: 1,
             part: (1, 1),
         }
     }
 }
 
-/// All that can end an instance: a drop, a kill, and the power losses below this number, whose
-/// styles are given: see [`given_loss`](super::given_loss).
-pub fn endings(losses: u32) -> Vec<Blow> {
+/// All that can end an instance: a drop at the call, drops so many instructions after it, a kill,
+/// and the power losses below this number, whose styles are given: see [`given_loss`](super::given_loss).
+pub fn endings(drops_after: &[u32], losses: u32) -> Vec<Blow> {
     let mut endings = vec![Blow::Drop, Blow::Kill];
+    endings.extend(drops_after.iter().copied().map(Blow::DropAfter));
     endings.extend((0..losses).map(Blow::PowerLoss));
     endings
 }
@@ -207,8 +210,7 @@ fn try_fault(
     swept.cut_short += u64::from(ran.was_cut_short);
     swept.hash = swept.hash.wrapping_add(ran.trace_hash);
     if !ran.failed() && ran.troubles.is_empty() && is_hit {
-        let is_unknown = ran.results.iter().any(|result| result.unknown.is_some());
-        if is_unknown && !ran.was_cut_short {
+        if ran.is_undecided() {
             swept.undecided.push(fault);
         }
         return Ok(());

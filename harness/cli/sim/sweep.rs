@@ -9,7 +9,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use beaver_harness::program::Plan;
 use beaver_harness::sim::exhaustive::{self, Explored, Limits};
 use beaver_harness::sim::sweep::{self, Ground, Options, Swept};
-use beaver_harness::sim::{Defects, Fault, GIVEN_LOSSES_END, Script, Settings, Simulator, cases};
+use beaver_harness::sim::{
+    Blow, Defects, Fault, GIVEN_LOSSES_END, Script, Settings, Simulator, cases,
+};
 use lexopt::prelude::*;
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
@@ -31,7 +33,7 @@ pub(crate) struct Sweep {
     processes: Option<u32>,
     /// How many schedules: one without switches, the others by seeds.
     schedules: u64,
-    losses: u32,
+    endings: Vec<Blow>,
     every: u64,
     jobs: u64,
     defects: Defects,
@@ -51,13 +53,14 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Sweep> {
         rollback_journal: None,
         processes: None,
         schedules: 1,
-        losses: 4,
+        endings: Options::default().endings,
         every: 1,
         jobs: processors(),
         defects: Defects::default(),
         failures_max: 10,
         quiet: false,
     };
+    let (mut drops_after, mut losses) = (None, None);
     while let Some(arg) = parser.next()? {
         match arg {
             Long("component") => sweep.component = Some(parser.value()?.into()),
@@ -76,7 +79,12 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Sweep> {
             Long("journal") => sweep.rollback_journal = either(&mut parser, "wal", "rollback")?,
             Long("processes") => sweep.processes = Some(parser.value()?.parse()?),
             Long("schedules") => sweep.schedules = parser.value()?.parse()?,
-            Long("losses") => sweep.losses = parser.value()?.parse()?,
+            Long("losses") => losses = Some(parser.value()?.parse()?),
+            Long("drop-after") => {
+                let text = parser.value()?.string()?;
+                let numbers = text.split(',').filter(|number| !number.is_empty());
+                drops_after = Some(numbers.map(str::parse).collect::<Result<Vec<u32>, _>>()?);
+            }
             Long("every") => sweep.every = parser.value()?.parse()?,
             Long("jobs") => sweep.jobs = parser.value()?.parse()?,
             Long("defect") => defect(&mut sweep.defects, &parser.value()?.string()?)?,
@@ -89,10 +97,15 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Sweep> {
     ensure!(sweep.jobs >= 1, "--jobs: at least 1");
     ensure!(sweep.every >= 1, "--every: at least 1");
     ensure!(sweep.schedules >= 1, "--schedules: at least 1");
-    ensure!(
-        sweep.losses <= GIVEN_LOSSES_END,
-        "--losses: {GIVEN_LOSSES_END} at most"
-    );
+    if drops_after.is_some() || losses.is_some() {
+        let drops_after = drops_after.unwrap_or_else(|| sweep::DROPS_AFTER.to_vec());
+        let losses = losses.unwrap_or(sweep::LOSSES);
+        ensure!(
+            losses <= GIVEN_LOSSES_END,
+            "--losses: {GIVEN_LOSSES_END} at most"
+        );
+        sweep.endings = sweep::endings(&drops_after, losses);
+    }
     Ok(sweep)
 }
 
@@ -151,7 +164,7 @@ pub(crate) fn run(asked: &Sweep) -> Result<ExitCode> {
     let shows = !asked.quiet && std::io::stderr().is_terminal();
     let parts = on_threads(&component, asked.jobs, |simulator, part| {
         let options = Options {
-            endings: sweep::endings(asked.losses),
+            endings: asked.endings.clone(),
             every: asked.every,
             part: (part, asked.jobs),
         };
@@ -204,7 +217,7 @@ fn show(asked: &Sweep, jobs: &[Job], swept: &[(Ground, Swept)]) -> Result<ExitCo
     let (mut failed, mut is_whole, mut undecided) = (0, true, 0);
     for (job, (ground, swept)) in jobs.iter().zip(swept) {
         let points = ground.crash_points(asked.every).count() as u64;
-        let is_done = swept.runs == points * sweep::endings(asked.losses).len() as u64;
+        let is_done = swept.runs == points * asked.endings.len() as u64;
         is_whole &= is_done;
         failed += swept.failures.len();
         undecided += swept.undecided.len();
