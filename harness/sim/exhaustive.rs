@@ -1,10 +1,13 @@
-//! All schedules of a small program with few switches that nobody forces: bounded exploration
-//! (Musuvathi & Qadeer, "Iterative context bounding for systematic testing of multithreaded programs", 2007).
+//! All schedules of a small program with few switches.
 //!
-//! A schedule is the set of its switches, and each is run once: first the one without any; then,
-//! for each schedule with so many switches, those that have one more, later than all others. Where
-//! whoever stopped can't go on itself, somebody else must: such a choice is free, and is varied
-//! without counting towards the bound, as there.
+//! Left to itself, whoever stopped goes on if it can, else the next one by number; a schedule is the
+//! set of its switches, where it differs from that. Each is run once: first the one without any;
+//! then, for each schedule with so many switches, those that have one more, later than all others.
+//! Most bugs take few (Musuvathi & Qadeer, "Iterative context bounding for systematic testing of
+//! multithreaded programs", 2007). A switch counts also where whoever stopped can't go on, so that
+//! somebody else must: as in Emmi, Qadeer & Rakamaric, "Delay-bounded scheduling", 2011. To
+//! vary these for nothing, as in the former, makes far too many schedules: whoever waits for a phase of
+//! the run looks whenever anything happens.
 //!
 //! What must stay true:
 //! - It says that a level is complete only if each schedule of it was run.
@@ -20,7 +23,7 @@ use anyhow::{Result, ensure};
 /// How far to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How many switches that nobody forces a schedule has at most.
+    /// How many switches a schedule has at most.
     pub switches_max: u32,
     /// How many schedules are run at most.
     pub runs_max: u64,
@@ -28,7 +31,7 @@ pub struct Limits {
     pub part: (u64, u64),
 }
 
-/// The schedules with so many switches that nobody forces, as their place in [`Explored::levels`] says.
+/// The schedules with so many switches, as their place in [`Explored::levels`] says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Level {
     /// How many of them were run.
@@ -54,7 +57,7 @@ pub struct Failure {
 /// How far an exploration came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Explored {
-    /// By the number of switches that nobody forces.
+    /// By the number of switches.
     pub levels: Vec<Level>,
     /// In the order in which they were found.
     pub failures: Vec<Failure>,
@@ -161,8 +164,13 @@ impl<'a, R: FnMut(&Script) -> Result<Ran>> Explorer<'a, R> {
         ensure!((1..=of).contains(&part), "there is no part {part} of {of}");
         let switches_max = self.limits.switches_max as usize;
         self.explored.levels = vec![Level::default(); switches_max + 1];
+        let root = Script::default();
         // Schedules of the last level that was done, whose successors make up the next.
-        let mut done = self.begin()?;
+        let mut done = vec![root.clone()];
+        // All parts begin here, and it counts once.
+        if part == 1 {
+            self.visit(&root, 0)?;
+        }
         self.close(0, 1, 1);
         for level in 1..=switches_max {
             let mut next = Vec::new();
@@ -173,35 +181,17 @@ impl<'a, R: FnMut(&Script) -> Result<Ran>> Explorer<'a, R> {
                 }
                 // Done again, because keeping what all could choose takes too much room.
                 let ran = self.again(parent)?;
-                for script in self.mine(parent, successors(&ran, false)) {
-                    self.visit(script, level, &mut next)?;
-                    if self.is_over {
-                        break;
+                for script in self.mine(parent, successors(&ran)) {
+                    if self.visit(&script, level)? {
+                        next.push(script);
                     }
                 }
-                parents += 1;
+                parents += u64::from(!self.is_over);
             }
             self.close(level, parents, done.len() as u64);
             done = next;
         }
         Ok(self.explored)
-    }
-
-    /// The first level: the schedule without switches, which is the first part's, and those that
-    /// differ from it by free choices alone.
-    fn begin(&mut self) -> Result<Vec<Script>> {
-        let root = Script::default();
-        if self.limits.part.0 == 1 {
-            let mut done = Vec::new();
-            self.visit(root, 0, &mut done)?;
-            return Ok(done);
-        }
-        let ran = self.again(&root)?;
-        let mut done = vec![root.clone()];
-        for script in self.mine(&root, successors(&ran, true)) {
-            self.visit(script, 0, &mut done)?;
-        }
-        Ok(done)
     }
 
     /// Those successors of `parent` that belong to this part: what comes of one of the first
@@ -216,36 +206,26 @@ impl<'a, R: FnMut(&Script) -> Result<Ran>> Explorer<'a, R> {
         mine.map(|(_, script)| script).collect()
     }
 
-    /// Runs a schedule, and those that differ from it by later free choices alone.
-    fn visit(&mut self, script: Script, level: usize, done: &mut Vec<Script>) -> Result<()> {
-        let mut left = vec![script];
-        while let Some(script) = left.pop() {
-            if self.is_over || self.explored.runs() >= self.limits.runs_max {
-                self.is_over = true;
-                return Ok(());
-            }
-            let ran = self.again(&script)?;
-            self.explored.levels[level].runs += 1;
-            self.explored.hash = self.explored.hash.wrapping_add(ran.hash);
-            self.explored.undecided += u64::from(ran.is_undecided);
-            let mut free = self.mine(&script, successors(&ran, true));
-            free.reverse();
-            left.append(&mut free);
-            if let Some((complaints, troubles)) = ran.failure {
-                self.explored.failures.push(Failure {
-                    script: script.clone(),
-                    complaints,
-                    troubles,
-                });
-            }
-            done.push(script);
-            if !(self.after_run)(&self.explored) {
-                self.is_over = true;
-                // If that was all there was, it is complete all the same, but nobody knows.
-                return Ok(());
-            }
+    /// Runs a schedule, unless it is over; whether it did.
+    fn visit(&mut self, script: &Script, level: usize) -> Result<bool> {
+        if self.is_over || self.explored.runs() >= self.limits.runs_max {
+            self.is_over = true;
+            return Ok(false);
         }
-        Ok(())
+        let ran = self.again(script)?;
+        self.explored.levels[level].runs += 1;
+        self.explored.hash = self.explored.hash.wrapping_add(ran.hash);
+        self.explored.undecided += u64::from(ran.is_undecided);
+        if let Some((complaints, troubles)) = ran.failure {
+            self.explored.failures.push(Failure {
+                script: script.clone(),
+                complaints,
+                troubles,
+            });
+        }
+        // If that was all there was, it is complete all the same, but nobody knows.
+        self.is_over = !(self.after_run)(&self.explored);
+        Ok(true)
     }
 
     fn again(&mut self, script: &Script) -> Result<Ran> {
@@ -281,22 +261,20 @@ impl<'a, R: FnMut(&Script) -> Result<Ran>> Explorer<'a, R> {
     }
 }
 
-/// The schedules that have one switch more, later than all: free ones, or those that nobody
-/// forces.
-fn successors(ran: &Ran, are_free: bool) -> Vec<Script> {
+/// The schedules that have one switch more, later than all.
+fn successors(ran: &Ran) -> Vec<Script> {
     let last = ran.script.switches.last();
     let is_last = |choice: &Choice| {
         last.is_some_and(|last| (last.actor, last.stop) == (choice.last, choice.stop))
     };
     let from = ran.choices.iter().position(is_last).map_or(0, |at| at + 1);
     let later = ran.choices.iter().skip(from);
-    let wanted = later.filter(|choice| choice.is_forced() == are_free);
     let with = |switch: Switch| {
         let mut script = ran.script.clone();
         script.switches.push(switch);
         script
     };
-    wanted.flat_map(Choice::switches).map(with).collect()
+    later.flat_map(Choice::switches).map(with).collect()
 }
 
 #[cfg(test)]

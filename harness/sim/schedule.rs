@@ -39,11 +39,6 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// Whether whoever stopped couldn't go on: it had to be somebody else.
-    pub fn is_forced(&self) -> bool {
-        self.able & (1 << self.last) == 0
-    }
-
     /// Every other way to choose, seen from the schedule left to itself.
     pub fn switches(&self) -> impl Iterator<Item = Switch> + use<> {
         let Self {
@@ -410,7 +405,6 @@ mod tests {
             switches.map(|it| it.to_string()).collect::<Vec<_>>()
         };
         assert_eq!(choices.len(), 2);
-        assert!(!choices[0].is_forced() && choices[1].is_forced());
         assert_eq!(others(&choices[0]), ["0@1>2"]);
         assert_eq!(others(&choices[1]), ["2@0>0", "2@0>1"]);
     }

@@ -21,7 +21,8 @@ use anyhow::{Context as _, Result, ensure};
 pub struct Options {
     /// What is done at each crash point, one run each.
     pub endings: Vec<Blow>,
-    /// Each so manieth call of an actor is a crash point, from the first on; at least 1.
+    /// Each so manieth call of an actor is a crash point; at least 1. Which one is the first differs from
+    /// seed to seed.
     pub every: u64,
     /// This part of so many, counted from 1.
     pub part: (u64, u64),
@@ -97,9 +98,10 @@ impl Ground {
     /// The calls at which something is done: who makes it, and its number.
     pub fn crash_points(&self, every: u64) -> impl Iterator<Item = (u32, u64)> {
         let step = usize::try_from(every.max(1)).unwrap_or(usize::MAX);
+        let first = self.settings.seed % every.max(1);
         let numbered = (0_u32..).zip(&self.calls);
         numbered.flat_map(move |(actor, calls)| {
-            let numbers = (0..*calls).step_by(step);
+            let numbers = (first..*calls).step_by(step);
             numbers.map(move |number| (actor, number))
         })
     }

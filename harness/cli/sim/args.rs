@@ -41,7 +41,7 @@ pub(crate) enum Scheduler {
     Mixed,
     /// As `Policy` says.
     One(Policy),
-    /// All schedules with at most so many switches that nobody forces.
+    /// All schedules with at most so many switches.
     Exhaustive(u32),
 }
 
