@@ -390,10 +390,10 @@ fn show_explored(name: &str, workers: u32, settings: &Settings, explored: &Explo
         let how_far = if level.is_complete {
             "all".to_owned()
         } else {
-            format!("not all, of about {}", level.expected.max(level.runs))
+            format!("of about {}: not all", level.expected.max(level.runs))
         };
         output::say(format_args!(
-            "{name}, sync {}, journal {}: {} schedules with {switches} switches: {how_far}",
+            "{name}, sync {}, journal {}: schedules with {switches} switches: {}, {how_far}",
             durability(settings),
             journal(settings),
             level.runs,
