@@ -23,7 +23,7 @@ pub enum Blow {
     Kill,
     /// The power fails: all instances are gone, and of what wasn't synced there is what chance
     /// leaves. Kept by number, which chooses chance. Below [`GIVEN_LOSSES_END`] the style of the loss is
-    /// given by the number modulo 8, see [`given_loss`], and chance chooses the rest.
+    /// given by the number, see [`given_loss`], and chance chooses the rest.
     PowerLoss(u32),
     /// The call fails with an I/O error: nothing of it happened, or part.
     Io,
@@ -113,6 +113,15 @@ impl Kind {
             Self::Full => Blow::Full(random.random_range(1..=200)),
             Self::Busy => Blow::Busy,
             Self::Slow => Blow::Slow(random.random_range(1..=1500)),
+            Self::Clock if random.random_bool(0.5) => {
+                let (of, by) = LIVES_MS[random.random_range(0..LIVES_MS.len())];
+                let by_ms = of + random.random_range(-by..=by);
+                Blow::Jump(if random.random_bool(0.5) {
+                    by_ms
+                } else {
+                    -by_ms
+                })
+            }
             Self::Clock => Blow::Jump(random.random_range(-JUMP_MAX_MS..=JUMP_MAX_MS)),
             Self::Stop => Blow::Stop(random.random_range(1..=STOP_MAX_MS)),
             Self::Stranger => Blow::Stranger(random.random_range(1..=STRANGER_MAX_MS)),
@@ -123,57 +132,43 @@ impl Kind {
 /// The first number of a power loss whose style is left to chance.
 pub const GIVEN_LOSSES_END: u32 = 1000;
 
-/// How the power loss of this number goes, if the number says it. Each
-/// [`LossStyle`] is among any four numbers that begin at a multiple of 4.
+/// How the power loss of this number goes, if the number says it. Any four that begin at a multiple of
+/// 4 have each style; and each second four are by another device and file system.
 pub fn given_loss(number: u32) -> Option<Loss> {
-    let loss = |style, sector, unwritten, names| Loss {
-        style,
-        sector,
-        unwritten,
-        names,
-        tears_sectors: false,
-    };
-    use {LossStyle as Style, NameSync as Names, SectorSize as Sector, Unwritten as New};
-    let losses = [
-        loss(
-            Style::Nothing,
-            Sector::Bytes512,
-            New::Zeros,
-            Names::Directory,
-        ),
-        loss(
-            Style::Everything,
-            Sector::Bytes512,
-            New::Zeros,
-            Names::Directory,
-        ),
-        loss(
-            Style::Prefix,
-            Sector::Bytes512,
-            New::Zeros,
-            Names::Directory,
-        ),
-        loss(Style::Any, Sector::Bytes512, New::Garbage, Names::Directory),
-        loss(
-            Style::Nothing,
-            Sector::Bytes4096,
-            New::Zeros,
-            Names::Journal,
-        ),
-        loss(
-            Style::Everything,
-            Sector::Bytes4096,
-            New::Zeros,
-            Names::Journal,
-        ),
-        loss(Style::Prefix, Sector::Bytes4096, New::Zeros, Names::Journal),
-        loss(Style::Any, Sector::Bytes4096, New::Zeros, Names::Journal),
+    let styles = [
+        LossStyle::Nothing,
+        LossStyle::Everything,
+        LossStyle::Prefix,
+        LossStyle::Any,
     ];
-    let place = number as usize % losses.len();
-    (number < GIVEN_LOSSES_END).then(|| losses[place])
+    let style = styles[number as usize % styles.len()];
+    let is_other = !(number / 4).is_multiple_of(2);
+    let loss = if is_other {
+        Loss {
+            style,
+            sector: SectorSize::Bytes4096,
+            unwritten: Unwritten::Zeros,
+            names: NameSync::Journal,
+            tears_sectors: false,
+        }
+    } else {
+        Loss {
+            style,
+            sector: SectorSize::Bytes512,
+            unwritten: Unwritten::Garbage,
+            names: NameSync::Directory,
+            tears_sectors: false,
+        }
+    };
+    (number < GIVEN_LOSSES_END).then_some(loss)
 }
 
-/// By how much a clock jumps at most. Together with what clocks are off to begin with, less than
+/// For how long something lives, and how exactly: the short grants of `lock-fencing`, and a single
+/// write's lock. A clock that jumps by about as much comes shortly before or after its end. Longer jumps
+/// end grants of ten seconds, under which workloads do what is one unit only as long as they last.
+const LIVES_MS: [(i32, i32); 2] = [(300, 100), (5000, 5)];
+
+/// By how much a clock jumps at most otherwise. Together with what clocks are off to begin with, less than
 /// any time to live of a workload that can take this: see `run/nemesis.rs`.
 const JUMP_MAX_MS: i32 = 2000;
 /// As in `run/nemesis.rs`.
@@ -302,8 +297,13 @@ impl FaultPlan {
         if kinds.is_empty() || workers == 0 || random.random_bool(0.4) {
             return plan;
         }
+        let mut jumped = false;
         for _ in 0..random.random_range(1..=3) {
             let kind = kinds[random.random_range(0..kinds.len())];
+            // Several would add up to more than grants live.
+            if kind == Kind::Clock && std::mem::replace(&mut jumped, true) {
+                continue;
+            }
             plan.add(Fault {
                 worker: random.random_range(0..workers),
                 call: random.random_range(0..horizon.max(1)),
