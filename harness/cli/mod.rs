@@ -29,7 +29,11 @@ pub(crate) fn main() -> ExitCode {
         .nth(1)
         .is_some_and(|first| first == "sim")
     {
-        let done = sim::parse(std::env::args_os().skip(2).collect()).and_then(|sim| sim::run(&sim));
+        let mut rest = std::env::args_os().skip(2).peekable();
+        let done = match rest.next_if(|word| word == "sweep") {
+            Some(_) => sim::sweep::parse(rest.collect()).and_then(|sweep| sim::sweep::run(&sweep)),
+            None => sim::parse(rest.collect()).and_then(|sim| sim::run(&sim)),
+        };
         return done.unwrap_or_else(|error| {
             output::note(format_args!("beaver-harness: {error:#}"));
             ExitCode::from(EXIT_UNKNOWN)

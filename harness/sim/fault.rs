@@ -4,6 +4,7 @@
 //! number of the host call that its instances make, so that it means the same when other faults of
 //! the plan are left out.
 
+use super::disk::{Loss, LossStyle, NameSync, SectorSize, Unwritten};
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
@@ -21,7 +22,8 @@ pub enum Blow {
     /// Its process is killed there: all its instances.
     Kill,
     /// The power fails: all instances are gone, and of what wasn't synced there is what chance
-    /// leaves. Kept by number, which chooses chance.
+    /// leaves. Kept by number, which chooses chance. Below [`GIVEN_LOSSES_END`] the style of the loss is
+    /// given by the number, see [`given_loss`], and chance chooses the rest.
     PowerLoss(u32),
     /// The call fails with an I/O error: nothing of it happened, or part.
     Io,
@@ -105,7 +107,7 @@ impl Kind {
             }
             Self::Drop => Blow::Drop,
             Self::Kill => Blow::Kill,
-            Self::PowerLoss => Blow::PowerLoss(random.random_range(0..1_000_000)),
+            Self::PowerLoss => Blow::PowerLoss(random.random_range(GIVEN_LOSSES_END..1_000_000)),
             Self::Io if random.random_bool(0.5) => Blow::ShortWrite,
             Self::Io => Blow::Io,
             Self::Full => Blow::Full(random.random_range(1..=200)),
@@ -125,6 +127,40 @@ impl Kind {
             Self::Stranger => Blow::Stranger(random.random_range(1..=STRANGER_MAX_MS)),
         }
     }
+}
+
+/// The first number of a power loss whose style is left to chance.
+pub const GIVEN_LOSSES_END: u32 = 1000;
+
+/// How the power loss of this number goes, if the number says it. Any four that begin at a multiple of
+/// 4 have each style; and each second four are by another device and file system.
+pub fn given_loss(number: u32) -> Option<Loss> {
+    let styles = [
+        LossStyle::Nothing,
+        LossStyle::Everything,
+        LossStyle::Prefix,
+        LossStyle::Any,
+    ];
+    let style = styles[number as usize % styles.len()];
+    let is_other = !(number / 4).is_multiple_of(2);
+    let loss = if is_other {
+        Loss {
+            style,
+            sector: SectorSize::Bytes4096,
+            unwritten: Unwritten::Zeros,
+            names: NameSync::Journal,
+            tears_sectors: false,
+        }
+    } else {
+        Loss {
+            style,
+            sector: SectorSize::Bytes512,
+            unwritten: Unwritten::Garbage,
+            names: NameSync::Directory,
+            tears_sectors: false,
+        }
+    };
+    (number < GIVEN_LOSSES_END).then_some(loss)
 }
 
 /// For how long something lives, and how exactly: the short grants of `lock-fencing`, and a single
@@ -339,6 +375,28 @@ mod tests {
             "1:2:rain",
         ] {
             assert!(wrong.parse::<Fault>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn low_numbers_give_each_style_of_loss_and_others_none() {
+        for first in (0..GIVEN_LOSSES_END).step_by(4) {
+            let styles = (first..first + 4).map(|number| given_loss(number).unwrap().style);
+            let all = [
+                LossStyle::Nothing,
+                LossStyle::Everything,
+                LossStyle::Prefix,
+                LossStyle::Any,
+            ];
+            assert_eq!(styles.collect::<Vec<_>>(), all);
+        }
+        assert_eq!(given_loss(GIVEN_LOSSES_END), None);
+        let mut random = ChaCha8Rng::seed_from_u64(5);
+        for _ in 0..100 {
+            let Blow::PowerLoss(number) = Kind::PowerLoss.draw(&mut random) else {
+                panic!("no power loss")
+            };
+            assert_eq!(given_loss(number), None, "{number}");
         }
     }
 

@@ -13,7 +13,7 @@
 
 use super::audit::{AuditError, Durability, Fall, Files, Ledger, Which};
 use super::disk::{Disk, FileId, Loss, LossStyle, NameSync, SectorSize, Unwritten};
-use super::fault::FaultPlan;
+use super::fault::{FaultPlan, given_loss};
 use super::hub::Hub;
 use super::locks::{
     Attachments, Claims, FileLocks, Holder, LockFaults, ShmAnswer, ShmKind, ShmLocks, Ticket, Woken,
@@ -62,6 +62,8 @@ pub struct Defects {
 /// Somebody who acts: a worker, or who opens the database after all.
 struct Actor {
     able: bool,
+    /// It never goes on again.
+    ended: bool,
     /// When it may go on at the latest.
     until_ns: u64,
     /// When whoever waits for its call loses patience.
@@ -271,6 +273,7 @@ impl Room {
             .collect();
         let actor = |process: &usize| Actor {
             able: true,
+            ended: false,
             until_ns: NEVER,
             patience_ns: NEVER,
             process: *process,
@@ -351,10 +354,12 @@ impl Room {
     }
 
     fn set_able(&mut self, actor: u32, able: bool) {
-        if let Some(known) = self.actors.get_mut(actor as usize) {
-            known.able = able;
-            known.until_ns = NEVER;
-        }
+        let Some(known) = self.actors.get_mut(actor as usize) else {
+            return;
+        };
+        let able = able && !known.ended;
+        known.able = able;
+        known.until_ns = NEVER;
         if able {
             self.able |= 1 << actor;
         } else {
@@ -400,6 +405,9 @@ impl Room {
 
     /// The actor has ended.
     pub(super) fn done(&mut self, actor: u32) {
+        if let Some(known) = self.actors.get_mut(actor as usize) {
+            known.ended = true;
+        }
         self.set_able(actor, false);
         self.next = None;
     }
@@ -720,8 +728,10 @@ impl Room {
         if instances.is_empty() {
             return false;
         }
+        // Who opens the database after all is no worker; the first of its process is one.
+        let worker = mates.first().copied().unwrap_or(actor);
         self.recorder
-            .fault(Fault::Kill { worker: actor }, sessions.clone());
+            .fault(Fault::Kill { worker }, sessions.clone());
         for session in sessions {
             self.recorder.over(session, SessionEnd::Killed);
         }
@@ -761,7 +771,8 @@ impl Room {
             }
         }
         let mut random = ChaCha8Rng::seed_from_u64(chance);
-        let loss = draw_loss(&mut random);
+        let given = u32::try_from(chance).ok().and_then(given_loss);
+        let loss = given.unwrap_or_else(|| draw_loss(&mut random));
         let report = self.disk.power_loss(&loss, &mut random);
         self.trace
             .line(|| format!("power loss: {loss:?}, {report:?}"));

@@ -4,7 +4,7 @@ use super::audit::{Durability, Verdict as Soundness};
 use super::disk::Disk;
 use super::fault::{Blow, Fault};
 use super::room::{DATABASE, Furniture, REGIONS, Room, SharedRoom};
-use super::schedule::{Policy, Scheduler, Script};
+use super::schedule::{Choice, Policy, Scheduler, Script};
 use super::settings::{Decided, Settings, Stream};
 use super::time::{Time, WallClock};
 use super::trace::Trace;
@@ -56,6 +56,8 @@ pub struct Simulated {
     pub faults: Vec<Fault>,
     /// The choices that were made.
     pub script: Script,
+    /// Where more than one actor could go on, if that was wanted.
+    pub choices: Vec<Choice>,
     /// How many host calls each actor made: workers, then who opens the database after all.
     pub calls: Vec<u64>,
     /// How much virtual time went by.
@@ -231,7 +233,8 @@ impl Simulator {
                 workers + 1,
                 decided.horizon * u64::from(workers) * 2,
                 settings.random(plan, Stream::Schedule),
-            ),
+            )
+            .keep_choices(settings.choices),
             trace: Trace::new(settings.trace),
             faults: decided.faults.clone(),
             memory: Arc::clone(&self.memory),
@@ -292,7 +295,7 @@ impl Simulator {
             results.iter_mut().for_each(CheckResult::is_of_a_part);
         }
         let calls = room.actors_calls;
-        let script = room.scheduler.into_script();
+        let (script, choices) = room.scheduler.into_script();
         Ok(Simulated {
             history,
             results,
@@ -302,6 +305,7 @@ impl Simulator {
             trace: room.trace.into_lines(),
             faults: room.fallen,
             script,
+            choices,
             calls,
             virtual_ns: room.time.now_ns(),
             full_durability: decided.full_durability,
@@ -327,7 +331,9 @@ impl Simulator {
             }
             Ok(contents) => {
                 room.recorder.seen(Seen::IntegrityCheck("ok".to_owned()));
-                if may_leave_rows(&decided.faults.faults()) {
+                // A power loss may have taken back the commit that put a row away.
+                let is_taken_back = room.power_losses > 0 && room.durability == Durability::Normal;
+                if is_taken_back || may_leave_rows(&decided.faults.faults()) {
                     return;
                 }
                 for waiter in contents.waiters {
@@ -415,17 +421,19 @@ fn see_through(room: &SharedRoom, lives: &mut [Pin<Box<dyn Future<Output = ()> +
 /// After all workers are done: opens the database once more, and closes it.
 async fn open_after_all(world: &SimulatedWorld<'_>) {
     world.after_phases(PHASES).await;
-    match world.open_at_last().await {
-        Ok(session) => {
-            if let Err(failure) = session.close().await {
-                world.found(format!(
-                    "{DATABASE} could not be closed after all: {failure}"
-                ));
-            }
-        }
-        Err(failure) => world.found(format!(
-            "{DATABASE} could not be opened after all: {failure}"
-        )),
+    loop {
+        let fallen = world.fallen();
+        let what = match world.open_at_last().await {
+            Ok(session) => match session.close().await {
+                Ok(()) => return,
+                // Ended in the middle by a fault: nobody's refusal.
+                Err(_) if world.fallen() > fallen => continue,
+                Err(failure) => format!("closed after all: {failure}"),
+            },
+            Err(failure) => format!("opened after all: {failure}"),
+        };
+        world.found(format!("{DATABASE} could not be {what}"));
+        return;
     }
 }
 

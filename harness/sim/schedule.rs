@@ -25,6 +25,35 @@ pub struct Switch {
     pub to: u32,
 }
 
+/// A moment at which more than one could go on: what else might have been chosen there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Who stopped.
+    pub last: u32,
+    /// Its stops are counted from 0.
+    pub stop: u64,
+    /// Those who could go on, one bit each.
+    pub able: u64,
+    /// Who did.
+    pub chosen: u32,
+}
+
+impl Choice {
+    /// Every other way to choose, seen from the schedule left to itself.
+    pub fn switches(&self) -> impl Iterator<Item = Switch> + use<> {
+        let Self {
+            last, stop, able, ..
+        } = *self;
+        let usual = default(last, able);
+        let others = (0..u64::BITS).filter(move |to| able & (1 << to) != 0 && *to != usual);
+        others.map(move |to| Switch {
+            actor: last,
+            stop,
+            to,
+        })
+    }
+}
+
 /// After its stop number `stop`, `actor` computes for so many instructions, about, and then
 /// stops though it calls nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,6 +143,8 @@ pub(crate) struct Scheduler {
     policy: Chooser,
     stops: Vec<u64>,
     made: Script,
+    /// If they are wanted.
+    choices: Option<Vec<Choice>>,
 }
 
 #[derive(Debug)]
@@ -190,7 +221,14 @@ impl Scheduler {
             policy,
             stops: vec![0; actors as usize],
             made: Script::default(),
+            choices: None,
         }
+    }
+
+    /// Writes down what could have been chosen, too.
+    pub(crate) fn keep_choices(mut self, keep: bool) -> Self {
+        self.choices = keep.then(Vec::new);
+        self
     }
 
     /// `last` stopped, and those whose bits are set in `able` can go on, one at least; says who does.
@@ -234,6 +272,16 @@ impl Scheduler {
                 _ => default,
             },
         };
+        if let Some(choices) = &mut self.choices
+            && able.count_ones() > 1
+        {
+            choices.push(Choice {
+                last,
+                stop,
+                able,
+                chosen,
+            });
+        }
         if chosen != default {
             self.made.switches.push(Switch {
                 actor: last,
@@ -266,9 +314,9 @@ impl Scheduler {
         &self.stops
     }
 
-    /// What was chosen.
-    pub(crate) fn into_script(self) -> Script {
-        self.made
+    /// What was chosen, and where more than one could be, if that was to be kept.
+    pub(crate) fn into_script(self) -> (Script, Vec<Choice>) {
+        (self.made, self.choices.unwrap_or_default())
     }
 }
 
@@ -314,7 +362,7 @@ mod tests {
         assert_eq!(scheduler.choose(2, 0b1011), 3);
         assert_eq!(scheduler.choose(3, 0b0011), 0);
         assert_eq!(scheduler.stops(), [0, 0, 2, 1]);
-        assert_eq!(scheduler.into_script(), Script::default());
+        assert_eq!(scheduler.into_script().0, Script::default());
     }
 
     #[test]
@@ -323,10 +371,10 @@ mod tests {
             for seed in 0..50 {
                 let mut first = scheduler(policy, &Script::default(), seed);
                 let walked = walk(&mut first);
-                let script = first.into_script();
+                let (script, _) = first.into_script();
                 let mut again = scheduler(Policy::Script, &script, 0);
                 assert_eq!(walk(&mut again), walked);
-                assert_eq!(again.into_script(), script);
+                assert_eq!(again.into_script().0, script);
             }
         }
     }
@@ -343,6 +391,22 @@ mod tests {
             })
             .count();
         assert!((1..=3).contains(&changes), "{changes}");
+    }
+
+    #[test]
+    fn kept_choices_say_what_else_could_have_been() {
+        let mut scheduler = scheduler(Policy::Script, &Script::default(), 1).keep_choices(true);
+        for (last, able) in [(0, 0b0001), (0, 0b0101), (2, 0b1011)] {
+            let _ = scheduler.choose(last, able);
+        }
+        let (_, choices) = scheduler.into_script();
+        let others = |choice: &Choice| {
+            let switches = choice.switches();
+            switches.map(|it| it.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(choices.len(), 2);
+        assert_eq!(others(&choices[0]), ["0@1>2"]);
+        assert_eq!(others(&choices[1]), ["2@0>0", "2@0>1"]);
     }
 
     #[test]

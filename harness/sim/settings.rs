@@ -34,6 +34,8 @@ pub struct Settings {
     pub defects: Defects,
     /// Whether the trace is wanted in words.
     pub trace: bool,
+    /// Whether [`Simulated::choices`](super::Simulated::choices) are wanted.
+    pub choices: bool,
 }
 
 /// By how much a clock is off at most to begin with. Jumps come on top: see `Kind::draw`.

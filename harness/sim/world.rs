@@ -390,6 +390,11 @@ impl SimulatedWorld<'_> {
         self.until(u64::MAX, |room| room.phases() >= phases).await;
     }
 
+    /// How many faults came to pass.
+    pub(super) fn fallen(&self) -> usize {
+        self.room().lock().fallen.len()
+    }
+
     /// Opens the database when all faults are over.
     pub(super) async fn open_at_last(&self) -> Result<InstanceSession, Failure> {
         self.room().lock().calm_down();
