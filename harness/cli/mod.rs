@@ -29,7 +29,11 @@ pub(crate) fn main() -> ExitCode {
         .nth(1)
         .is_some_and(|first| first == "sim")
     {
-        let done = sim::parse(std::env::args_os().skip(2).collect()).and_then(|sim| sim::run(&sim));
+        let args: Vec<_> = std::env::args_os().skip(2).collect();
+        let done = match args.split_first() {
+            Some((first, rest)) if first == "calibrate" => sim::calibrate(rest),
+            _ => sim::parse(args).and_then(|sim| sim::run(&sim)),
+        };
         return done.unwrap_or_else(|error| {
             output::note(format_args!("beaver-harness: {error:#}"));
             ExitCode::from(EXIT_UNKNOWN)

@@ -12,6 +12,7 @@
 //! - No false alarm: the simulated machine does only what a real one may do.
 
 pub mod audit;
+pub mod calibration;
 pub mod disk;
 mod fault;
 mod files;

@@ -332,7 +332,7 @@ impl Room {
 
     /// The actor stops where it could go on; true: it does.
     pub(super) fn stop(&mut self, actor: u32) -> bool {
-        let chosen = self.choose(actor);
+        let chosen = self.choose(actor, false);
         self.next = chosen.filter(|chosen| *chosen != actor);
         chosen == Some(actor)
     }
@@ -368,7 +368,7 @@ impl Room {
     pub(super) fn next(&mut self) -> Option<u32> {
         let next = match self.next.take() {
             Some(next) => Some(next),
-            None => self.choose(self.current),
+            None => self.choose(self.current, false),
         };
         if let Some(next) = next {
             self.current = next;
@@ -383,7 +383,7 @@ impl Room {
 
     /// The actor was polled and is pending, but stopped nowhere: it computed for long.
     pub(super) fn was_cut(&mut self, actor: u32) {
-        self.next = self.choose(actor);
+        self.next = self.choose(actor, true);
     }
 
     /// The actor has ended.
@@ -392,7 +392,7 @@ impl Room {
         self.next = None;
     }
 
-    fn choose(&mut self, last: u32) -> Option<u32> {
+    fn choose(&mut self, last: u32, was_cut: bool) -> Option<u32> {
         loop {
             let woken = self.woken.swap(0, Ordering::Relaxed);
             for actor in bits(woken) {
@@ -404,7 +404,7 @@ impl Room {
             }
             let able = self.able & !self.standing_still();
             if able != 0 {
-                let chosen = self.scheduler.choose(last, able);
+                let chosen = self.scheduler.choose(last, able, was_cut);
                 self.trace.number(u64::from(chosen));
                 return Some(chosen);
             }

@@ -1,8 +1,10 @@
 //! `beaver-harness sim`.
 
 mod args;
+mod calibrate;
 
 pub(crate) use args::{Sim, parse};
+pub(crate) use calibrate::calibrate;
 
 use super::{EXIT_UNKNOWN, output};
 use anyhow::{Context as _, Result};
@@ -37,6 +39,7 @@ fn settings(sim: &Sim, seed: u64) -> Settings {
         full_durability: sim.full_durability,
         rollback_journal: sim.rollback_journal,
         processes: sim.processes,
+        checkpoints: None,
         defects: sim.defects,
         trace: sim.trace,
     }
