@@ -114,7 +114,7 @@ pub const PLANTED: &[Planted] = &[
             ..NO_DEFECTS
         }),
         runs: Runs::Standard,
-        seeds_max: 600,
+        seeds_max: 2000,
     },
     Planted {
         name: "lock-level-dropped",
@@ -124,7 +124,7 @@ pub const PLANTED: &[Planted] = &[
             ..NO_DEFECTS
         }),
         runs: Runs::Standard,
-        seeds_max: 300,
+        seeds_max: 2000,
     },
     Planted {
         name: "shm-lock-ignored",
@@ -134,27 +134,27 @@ pub const PLANTED: &[Planted] = &[
             ..NO_DEFECTS
         }),
         runs: Runs::Standard,
-        seeds_max: 50,
+        seeds_max: 2000,
     },
     component(
         "begin-immediate-removed",
         "Write transactions are not begun",
-        100,
+        2000,
     ),
     component(
         "batch-deleted-later",
         "A batch of a queue is read in one transaction and deleted after it",
-        100,
+        2000,
     ),
     component(
         "sync-does-nothing",
         "The host is never asked to make anything durable",
-        600,
+        2000,
     ),
     component(
         "write-lock-shared",
         "SQLite's write lock in the wal-index is taken as a shared one",
-        100,
+        2000,
     ),
     component(
         "any-grant-is-mine",
