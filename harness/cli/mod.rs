@@ -29,10 +29,13 @@ pub(crate) fn main() -> ExitCode {
         .nth(1)
         .is_some_and(|first| first == "sim")
     {
-        let mut rest = std::env::args_os().skip(2).peekable();
-        let done = match rest.next_if(|word| word == "sweep") {
-            Some(_) => sim::sweep::parse(rest.collect()).and_then(|sweep| sim::sweep::run(&sweep)),
-            None => sim::parse(rest.collect()).and_then(|sim| sim::run(&sim)),
+        let args: Vec<_> = std::env::args_os().skip(2).collect();
+        let done = match args.split_first() {
+            Some((first, rest)) if first == "sweep" => {
+                sim::sweep::parse(rest.to_vec()).and_then(|sweep| sim::sweep::run(&sweep))
+            }
+            Some((first, rest)) if first == "calibrate" => sim::calibrate(rest),
+            _ => sim::parse(args).and_then(|sim| sim::run(&sim)),
         };
         return done.unwrap_or_else(|error| {
             output::note(format_args!("beaver-harness: {error:#}"));

@@ -13,6 +13,7 @@
 
 pub mod audit;
 pub mod cases;
+pub mod calibration;
 pub mod disk;
 pub mod exhaustive;
 mod fault;

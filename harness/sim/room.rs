@@ -338,7 +338,7 @@ impl Room {
 
     /// The actor stops where it could go on; true: it does.
     pub(super) fn stop(&mut self, actor: u32) -> bool {
-        let chosen = self.choose(actor);
+        let chosen = self.choose(actor, false);
         self.next = chosen.filter(|chosen| *chosen != actor);
         chosen == Some(actor)
     }
@@ -376,7 +376,7 @@ impl Room {
     pub(super) fn next(&mut self) -> Option<u32> {
         let next = match self.next.take() {
             Some(next) => Some(next),
-            None => self.choose(self.current),
+            None => self.choose(self.current, false),
         };
         if let Some(next) = next {
             self.current = next;
@@ -395,7 +395,7 @@ impl Room {
             let fault = Fault::Drop { worker: actor };
             self.drop_instance(actor, fault, SessionEnd::Dropped);
         }
-        self.next = self.choose(actor);
+        self.next = self.choose(actor, true);
     }
 
     /// Whether the actor is dropped when its guest is cut next.
@@ -412,7 +412,7 @@ impl Room {
         self.next = None;
     }
 
-    fn choose(&mut self, last: u32) -> Option<u32> {
+    fn choose(&mut self, last: u32, was_cut: bool) -> Option<u32> {
         loop {
             let woken = self.woken.swap(0, Ordering::Relaxed);
             for actor in bits(woken) {
@@ -424,7 +424,7 @@ impl Room {
             }
             let able = self.able & !self.standing_still();
             if able != 0 {
-                let chosen = self.scheduler.choose(last, able);
+                let chosen = self.scheduler.choose(last, able, was_cut);
                 self.trace.number(u64::from(chosen));
                 return Some(chosen);
             }

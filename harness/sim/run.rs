@@ -15,11 +15,13 @@ use crate::history::{History, Recorder, Seen};
 use crate::program::Plan;
 use crate::protocol::{Description, ErrorCode, VERSION};
 use crate::run::worker::Worker;
-use crate::run::world::{Course, PHASES};
+use crate::run::world::{Course, PHASES, World as _};
 use crate::run::{self, Progress};
 use anyhow::Context as _;
 use beaver_host::Host;
 use beaver_host::machine::{MachineHost, SharedMemory};
+use rand::Rng as _;
+use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::pin::Pin;
@@ -271,7 +273,8 @@ impl Simulator {
             lives.push(Box::pin(Worker::new(world, &course, number).live()));
         }
         if let Some(world) = worlds.last() {
-            lives.push(Box::pin(open_after_all(world)));
+            let random = settings.random(plan, Stream::Checkpoints);
+            lives.push(Box::pin(operate(world, decided.checkpoints, random)));
         }
         let is_stuck = !see_through(&stage.room, &mut lives);
         drop(lives);
@@ -418,8 +421,22 @@ fn see_through(room: &SharedRoom, lives: &mut [Pin<Box<dyn Future<Output = ()> +
     true
 }
 
-/// After all workers are done: opens the database once more, and closes it.
-async fn open_after_all(world: &SimulatedWorld<'_>) {
+/// Somebody beside the workers: checkpoints while they do their steps, now and then after a pause,
+/// and opens the database when they are done, and closes it.
+async fn operate(world: &SimulatedWorld<'_>, checkpoints: u32, mut random: ChaCha8Rng) {
+    world.after_phases(1).await;
+    let mut session = None;
+    for _ in 0..checkpoints {
+        if random.random_bool(0.5) {
+            let pause = Duration::from_micros(random.random_range(0..CHECKPOINT_PAUSE_MAX_US));
+            world.sleep(pause).await;
+        }
+        session = world.checkpoint(session).await;
+    }
+    if let Some(session) = session {
+        let closed = session.close().await;
+        world.unless_a_fault_explains(closed.err(), "closed after a checkpoint");
+    }
     world.after_phases(PHASES).await;
     loop {
         let fallen = world.fallen();
@@ -436,6 +453,9 @@ async fn open_after_all(world: &SimulatedWorld<'_>) {
         return;
     }
 }
+
+/// How long whoever checkpoints does nothing in between, at most.
+const CHECKPOINT_PAUSE_MAX_US: u64 = 1000;
 
 /// How long who opens the database after all tries it.
 pub(super) const AFTER_ALL: Duration = Duration::from_secs(60);

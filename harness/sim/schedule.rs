@@ -134,8 +134,12 @@ pub enum Policy {
 /// or less. A guest that never calls anybody is so cut, and its caller's patience can end.
 const SLICE: u32 = 200_000_000;
 
-/// The longest cut that is drawn: longer than most computing between two host calls.
-const CUT_MAX: u32 = 30_000;
+/// Cuts are drawn by their length in bits, up to this, so that short ones are as likely as long ones:
+/// 32768 instructions are more than most computing between two host calls.
+const CUT_BITS: u32 = 15;
+
+/// Of 256, how often at least somebody else goes on after a cut: else there was no use in it.
+const SWITCHES_AT_CUTS: u8 = 128;
 
 /// Makes the choices of one run, and writes them down.
 #[derive(Debug)]
@@ -232,7 +236,8 @@ impl Scheduler {
     }
 
     /// `last` stopped, and those whose bits are set in `able` can go on, one at least; says who does.
-    pub(crate) fn choose(&mut self, last: u32, able: u64) -> u32 {
+    /// `was_cut`: it called nobody.
+    pub(crate) fn choose(&mut self, last: u32, able: u64, was_cut: bool) -> u32 {
         let stop = self.stops.get(last as usize).copied().unwrap_or(0);
         if let Some(count) = self.stops.get_mut(last as usize) {
             *count += 1;
@@ -243,7 +248,11 @@ impl Scheduler {
                 random, switches, ..
             } => {
                 let is_forced = able & (1 << last) == 0;
-                if able.count_ones() > 1 && (is_forced || random.random::<u8>() < *switches) {
+                let switches = match was_cut {
+                    true => SWITCHES_AT_CUTS.max(*switches),
+                    false => *switches,
+                };
+                if able.count_ones() > 1 && (is_forced || random.random::<u8>() < switches) {
                     nth(able, random.random_range(0..able.count_ones()))
                 } else {
                     default
@@ -298,8 +307,10 @@ impl Scheduler {
         let cut = match &mut self.policy {
             Chooser::Random { random, cuts, .. } | Chooser::Pct { random, cuts, .. } => {
                 // Most often nothing is drawn at all.
-                (*cuts > 0 && random.random::<u8>() < *cuts)
-                    .then(|| 1 + random.random_range(0..CUT_MAX))
+                (*cuts > 0 && random.random::<u8>() < *cuts).then(|| {
+                    let shortest = 1 << random.random_range(0..CUT_BITS);
+                    random.random_range(shortest..shortest * 2)
+                })
             }
             Chooser::Script { cuts, .. } => cuts.get(&(actor, stop)).copied(),
         };
@@ -349,7 +360,7 @@ mod tests {
         let step = |number: u32| {
             let _ = scheduler.slice(last);
             let able = if number % 3 == 0 { 0b1010 } else { 0b1111 };
-            last = scheduler.choose(last, able);
+            last = scheduler.choose(last, able, number % 7 == 0);
             last
         };
         (0..2000).map(step).collect()
@@ -358,9 +369,9 @@ mod tests {
     #[test]
     fn left_to_itself_everybody_goes_on_while_it_can() {
         let mut scheduler = scheduler(Policy::Script, &Script::default(), 1);
-        assert_eq!(scheduler.choose(2, 0b1111), 2);
-        assert_eq!(scheduler.choose(2, 0b1011), 3);
-        assert_eq!(scheduler.choose(3, 0b0011), 0);
+        assert_eq!(scheduler.choose(2, 0b1111, false), 2);
+        assert_eq!(scheduler.choose(2, 0b1011, true), 3);
+        assert_eq!(scheduler.choose(3, 0b0011, false), 0);
         assert_eq!(scheduler.stops(), [0, 0, 2, 1]);
         assert_eq!(scheduler.into_script().0, Script::default());
     }
@@ -386,7 +397,7 @@ mod tests {
         let changes = (0..1000)
             .filter(|_| {
                 let before = last;
-                last = scheduler.choose(last, 0b1111);
+                last = scheduler.choose(last, 0b1111, false);
                 before != last
             })
             .count();

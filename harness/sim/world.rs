@@ -383,7 +383,7 @@ impl WorldClient for SimulatedClient {
     }
 }
 
-// For who opens the database after all.
+// For whoever is there beside the workers.
 impl SimulatedWorld<'_> {
     /// Waits until so many phases are over.
     pub(super) async fn after_phases(&self, phases: u32) {
@@ -413,6 +413,44 @@ impl SimulatedWorld<'_> {
                     self.until(at_ns, |_| false).await;
                 }
             }
+        }
+    }
+
+    /// Checkpoints, in this session or another one; the session, unless it has ended.
+    pub(super) async fn checkpoint(
+        &self,
+        session: Option<InstanceSession>,
+    ) -> Option<InstanceSession> {
+        if self.is_halted() {
+            return session;
+        }
+        let mut session = match session {
+            Some(session) => session,
+            None => match self.start().await {
+                Ok((_, session)) => session,
+                Err(failure) => {
+                    self.unless_a_fault_explains(Some(failure), "opened for a checkpoint");
+                    return None;
+                }
+            },
+        };
+        match session.checkpoint().await {
+            Ok(_) => Some(session),
+            Err(failure) if failure.error == ErrorCode::Gone => None,
+            Err(failure) => {
+                self.unless_a_fault_explains(Some(failure), "checkpointed");
+                Some(session)
+            }
+        }
+    }
+
+    /// The database could not be `done` to: a finding, unless a fault or somebody else explains it.
+    pub(super) fn unless_a_fault_explains(&self, failure: Option<Failure>, done: &str) {
+        if let Some(failure) = failure
+            && failure.error != ErrorCode::Busy
+            && self.room().lock().fallen.is_empty()
+        {
+            self.found(format!("{DATABASE} could not be {done}: {failure}"));
         }
     }
 

@@ -2,8 +2,10 @@
 
 mod args;
 pub(crate) mod sweep;
+mod calibrate;
 
 pub(crate) use args::{Sim, parse};
+pub(crate) use calibrate::calibrate;
 
 use super::{EXIT_UNKNOWN, output};
 use anyhow::{Context as _, Result};
@@ -37,6 +39,7 @@ fn settings(sim: &Sim, seed: u64) -> Settings {
         full_durability: sim.full_durability,
         rollback_journal: sim.rollback_journal,
         processes: sim.processes,
+        checkpoints: None,
         defects: sim.defects,
         trace: sim.trace,
         choices: false,
