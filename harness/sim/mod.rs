@@ -12,8 +12,8 @@
 //! - No false alarm: the simulated machine does only what a real one may do.
 
 pub mod audit;
-pub mod cases;
 pub mod calibration;
+pub mod cases;
 pub mod disk;
 pub mod exhaustive;
 mod fault;

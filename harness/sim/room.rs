@@ -75,7 +75,9 @@ struct Actor {
     session: Option<u64>,
     /// How many host calls it made.
     calls: u64,
-    /// When its guest has computed for as long as it may, it is dropped.
+    /// For how many instructions its guest may compute.
+    slice: u32,
+    /// When it has, it is dropped.
     is_last_slice: bool,
 }
 
@@ -280,6 +282,7 @@ impl Room {
             instance: None,
             session: None,
             calls: 0,
+            slice: 0,
             is_last_slice: false,
         };
         furniture.memory.clear();
@@ -391,6 +394,8 @@ impl Room {
 
     /// The actor was polled and is pending, but stopped nowhere: it computed for long.
     pub(super) fn was_cut(&mut self, actor: u32) {
+        let slice = self.actors[actor as usize].slice;
+        self.time.pass(Scheduler::takes_ns(slice));
         if std::mem::take(&mut self.actors[actor as usize].is_last_slice) {
             let fault = Fault::Drop { worker: actor };
             self.drop_instance(actor, fault, SessionEnd::Dropped);
@@ -398,8 +403,9 @@ impl Room {
         self.next = self.choose(actor, true);
     }
 
-    /// Whether the actor is dropped when its guest is cut next.
-    pub(super) fn set_last_slice(&mut self, actor: u32, is_last: bool) {
+    /// For how long the actor's guest may compute, and whether it is dropped then.
+    pub(super) fn set_slice(&mut self, actor: u32, fuel: u32, is_last: bool) {
+        self.actors[actor as usize].slice = fuel;
         self.actors[actor as usize].is_last_slice = is_last;
     }
 

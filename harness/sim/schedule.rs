@@ -130,9 +130,18 @@ pub enum Policy {
     Script,
 }
 
-/// How many instructions a guest computes before it makes way, when nobody says otherwise: a second
-/// or less. A guest that never calls anybody is so cut, and its caller's patience can end.
-const SLICE: u32 = 200_000_000;
+/// How many instructions a guest computes before it makes way, when nobody says otherwise: far more than
+/// it needs from one host call to the next. A guest that never calls anybody again (a damaged wal-index
+/// can make SQLite's go in circles) is so cut, and its caller's patience ends: see
+/// [`SLICE_TAKES_NS`].
+const SLICE: u32 = 50_000_000;
+
+/// What whoever uses up such a slice has taken, in virtual time. Really it is some hundredths of that;
+/// but nobody is to wait for half a minute of real computing to know that it comes to no end.
+pub(crate) const SLICE_TAKES_NS: u64 = 5_000_000_000;
+
+/// As fast as wasm is, about.
+const INSTRUCTIONS_A_NS: u64 = 2;
 
 /// Cuts are drawn by their length in bits, up to this, so that short ones are as likely as long ones:
 /// 32768 instructions are more than most computing between two host calls.
@@ -320,9 +329,13 @@ impl Scheduler {
         cut.unwrap_or(SLICE).max(1)
     }
 
-    /// How often each actor stopped.
-    pub(crate) fn stops(&self) -> &[u64] {
-        &self.stops
+    /// What computing for a whole slice of so many instructions takes, in virtual time.
+    pub(crate) fn takes_ns(fuel: u32) -> u64 {
+        if fuel == SLICE {
+            SLICE_TAKES_NS
+        } else {
+            u64::from(fuel) / INSTRUCTIONS_A_NS
+        }
     }
 
     /// What was chosen, and where more than one could be, if that was to be kept.
@@ -372,7 +385,7 @@ mod tests {
         assert_eq!(scheduler.choose(2, 0b1111, false), 2);
         assert_eq!(scheduler.choose(2, 0b1011, true), 3);
         assert_eq!(scheduler.choose(3, 0b0011, false), 0);
-        assert_eq!(scheduler.stops(), [0, 0, 2, 1]);
+        assert_eq!(scheduler.stops, [0, 0, 2, 1]);
         assert_eq!(scheduler.into_script().0, Script::default());
     }
 

@@ -1,8 +1,8 @@
 //! `beaver-harness sim`.
 
 mod args;
-pub(crate) mod sweep;
 mod calibrate;
+pub(crate) mod sweep;
 
 pub(crate) use args::{Sim, parse};
 pub(crate) use calibrate::calibrate;
