@@ -309,11 +309,6 @@ impl Scheduler {
         cut.unwrap_or(SLICE).max(1)
     }
 
-    /// How often each actor stopped.
-    pub(crate) fn stops(&self) -> &[u64] {
-        &self.stops
-    }
-
     /// What was chosen, and where more than one could be, if that was to be kept.
     pub(crate) fn into_script(self) -> (Script, Vec<Choice>) {
         (self.made, self.choices.unwrap_or_default())
@@ -348,7 +343,11 @@ mod tests {
         let mut last = 0;
         let step = |number: u32| {
             let _ = scheduler.slice(last);
-            let able = if number % 3 == 0 { 0b1010 } else { 0b1111 };
+            let able = if number.is_multiple_of(3) {
+                0b1010
+            } else {
+                0b1111
+            };
             last = scheduler.choose(last, able);
             last
         };
@@ -361,7 +360,7 @@ mod tests {
         assert_eq!(scheduler.choose(2, 0b1111), 2);
         assert_eq!(scheduler.choose(2, 0b1011), 3);
         assert_eq!(scheduler.choose(3, 0b0011), 0);
-        assert_eq!(scheduler.stops(), [0, 0, 2, 1]);
+        assert_eq!(scheduler.stops, [0, 0, 2, 1]);
         assert_eq!(scheduler.into_script().0, Script::default());
     }
 
