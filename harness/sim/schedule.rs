@@ -372,8 +372,12 @@ mod tests {
         let mut last = 0;
         let step = |number: u32| {
             let _ = scheduler.slice(last);
-            let able = if number % 3 == 0 { 0b1010 } else { 0b1111 };
-            last = scheduler.choose(last, able, number % 7 == 0);
+            let able = if number.is_multiple_of(3) {
+                0b1010
+            } else {
+                0b1111
+            };
+            last = scheduler.choose(last, able, number.is_multiple_of(7));
             last
         };
         (0..2000).map(step).collect()

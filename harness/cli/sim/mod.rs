@@ -18,7 +18,7 @@ use std::time::Instant;
 fn settings(sim: &Sim, seed: u64) -> Settings {
     let policy = match sim.policy {
         Scheduler::One(policy) => policy,
-        Scheduler::Mixed if seed % 2 == 0 => Policy::Pct {
+        Scheduler::Mixed if seed.is_multiple_of(2) => Policy::Pct {
             depth: 2 + (seed / 2 % 4) as u32,
         },
         Scheduler::Mixed | Scheduler::Exhaustive(_) => Policy::Random,
