@@ -3,6 +3,7 @@
 use super::audit::{Durability, Verdict as Soundness};
 use super::disk::Disk;
 use super::fault::{Blow, Fault};
+use super::places::Places;
 use super::room::{DATABASE, Furniture, REGIONS, Room, SharedRoom};
 use super::schedule::{Policy, Scheduler, Script};
 use super::settings::{Decided, Settings, Stream};
@@ -52,6 +53,8 @@ pub struct Simulated {
     pub trace_hash: u64,
     /// The trace in words, if it was wanted.
     pub trace: Vec<String>,
+    /// Where stops and host calls were, if the trace was wanted.
+    pub(crate) places: Places,
     /// The faults that came to pass.
     pub faults: Vec<Fault>,
     /// The choices that were made.
@@ -90,13 +93,18 @@ impl Simulated {
 
     /// What is wrong, a line each.
     pub fn complaints(&self) -> Vec<String> {
-        let violated = self.results.iter().flat_map(|result| {
+        // Its violations are the findings.
+        let judged = |result: &&CheckResult| result.spec != CheckSpec::Audit;
+        let violated = self.results.iter().filter(judged).flat_map(|result| {
             let said = result.violations.iter();
             said.map(|violation| format!("{}: {}", result.spec.name(), violation.message))
         });
         self.findings.iter().cloned().chain(violated).collect()
     }
 }
+
+/// At the same time, of all simulators that share a compiled component.
+const INSTANCES_MAX: u32 = 1024;
 
 /// Host calls, more than any sensible run makes.
 const CALLS_MAX: u64 = 5_000_000;
@@ -109,11 +117,24 @@ impl Simulator {
     pub fn new(component: &Path) -> anyhow::Result<Self> {
         let host = Host::builder()
             .component_file(component)
-            .max_instances(64)
+            .max_instances(INSTANCES_MAX)
             .build_for_machines()
             .with_context(|| component.display().to_string())?;
         Ok(Self {
             host,
+            memory: Arc::new(SharedMemory::new(REGIONS)?),
+            soundness: Mutex::new(Soundness::new()?),
+            disks: Mutex::default(),
+        })
+    }
+
+    /// Another one of the same component, for a run at the same time.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub fn beside(&self) -> anyhow::Result<Self> {
+        Ok(Self {
+            host: self.host.clone(),
             memory: Arc::new(SharedMemory::new(REGIONS)?),
             soundness: Mutex::new(Soundness::new()?),
             disks: Mutex::default(),
@@ -199,7 +220,10 @@ impl Simulator {
         };
         let mut header = run::header(plan, &run_settings, &description);
         header.unix_s = 0.0;
+        header.virtual_time = true;
+        header.replay.clone_from(&settings.replay);
         allow_what_faults_cause(&mut header.checks, &decided);
+        header.checks.push(CheckSpec::Audit);
         let time = Time::default();
         let clock = time.clone();
         let recorder = Recorder::with_clock(header, None, Box::new(move || clock.now_ns()));
@@ -274,6 +298,7 @@ impl Simulator {
                 .push(format!("nobody can ever go on: {waiting}"));
         }
         self.inspect(&mut room, &decided);
+        tell(&recorder, &room.findings);
         *left = room.disk;
         drop(room.recorder);
         let recorder = Arc::into_inner(recorder).context("somebody keeps the history")?;
@@ -284,6 +309,8 @@ impl Simulator {
         if halted.load(Ordering::Relaxed) || is_stuck {
             results.iter_mut().for_each(CheckResult::is_of_a_part);
         }
+        let trace_hash = room.trace.hash();
+        let (lines, places) = room.trace.into_words();
         let calls = room.actors_calls;
         let script = room.scheduler.into_script();
         Ok(Simulated {
@@ -291,8 +318,9 @@ impl Simulator {
             results,
             findings: room.findings,
             troubles,
-            trace_hash: room.trace.hash(),
-            trace: room.trace.into_lines(),
+            trace_hash,
+            trace: lines,
+            places,
             faults: room.fallen,
             script,
             calls,
@@ -334,6 +362,16 @@ impl Simulator {
                 }
             }
         }
+    }
+}
+
+/// Enters what the audit found, so that the history alone shows it.
+fn tell(recorder: &Recorder, findings: &[String]) {
+    for finding in findings {
+        recorder.seen(Seen::Audit(finding.clone()));
+    }
+    if findings.is_empty() {
+        recorder.seen(Seen::Audit("ok".to_owned()));
     }
 }
 

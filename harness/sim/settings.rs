@@ -20,6 +20,8 @@ pub struct Settings {
     pub policy: Policy,
     /// The choices, for [`Policy::Script`].
     pub script: Script,
+    /// What a schedule that isn't written down comes from; none: the seed.
+    pub schedule_seed: Option<u64>,
     /// Which kinds of faults the seed may draw.
     pub kinds: Vec<Kind>,
     /// The faults themselves; none: the seed draws them.
@@ -34,6 +36,8 @@ pub struct Settings {
     pub defects: Defects,
     /// Whether the trace is wanted in words.
     pub trace: bool,
+    /// The command that repeats the run, for its history.
+    pub replay: String,
 }
 
 /// By how much a clock is off at most to begin with. Jumps come on top: see `Kind::draw`.
@@ -65,7 +69,11 @@ pub(super) struct Decided {
 impl Settings {
     pub(super) fn random(&self, plan: &Plan, stream: Stream) -> ChaCha8Rng {
         // Not the same choices for all programs.
-        let mut random = ChaCha8Rng::seed_from_u64(self.seed ^ digest(&plan.frame.name));
+        let seed = match stream {
+            Stream::Schedule => self.schedule_seed.unwrap_or(self.seed),
+            Stream::Settings | Stream::Faults | Stream::Chance => self.seed,
+        };
+        let mut random = ChaCha8Rng::seed_from_u64(seed ^ digest(&plan.frame.name));
         random.set_stream(stream as u64);
         random
     }

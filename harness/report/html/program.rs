@@ -69,7 +69,7 @@ fn run(at: usize, report: &Report, program: &RunReport, judged: &Judged) -> Mark
         dl.facts {
             div { dt { "Workers" } dd { (judged.header.workers) } }
             div { dt { "Sessions" } dd { (count(summary.sessions)) " in " (counted(summary.processes, "process", "processes")) } }
-            div { dt { "Took" } dd { (duration(u64::try_from(judged.elapsed.as_nanos()).unwrap_or(u64::MAX))) } }
+            div { dt { @if judged.header.virtual_time { "Virtual time" } @else { "Took" } } dd { (duration(u64::try_from(judged.elapsed.as_nanos()).unwrap_or(u64::MAX))) } }
             div { dt { "Operations" } dd { (count(summary.operations)) " (" (rate(judged.operations_per_s())) ")" } }
             div { dt { "Not ok" } dd { (count(summary.fail)) " failed, " (count(summary.info)) " unknown" } }
             @if !summary.errors.is_empty() {
@@ -125,6 +125,7 @@ fn notes(judged: &Judged) -> Markup {
                                 Seen::GaveUp { id, after_ms } => { "operation " (id) " was given up after " (after_ms) " ms" },
                                 Seen::NotReopened { worker, message } => { "worker " (worker) " could not open the store again: " (plain(message)) },
                                 Seen::IntegrityCheck(said) => { "integrity_check: " (plain(said)) },
+                                Seen::Audit(said) => { "audit: " (plain(said)) },
                                 Seen::Waiting { lock, count, .. } => { (count) " hold or wait for " (plain(&lock.to_string())) },
                             }
                         }
