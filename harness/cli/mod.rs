@@ -24,17 +24,6 @@ use std::process::ExitCode;
 pub(crate) const EXIT_UNKNOWN: u8 = 2;
 
 pub(crate) fn main() -> ExitCode {
-    #[cfg(feature = "component")]
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|first| first == "sim")
-    {
-        let done = sim::parse(std::env::args_os().skip(2).collect()).and_then(|sim| sim::run(&sim));
-        return done.unwrap_or_else(|error| {
-            output::note(format_args!("beaver-harness: {error:#}"));
-            ExitCode::from(EXIT_UNKNOWN)
-        });
-    }
     let command = match args::parse(std::env::args_os().skip(1)) {
         Ok(command) => command,
         Err(error) => {
@@ -53,6 +42,8 @@ pub(crate) fn main() -> ExitCode {
         Command::CheckDriver(which) => drivers::check(&which),
         Command::List(list) => list::list(&list),
         Command::Shrink(run) => shrink::shrink(*run),
+        #[cfg(feature = "component")]
+        Command::Sim(sim) => sim::sim(&sim),
         Command::Serve(which) => drivers::serve(&which),
         Command::KeepWriteLock { database, duration } => {
             beaver_harness::run::keep_write_lock(&database, duration).map(|()| ExitCode::SUCCESS)

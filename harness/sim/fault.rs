@@ -58,6 +58,22 @@ impl Blow {
         }
     }
 
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Drop => Kind::Drop,
+            Self::Kill => Kind::Kill,
+            Self::PowerLoss(_) => Kind::PowerLoss,
+            Self::Io | Self::ShortWrite => Kind::Io,
+            Self::Full(_) => Kind::Full,
+            Self::Busy => Kind::Busy,
+            Self::Slow(_) => Kind::Slow,
+            Self::Jump(_) => Kind::Clock,
+            Self::Stop(_) => Kind::Stop,
+            Self::Stranger(_) => Kind::Stranger,
+        }
+    }
+
     /// The same, if a history has no fault for it.
     pub(crate) fn unseen(&self) -> Option<String> {
         match self {
@@ -331,6 +347,7 @@ mod tests {
         for kind in Kind::ALL {
             assert_eq!(kind.name().parse(), Ok(kind));
             for _ in 0..20 {
+                assert_eq!(kind.draw(&mut random).kind(), kind);
                 let fault = Fault {
                     worker: 3,
                     call: 77,

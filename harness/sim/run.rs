@@ -22,6 +22,7 @@ use anyhow::Context as _;
 use beaver_host::Host;
 use beaver_host::machine::{MachineHost, SharedMemory};
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -148,7 +149,22 @@ impl Simulator {
     pub fn run(&self, plan: &Plan, settings: &Settings) -> anyhow::Result<Simulated> {
         let decided = settings.decide(plan);
         let disk = self.prepared(&decided)?;
-        self.run_on(disk, plan, settings, decided)
+        self.enact(disk, plan, settings, decided, &mut Disk::new(), None)
+    }
+
+    /// Simulates `plan` once more, and writes its history.
+    ///
+    /// # Errors
+    /// There was no run. Whether all was written, [`Simulated::troubles`] says.
+    pub fn record(
+        &self,
+        plan: &Plan,
+        settings: &Settings,
+        into: Box<dyn Write + Send>,
+    ) -> anyhow::Result<Simulated> {
+        let decided = settings.decide(plan);
+        let disk = self.prepared(&decided)?;
+        self.enact(disk, plan, settings, decided, &mut Disk::new(), Some(into))
     }
 
     /// A disk with an empty database, that was opened and closed once.
@@ -172,7 +188,7 @@ impl Simulator {
         };
         let decided = settings.decide(&nothing);
         let mut left = Disk::new();
-        let ran = self.enact(Disk::new(), &nothing, &settings, decided, &mut left)?;
+        let ran = self.enact(Disk::new(), &nothing, &settings, decided, &mut left, None)?;
         anyhow::ensure!(
             ran.findings.is_empty() && ran.troubles.is_empty(),
             "an empty database can't be made: {:?} {:?}",
@@ -184,16 +200,6 @@ impl Simulator {
         Ok(left)
     }
 
-    fn run_on(
-        &self,
-        disk: Disk,
-        plan: &Plan,
-        settings: &Settings,
-        decided: Decided,
-    ) -> anyhow::Result<Simulated> {
-        self.enact(disk, plan, settings, decided, &mut Disk::new())
-    }
-
     fn enact(
         &self,
         disk: Disk,
@@ -201,6 +207,7 @@ impl Simulator {
         settings: &Settings,
         decided: Decided,
         left: &mut Disk,
+        file: Option<Box<dyn Write + Send>>,
     ) -> anyhow::Result<Simulated> {
         let driver_settings = DriverSettings {
             full_durability: decided.full_durability,
@@ -226,7 +233,7 @@ impl Simulator {
         header.checks.push(CheckSpec::Audit);
         let time = Time::default();
         let clock = time.clone();
-        let recorder = Recorder::with_clock(header, None, Box::new(move || clock.now_ns()));
+        let recorder = Recorder::with_clock(header, file, Box::new(move || clock.now_ns()));
         let recorder = Arc::new(recorder);
         let workers = plan.workers;
         // Who opens the database after all lives in the first process.

@@ -72,7 +72,7 @@ pub struct Reduced {
 }
 
 /// The least that fails as `failed` does, which is what running `case` came to. `watch` is told
-/// of each smaller one, and says whether to go on. None: nothing fails so when its faults and its
+/// at each run how small it is by now, and says whether to go on. None: nothing fails so when its faults and its
 /// schedule are written down.
 ///
 /// # Errors
@@ -131,6 +131,11 @@ impl Search<'_> {
             return None;
         }
         self.runs += 1;
+        if let Some(best) = &self.best
+            && !(self.watch)(size_of(best, self.runs))
+        {
+            self.is_over = true;
+        }
         let ran = case
             .plan()
             .and_then(|plan| self.simulator.run(&plan, &case.settings));
@@ -149,11 +154,7 @@ impl Search<'_> {
         case.settings.policy = Policy::Script;
         case.settings.script = ran.script.clone();
         case.settings.schedule_seed = None;
-        let size = size_of(&case, self.runs);
         self.best = Some(case);
-        if !(self.watch)(size) {
-            self.is_over = true;
-        }
     }
 
     /// Whether it fails by its own script.

@@ -54,13 +54,20 @@ pub(super) fn section(at: usize, report: &Report, program: &RunReport) -> Markup
                 }
                 @if !program.notes.is_empty() {
                     details.notes {
-                        summary { "What the driver wrote for people" }
+                        summary { @if is_simulated(program) { "What befalls whom, and who makes way for whom" } @else { "What the driver wrote for people" } }
                         pre tabindex="0" { (plain(&program.notes)) }
                     }
                 }
             }
         }
     }
+}
+
+/// Whether the notes are the simulator's.
+fn is_simulated(program: &RunReport) -> bool {
+    program
+        .judged()
+        .is_some_and(|judged| judged.header.virtual_time)
 }
 
 fn run(at: usize, report: &Report, program: &RunReport, judged: &Judged) -> Markup {
