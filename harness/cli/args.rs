@@ -16,7 +16,7 @@ pub(crate) enum Command {
     List(List),
     Shrink(Box<Run>),
     #[cfg(feature = "component")]
-    Sim(Box<super::sim::Sim>),
+    Sim(super::sim::Asked),
     Serve(Which),
     KeepWriteLock {
         database: PathBuf,
@@ -153,10 +153,10 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command>
         "run" => Ok(Command::Run(Box::new(run(&mut parser, given, false)?))),
         "shrink" => Ok(Command::Shrink(Box::new(run(&mut parser, given, true)?))),
         #[cfg(feature = "component")]
-        "sim" => Ok(Command::Sim(Box::new(super::sim::parse(
-            &mut parser,
-            given,
-        )?))),
+        "sim" => {
+            let rest = parser.raw_args()?.collect();
+            Ok(Command::Sim(super::sim::parse(rest, given)?))
+        }
         "check" => check(&mut parser, given),
         "check-driver" => {
             let mut which = Which::default();

@@ -43,7 +43,7 @@ pub(crate) fn main() -> ExitCode {
         Command::List(list) => list::list(&list),
         Command::Shrink(run) => shrink::shrink(*run),
         #[cfg(feature = "component")]
-        Command::Sim(sim) => sim::sim(&sim),
+        Command::Sim(asked) => sim::run(&asked),
         Command::Serve(which) => drivers::serve(&which),
         Command::KeepWriteLock { database, duration } => {
             beaver_harness::run::keep_write_lock(&database, duration).map(|()| ExitCode::SUCCESS)

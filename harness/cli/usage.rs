@@ -78,11 +78,13 @@ how to simulate (sim); what isn't said, the seed chooses:
   --faults LIST            which faults there may be: drop, kill, power-loss, io, full, busy, slow,
                            clock, stop, stranger; `all` (default), `none`
   --fault LIST             these faults: WORKER:CALL:FAULT, such as 1:57:power-loss=3, by commas
-  --scheduler WHICH        random, pct[:DEPTH], or mixed: the one or the other (default)
+  --scheduler WHICH        random, pct[:DEPTH], or mixed: the one or the other (default);
+                           exhaustive[:SWITCHES]: all schedules with so few switches, --seeds at most
   --script LIST            these choices: ACTOR@STOP>TO and ACTOR@STOP+INSTRUCTIONS, by commas
   --processes N            spread over so many processes
   --durability normal|full what a commit survives
   --journal wal|rollback   how SQLite keeps its journal
+  --checkpoints N          how often somebody checkpoints beside the workers
   --defect NAME            a machine that is wrong: sync-does-nothing, lock-level-dropped,
                            shm-lock-ignored
   --trace                  print each host call
@@ -94,4 +96,6 @@ how to simulate (sim); what isn't said, the seed chooses:
   --html FILE --junit FILE --json FILE
                            what did not pass, and the first of each program that did
   --quiet                  no progress
+
+  sim sweep …              a crash at every host call; sim calibrate …: look for planted faults
 ";

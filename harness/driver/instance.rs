@@ -123,6 +123,17 @@ impl InstanceSession {
         self.0.call(op, certify).await
     }
 
+    /// Copies what can be copied from the log into the database; what is left, in frames.
+    ///
+    /// # Errors
+    /// The component's, or its instance is gone.
+    pub(crate) async fn checkpoint(&mut self) -> Result<u64, Failure> {
+        let Engine {
+            instance, database, ..
+        } = &mut self.0.engine;
+        database.checkpoint(instance).await.map_err(failure)
+    }
+
     /// Ends it in good order.
     ///
     /// # Errors

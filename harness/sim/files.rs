@@ -237,9 +237,11 @@ impl Room {
                 if is_shm(name) {
                     return Err(ErrorCode::Access.into());
                 }
-                let begun = self.sync_begins();
                 self.disk.delete(name, false)?;
                 if *sync_directory {
+                    // The deletion of a journal is a commit, which so is covered.
+                    self.look();
+                    let begun = self.sync_begins();
                     self.sync_directory(begun);
                 }
                 Reply::Done

@@ -12,7 +12,10 @@
 //! - No false alarm: the simulated machine does only what a real one may do.
 
 pub mod audit;
+pub mod calibration;
+pub mod cases;
 pub mod disk;
+pub mod exhaustive;
 mod fault;
 mod files;
 mod hub;
@@ -24,12 +27,13 @@ mod run;
 mod schedule;
 mod settings;
 pub mod shrink;
+pub mod sweep;
 mod time;
 mod trace;
 mod world;
 
-pub use fault::{Blow, Fault, FaultPlan, Kind};
+pub use fault::{Blow, Fault, FaultPlan, GIVEN_LOSSES_END, Kind, given_loss};
 pub use room::Defects;
 pub use run::{Simulated, Simulator};
-pub use schedule::{Cut, Policy, Script, Switch};
+pub use schedule::{Choice, Cut, Policy, Script, Switch};
 pub use settings::Settings;

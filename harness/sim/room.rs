@@ -13,7 +13,7 @@
 
 use super::audit::{AuditError, Durability, Fall, Files, Ledger, Which};
 use super::disk::{Disk, FileId, Loss, LossStyle, NameSync, SectorSize, Unwritten};
-use super::fault::FaultPlan;
+use super::fault::{FaultPlan, given_loss};
 use super::hub::Hub;
 use super::locks::{
     Attachments, Claims, FileLocks, Holder, LockFaults, ShmAnswer, ShmKind, ShmLocks, Ticket, Woken,
@@ -62,6 +62,8 @@ pub struct Defects {
 /// Somebody who acts: a worker, or who opens the database after all.
 struct Actor {
     able: bool,
+    /// It never goes on again.
+    ended: bool,
     /// When it may go on at the latest.
     until_ns: u64,
     /// When whoever waits for its call loses patience.
@@ -73,6 +75,10 @@ struct Actor {
     session: Option<u64>,
     /// How many host calls it made.
     calls: u64,
+    /// For how many instructions its guest may compute.
+    slice: u32,
+    /// When it has, it is dropped.
+    is_last_slice: bool,
 }
 
 /// What instances live in.
@@ -269,12 +275,15 @@ impl Room {
             .collect();
         let actor = |process: &usize| Actor {
             able: true,
+            ended: false,
             until_ns: NEVER,
             patience_ns: NEVER,
             process: *process,
             instance: None,
             session: None,
             calls: 0,
+            slice: 0,
+            is_last_slice: false,
         };
         furniture.memory.clear();
         let mut room = Self {
@@ -332,7 +341,7 @@ impl Room {
 
     /// The actor stops where it could go on; true: it does.
     pub(super) fn stop(&mut self, actor: u32) -> bool {
-        let chosen = self.choose(actor);
+        let chosen = self.choose(actor, false);
         self.next = chosen.filter(|chosen| *chosen != actor);
         chosen == Some(actor)
     }
@@ -348,10 +357,12 @@ impl Room {
     }
 
     fn set_able(&mut self, actor: u32, able: bool) {
-        if let Some(known) = self.actors.get_mut(actor as usize) {
-            known.able = able;
-            known.until_ns = NEVER;
-        }
+        let Some(known) = self.actors.get_mut(actor as usize) else {
+            return;
+        };
+        let able = able && !known.ended;
+        known.able = able;
+        known.until_ns = NEVER;
         if able {
             self.able |= 1 << actor;
         } else {
@@ -368,7 +379,7 @@ impl Room {
     pub(super) fn next(&mut self) -> Option<u32> {
         let next = match self.next.take() {
             Some(next) => Some(next),
-            None => self.choose(self.current),
+            None => self.choose(self.current, false),
         };
         if let Some(next) = next {
             self.current = next;
@@ -383,16 +394,31 @@ impl Room {
 
     /// The actor was polled and is pending, but stopped nowhere: it computed for long.
     pub(super) fn was_cut(&mut self, actor: u32) {
-        self.next = self.choose(actor);
+        let slice = self.actors[actor as usize].slice;
+        self.time.pass(Scheduler::takes_ns(slice));
+        if std::mem::take(&mut self.actors[actor as usize].is_last_slice) {
+            let fault = Fault::Drop { worker: actor };
+            self.drop_instance(actor, fault, SessionEnd::Dropped);
+        }
+        self.next = self.choose(actor, true);
+    }
+
+    /// For how long the actor's guest may compute, and whether it is dropped then.
+    pub(super) fn set_slice(&mut self, actor: u32, fuel: u32, is_last: bool) {
+        self.actors[actor as usize].slice = fuel;
+        self.actors[actor as usize].is_last_slice = is_last;
     }
 
     /// The actor has ended.
     pub(super) fn done(&mut self, actor: u32) {
+        if let Some(known) = self.actors.get_mut(actor as usize) {
+            known.ended = true;
+        }
         self.set_able(actor, false);
         self.next = None;
     }
 
-    fn choose(&mut self, last: u32) -> Option<u32> {
+    fn choose(&mut self, last: u32, was_cut: bool) -> Option<u32> {
         loop {
             let woken = self.woken.swap(0, Ordering::Relaxed);
             for actor in bits(woken) {
@@ -405,7 +431,7 @@ impl Room {
             let able = self.able & !self.standing_still();
             if able != 0 {
                 self.trace.stops(last);
-                let chosen = self.scheduler.choose(last, able);
+                let chosen = self.scheduler.choose(last, able, was_cut);
                 self.trace.number(u64::from(chosen));
                 return Some(chosen);
             }
@@ -709,8 +735,10 @@ impl Room {
         if instances.is_empty() {
             return false;
         }
+        // Who opens the database after all is no worker; the first of its process is one.
+        let worker = mates.first().copied().unwrap_or(actor);
         self.recorder
-            .fault(Fault::Kill { worker: actor }, sessions.clone());
+            .fault(Fault::Kill { worker }, sessions.clone());
         for session in sessions {
             self.recorder.over(session, SessionEnd::Killed);
         }
@@ -750,7 +778,8 @@ impl Room {
             }
         }
         let mut random = ChaCha8Rng::seed_from_u64(chance);
-        let loss = draw_loss(&mut random);
+        let given = u32::try_from(chance).ok().and_then(given_loss);
+        let loss = given.unwrap_or_else(|| draw_loss(&mut random));
         let report = self.disk.power_loss(&loss, &mut random);
         self.trace
             .line(|| format!("power loss: {loss:?}, {report:?}"));

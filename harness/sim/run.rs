@@ -5,7 +5,7 @@ use super::disk::Disk;
 use super::fault::{Blow, Fault};
 use super::places::Places;
 use super::room::{DATABASE, Furniture, REGIONS, Room, SharedRoom};
-use super::schedule::{Policy, Scheduler, Script};
+use super::schedule::{Choice, Policy, Scheduler, Script};
 use super::settings::{Decided, Settings, Stream};
 use super::time::{Time, WallClock};
 use super::trace::Trace;
@@ -16,11 +16,13 @@ use crate::history::{History, Recorder, Seen};
 use crate::program::Plan;
 use crate::protocol::{Description, ErrorCode, VERSION};
 use crate::run::worker::Worker;
-use crate::run::world::{Course, PHASES};
+use crate::run::world::{Course, PHASES, World as _};
 use crate::run::{self, Progress};
 use anyhow::Context as _;
 use beaver_host::Host;
 use beaver_host::machine::{MachineHost, SharedMemory};
+use rand::Rng as _;
+use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
@@ -60,6 +62,8 @@ pub struct Simulated {
     pub faults: Vec<Fault>,
     /// The choices that were made.
     pub script: Script,
+    /// Where more than one actor could go on, if that was wanted.
+    pub choices: Vec<Choice>,
     /// How many host calls each actor made: workers, then who opens the database after all.
     pub calls: Vec<u64>,
     /// How much virtual time went by.
@@ -79,6 +83,13 @@ impl Simulated {
     /// Whether something is certainly wrong.
     pub fn failed(&self) -> bool {
         !self.findings.is_empty() || self.worst() == Verdict::Fail
+    }
+
+    /// Whether a check could not decide, though nothing kept it from that: neither a power loss that ended
+    /// the run nor operations that failed on a device's error.
+    pub fn is_undecided(&self) -> bool {
+        let is_explained = self.was_cut_short || meets_device(&self.faults);
+        self.worst() == Verdict::Unknown && !is_explained
     }
 
     fn worst(&self) -> Verdict {
@@ -255,7 +266,8 @@ impl Simulator {
                 workers + 1,
                 decided.horizon * u64::from(workers) * 2,
                 settings.random(plan, Stream::Schedule),
-            ),
+            )
+            .keep_choices(settings.choices),
             trace: Trace::new(settings.trace),
             faults: decided.faults.clone(),
             memory: Arc::clone(&self.memory),
@@ -292,7 +304,8 @@ impl Simulator {
             lives.push(Box::pin(Worker::new(world, &course, number).live()));
         }
         if let Some(world) = worlds.last() {
-            lives.push(Box::pin(open_after_all(world)));
+            let random = settings.random(plan, Stream::Checkpoints);
+            lives.push(Box::pin(operate(world, decided.checkpoints, random)));
         }
         let is_stuck = !see_through(&stage.room, &mut lives);
         drop(lives);
@@ -319,7 +332,7 @@ impl Simulator {
         let trace_hash = room.trace.hash();
         let (lines, places) = room.trace.into_words();
         let calls = room.actors_calls;
-        let script = room.scheduler.into_script();
+        let (script, choices) = room.scheduler.into_script();
         Ok(Simulated {
             history,
             results,
@@ -330,6 +343,7 @@ impl Simulator {
             places,
             faults: room.fallen,
             script,
+            choices,
             calls,
             virtual_ns: room.time.now_ns(),
             full_durability: decided.full_durability,
@@ -355,7 +369,9 @@ impl Simulator {
             }
             Ok(contents) => {
                 room.recorder.seen(Seen::IntegrityCheck("ok".to_owned()));
-                if may_leave_rows(&decided.faults.faults()) {
+                // A power loss may have taken back the commit that put a row away.
+                let is_taken_back = room.power_losses > 0 && room.durability == Durability::Normal;
+                if is_taken_back || may_leave_rows(&decided.faults.faults()) {
                     return;
                 }
                 for waiter in contents.waiters {
@@ -384,12 +400,8 @@ fn tell(recorder: &Recorder, findings: &[String]) {
 
 /// Whether whoever meets these faults may be unable to put its rows away.
 fn may_leave_rows(faults: &[Fault]) -> bool {
-    faults.iter().any(|fault| {
-        matches!(
-            fault.blow,
-            Blow::Io | Blow::ShortWrite | Blow::Full(_) | Blow::Busy | Blow::Stranger(_)
-        )
-    })
+    let is_stranger = |fault: &Fault| matches!(fault.blow, Blow::Stranger(_));
+    meets_device(faults) || faults.iter().any(is_stranger)
 }
 
 /// The claim that a row's owner lives by: `live:<token>:<n>`.
@@ -398,19 +410,23 @@ fn live_token(waiter_id: &str) -> Option<u64> {
     u64::from_str_radix(token, 16).ok()
 }
 
-/// An operation that meets a device's error fails, and says so: that is right.
-fn allow_what_faults_cause(checks: &mut Vec<CheckSpec>, decided: &Decided) {
-    let faults = decided.faults.faults();
-    let is_device = |fault: &Fault| {
+/// Whether a device's error is among them.
+fn meets_device(faults: &[Fault]) -> bool {
+    faults.iter().any(|fault| {
         matches!(
             fault.blow,
             Blow::Io | Blow::ShortWrite | Blow::Full(_) | Blow::Busy
         )
-    };
-    if faults.iter().any(is_device) {
+    })
+}
+
+/// An operation that meets a device's error fails, and says so: that is right.
+fn allow_what_faults_cause(checks: &mut Vec<CheckSpec>, decided: &Decided) {
+    if meets_device(&decided.faults.faults()) {
         // A place in line that can't be deleted stays until its owner's next operation, or minutes:
         // invariant L6 in ARCHITECTURE.md.
-        checks.retain(|check| !matches!(check, CheckSpec::LockLiveness { .. }));
+        checks
+            .retain(|check| !matches!(check, CheckSpec::LockLiveness { .. } | CheckSpec::LockTtl));
         for check in checks {
             if let CheckSpec::Errors { allow } = check {
                 // A lock whose release failed is held still.
@@ -450,22 +466,41 @@ fn see_through(room: &SharedRoom, lives: &mut [Pin<Box<dyn Future<Output = ()> +
     true
 }
 
-/// After all workers are done: opens the database once more, and closes it.
-async fn open_after_all(world: &SimulatedWorld<'_>) {
-    world.after_phases(PHASES).await;
-    match world.open_at_last().await {
-        Ok(session) => {
-            if let Err(failure) = session.close().await {
-                world.found(format!(
-                    "{DATABASE} could not be closed after all: {failure}"
-                ));
-            }
+/// Somebody beside the workers: checkpoints while they do their steps, now and then after a pause,
+/// and opens the database when they are done, and closes it.
+async fn operate(world: &SimulatedWorld<'_>, checkpoints: u32, mut random: ChaCha8Rng) {
+    world.after_phases(1).await;
+    let mut session = None;
+    for _ in 0..checkpoints {
+        if random.random_bool(0.5) {
+            let pause = Duration::from_micros(random.random_range(0..CHECKPOINT_PAUSE_MAX_US));
+            world.sleep(pause).await;
         }
-        Err(failure) => world.found(format!(
-            "{DATABASE} could not be opened after all: {failure}"
-        )),
+        session = world.checkpoint(session).await;
+    }
+    if let Some(session) = session {
+        let closed = session.close().await;
+        world.unless_a_fault_explains(closed.err(), "closed after a checkpoint");
+    }
+    world.after_phases(PHASES).await;
+    loop {
+        let fallen = world.fallen();
+        let what = match world.open_at_last().await {
+            Ok(session) => match session.close().await {
+                Ok(()) => return,
+                // Ended in the middle by a fault: nobody's refusal.
+                Err(_) if world.fallen() > fallen => continue,
+                Err(failure) => format!("closed after all: {failure}"),
+            },
+            Err(failure) => format!("opened after all: {failure}"),
+        };
+        world.found(format!("{DATABASE} could not be {what}"));
+        return;
     }
 }
+
+/// How long whoever checkpoints does nothing in between, at most.
+const CHECKPOINT_PAUSE_MAX_US: u64 = 1000;
 
 /// How long who opens the database after all tries it.
 pub(super) const AFTER_ALL: Duration = Duration::from_secs(60);

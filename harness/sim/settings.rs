@@ -32,18 +32,28 @@ pub struct Settings {
     pub rollback_journal: Option<bool>,
     /// Over how many processes workers are spread; none: the seed chooses.
     pub processes: Option<u32>,
+    /// How often somebody checkpoints while the workers of a workload do their steps; none: the seed
+    /// chooses, mostly never.
+    pub checkpoints: Option<u32>,
     /// What is wrong on purpose.
     pub defects: Defects,
     /// Whether the trace is wanted in words.
     pub trace: bool,
     /// The command that repeats the run, for its history.
     pub replay: String,
+    /// Whether [`Simulated::choices`](super::Simulated::choices) are wanted.
+    pub choices: bool,
 }
 
 /// By how much a clock is off at most to begin with. Jumps come on top: see `Kind::draw`.
 const OFFSET_MAX_MS: i64 = 1000;
 /// By how much it is too fast or too slow at most: as far as a kernel slews a clock.
 const DRIFT_MAX_PPM: i64 = 500;
+
+/// In this part of the runs somebody checkpoints beside the workers: their own logs are too short for
+/// the automatic checkpoint.
+const CHECKPOINTING: f64 = 0.25;
+const CHECKPOINTS_MAX: u32 = 12;
 
 /// Streams of the seed. What one of them decides doesn't change when another decides more.
 #[derive(Clone, Copy)]
@@ -52,6 +62,7 @@ pub(super) enum Stream {
     Faults,
     Schedule,
     Chance,
+    Checkpoints,
 }
 
 /// What has been decided about a run.
@@ -64,14 +75,34 @@ pub(super) struct Decided {
     pub(super) clocks: Vec<(i64, i64)>,
     pub(super) faults: FaultPlan,
     pub(super) horizon: u64,
+    /// How often somebody checkpoints beside the workers.
+    pub(super) checkpoints: u32,
 }
 
 impl Settings {
+    /// How the run with this seed is simulated when nobody says otherwise: eight steps for each worker,
+    /// all faults, and random schedules and such by priority in turn.
+    pub fn standard(seed: u64) -> Self {
+        let policy = match seed % 2 {
+            0 => Policy::Pct {
+                depth: 2 + (seed / 2 % 4) as u32,
+            },
+            _ => Policy::Random,
+        };
+        Self {
+            seed,
+            steps_max: 8,
+            policy,
+            kinds: Kind::ALL.to_vec(),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn random(&self, plan: &Plan, stream: Stream) -> ChaCha8Rng {
         // Not the same choices for all programs.
         let seed = match stream {
             Stream::Schedule => self.schedule_seed.unwrap_or(self.seed),
-            Stream::Settings | Stream::Faults | Stream::Chance => self.seed,
+            Stream::Settings | Stream::Faults | Stream::Chance | Stream::Checkpoints => self.seed,
         };
         let mut random = ChaCha8Rng::seed_from_u64(seed ^ digest(&plan.frame.name));
         random.set_stream(stream as u64);
@@ -95,7 +126,10 @@ impl Settings {
                 Kind::Stranger => FaultKind::BusyWriter,
                 Kind::Io | Kind::Full | Kind::Busy => FaultKind::Trap,
             };
-            !unfit.contains(&real)
+            // Its grants may end by any clock: who is stale is refused all the same. (On real systems
+            // its times to live would show nothing with clocks that are off all the time.)
+            let is_fencing = plan.frame.name == "lock-fencing" && *kind == &Kind::Clock;
+            is_fencing || !unfit.contains(&real)
         };
         self.kinds.iter().filter(fits).copied().collect()
     }
@@ -127,6 +161,12 @@ impl Settings {
             let mut random = self.random(plan, Stream::Faults);
             FaultPlan::draw(&kinds, plan.workers, horizon, &mut random)
         });
+        let mut random = self.random(plan, Stream::Checkpoints);
+        let checkpoints = if random.random_bool(CHECKPOINTING) {
+            random.random_range(1..=CHECKPOINTS_MAX)
+        } else {
+            0
+        };
         Decided {
             full_durability: self.full_durability.unwrap_or(is_workload && full),
             rollback_journal: self.rollback_journal.unwrap_or(is_workload && rollback),
@@ -134,6 +174,11 @@ impl Settings {
             clocks,
             faults,
             horizon,
+            checkpoints: if is_workload {
+                self.checkpoints.unwrap_or(checkpoints)
+            } else {
+                0
+            },
         }
     }
 }

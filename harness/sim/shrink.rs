@@ -99,6 +99,7 @@ pub fn shrink(
     };
     search.pin(case, failed)?;
     search.fewer_faults();
+    search.fewer_checkpoints();
     search.less_of_a_workload();
     if limits.writes_down {
         search.written_down()?;
@@ -236,6 +237,22 @@ impl Search<'_> {
             let faults = faults.iter().copied().collect();
             self.fails_with(true, |settings| settings.faults = Some(faults))
         });
+    }
+
+    fn fewer_checkpoints(&mut self) {
+        let count = |search: &Self| {
+            let best = search.best.as_ref();
+            best.and_then(|case| case.settings.checkpoints).unwrap_or(0)
+        };
+        if count(self) > 0 && self.fails_with(true, |settings| settings.checkpoints = Some(0)) {
+            return;
+        }
+        while count(self) > 1 {
+            let half = Some(count(self) / 2);
+            if !self.fails_with(true, |settings| settings.checkpoints = half) {
+                return;
+            }
+        }
     }
 
     /// Fewer workers, then fewer steps, as long as its name is enough.

@@ -79,14 +79,18 @@ impl<'a> SimulatedWorld<'a> {
             (instance, clocks)
         };
         let machine = SimulatedMachine::new(self.room().clone(), self.actor, instance);
-        let started = self.stage.host.boot(machine, Arc::new(clocks)).await;
-        let started = started.map_err(|error| gone(error.to_string()))?;
         let pace = SimulatedPace {
             room: self.room().clone(),
             actor: self.actor,
         };
-        let settings = self.stage.settings;
-        let session = InstanceSession::open(started, DATABASE, settings, Arc::new(pace)).await?;
+        let opening = async {
+            let started = self.stage.host.boot(machine, Arc::new(clocks)).await;
+            let started = started.map_err(|error| gone(error.to_string()))?;
+            let settings = self.stage.settings;
+            InstanceSession::open(started, DATABASE, settings, Arc::new(pace)).await
+        };
+        let opened = while_alive(self.room(), instance, opening).await;
+        let session = opened.unwrap_or_else(|| Err(gone("the instance is gone")))?;
         Ok((instance, session))
     }
 
@@ -100,6 +104,7 @@ impl<'a> SimulatedWorld<'a> {
             session: room.enter_session(self.actor),
             client: SimulatedClient {
                 session,
+                instance,
                 room: self.room().clone(),
                 actor: self.actor,
                 given_up: false,
@@ -110,6 +115,24 @@ impl<'a> SimulatedWorld<'a> {
 
 /// The random numbers of instance `n` are the stream of the seed with this number and `n`.
 const STREAM_OF_INSTANCES: u64 = 1 << 32;
+
+/// What `future`, a call into the instance, comes to; none if the instance is ended before. Then it is
+/// not polled again: a guest that was cut in the middle of computing must not write another word to
+/// the wal-index that it shares with those who live on.
+async fn while_alive<T>(
+    room: &SharedRoom,
+    instance: u64,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        if !room.lock().is_alive(instance) {
+            return Poll::Ready(None);
+        }
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
+}
 
 async fn until(
     room: &SharedRoom,
@@ -309,6 +332,7 @@ impl Pace for SimulatedPace {
 /// A client in an instance on the simulated machine.
 pub(super) struct SimulatedClient {
     session: InstanceSession,
+    instance: u64,
     room: SharedRoom,
     actor: u32,
     given_up: bool,
@@ -320,11 +344,16 @@ impl WorldClient for SimulatedClient {
         let limit = nanoseconds(patience).saturating_add(own.saturating_mul(1_000_000));
         let until_ns = self.room.lock().now_ns().saturating_add(limit);
         self.room.lock().set_patience(self.actor, Some(until_ns));
-        let mut call = pin!(self.session.call(op, certify));
         let room = &self.room;
+        let mut call = pin!(while_alive(
+            room,
+            self.instance,
+            self.session.call(op, certify)
+        ));
+        let is_gone = || Err(gone("the instance is gone"));
         let answer = poll_fn(
             |context: &mut Context<'_>| match call.as_mut().poll(context) {
-                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Ready(answer) => Poll::Ready(Some(answer.unwrap_or_else(is_gone))),
                 Poll::Pending if room.lock().now_ns() >= until_ns => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             },
@@ -348,15 +377,22 @@ impl WorldClient for SimulatedClient {
     }
 
     async fn close(self) -> Result<(), Failure> {
-        self.session.close().await
+        while_alive(&self.room, self.instance, self.session.close())
+            .await
+            .unwrap_or_else(|| Err(gone("the instance is gone")))
     }
 }
 
-// For who opens the database after all.
+// For whoever is there beside the workers.
 impl SimulatedWorld<'_> {
     /// Waits until so many phases are over.
     pub(super) async fn after_phases(&self, phases: u32) {
         self.until(u64::MAX, |room| room.phases() >= phases).await;
+    }
+
+    /// How many faults came to pass.
+    pub(super) fn fallen(&self) -> usize {
+        self.room().lock().fallen.len()
     }
 
     /// Opens the database when all faults are over.
@@ -377,6 +413,44 @@ impl SimulatedWorld<'_> {
                     self.until(at_ns, |_| false).await;
                 }
             }
+        }
+    }
+
+    /// Checkpoints, in this session or another one; the session, unless it has ended.
+    pub(super) async fn checkpoint(
+        &self,
+        session: Option<InstanceSession>,
+    ) -> Option<InstanceSession> {
+        if self.is_halted() {
+            return session;
+        }
+        let mut session = match session {
+            Some(session) => session,
+            None => match self.start().await {
+                Ok((_, session)) => session,
+                Err(failure) => {
+                    self.unless_a_fault_explains(Some(failure), "opened for a checkpoint");
+                    return None;
+                }
+            },
+        };
+        match session.checkpoint().await {
+            Ok(_) => Some(session),
+            Err(failure) if failure.error == ErrorCode::Gone => None,
+            Err(failure) => {
+                self.unless_a_fault_explains(Some(failure), "checkpointed");
+                Some(session)
+            }
+        }
+    }
+
+    /// The database could not be `done` to: a finding, unless a fault or somebody else explains it.
+    pub(super) fn unless_a_fault_explains(&self, failure: Option<Failure>, done: &str) {
+        if let Some(failure) = failure
+            && failure.error != ErrorCode::Busy
+            && self.room().lock().fallen.is_empty()
+        {
+            self.found(format!("{DATABASE} could not be {done}: {failure}"));
         }
     }
 

@@ -1,7 +1,7 @@
 //! What can be asked of `sim`.
 
 use crate::cli::args::Outputs;
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use beaver_harness::sim::{Defects, Fault, Kind, Policy, Script};
 use lexopt::prelude::*;
 use std::ops::Range;
@@ -28,6 +28,7 @@ pub(crate) struct Sim {
     pub(crate) processes: Option<u32>,
     pub(crate) full_durability: Option<bool>,
     pub(crate) rollback_journal: Option<bool>,
+    pub(crate) checkpoints: Option<u32>,
     pub(crate) defects: Defects,
     pub(crate) trace: bool,
     pub(crate) outputs: Outputs,
@@ -47,13 +48,15 @@ pub(crate) enum Scheduler {
     Mixed,
     Random,
     Pct(u32),
+    /// All schedules with at most so many switches.
+    Exhaustive(u32),
 }
 
 impl Scheduler {
     pub(crate) fn policy(self, seed: u64) -> Policy {
         match self {
             Self::Mixed => Policy::mixed(seed),
-            Self::Random => Policy::Random,
+            Self::Random | Self::Exhaustive(_) => Policy::Random,
             Self::Pct(depth) => Policy::Pct { depth },
         }
     }
@@ -86,6 +89,7 @@ impl Default for Sim {
             processes: None,
             full_durability: None,
             rollback_journal: None,
+            checkpoints: None,
             defects: Defects::default(),
             trace: false,
             outputs: Outputs::default(),
@@ -100,9 +104,14 @@ impl Default for Sim {
 }
 
 impl Sim {
+    /// How many seeds there are in all parts; of an exhaustive exploration, how many schedules at most.
+    pub(crate) fn count(&self) -> u64 {
+        self.seeds.unwrap_or(SEEDS)
+    }
+
     /// The seeds of its part.
     pub(crate) fn range(&self) -> Range<u64> {
-        let seeds = self.seeds.unwrap_or(SEEDS);
+        let seeds = self.count();
         let (part, of) = self.shard;
         // Before part `part`; exact for all that fits.
         let before = |part: u64| {
@@ -143,26 +152,21 @@ pub(crate) fn parse(parser: &mut lexopt::Parser, given: Vec<String>) -> Result<S
             Long("faults") => sim.kinds = kinds(&parser.value()?.string()?)?,
             Long("fault") => {
                 let text = parser.value()?.string()?;
-                sim.faults.get_or_insert_default().extend(list::<Fault>(&text)?);
+                sim.faults
+                    .get_or_insert_default()
+                    .extend(list::<Fault>(&text)?);
             }
             Long("processes") => sim.processes = Some(parser.value()?.parse()?),
             Long("durability") => {
                 let text = parser.value()?.string()?;
-                sim.full_durability = Some(one_of("durability", &text, ["normal", "full"])?);
+                sim.full_durability = Some(one_of(&text, "normal", "full")?);
             }
             Long("journal") => {
                 let text = parser.value()?.string()?;
-                sim.rollback_journal = Some(one_of("journal", &text, ["wal", "rollback"])?);
+                sim.rollback_journal = Some(one_of(&text, "wal", "rollback")?);
             }
-            Long("defect") => {
-                let name = parser.value()?.string()?;
-                let known = DEFECTS.iter().find(|(known, _)| *known == name);
-                let Some((_, of)) = known else {
-                    let names = DEFECTS.map(|(name, _)| name).join(", ");
-                    bail!("--defect is one of {names}");
-                };
-                *of(&mut sim.defects) = true;
-            }
+            Long("defect") => defect(&mut sim.defects, &parser.value()?.string()?)?,
+            Long("checkpoints") => sim.checkpoints = Some(parser.value()?.parse()?),
             Long("trace") => sim.trace = true,
             Long("html") => sim.outputs.html = Some(parser.value()?.into()),
             Long("junit") => sim.outputs.junit = Some(parser.value()?.into()),
@@ -204,12 +208,22 @@ pub(crate) const DEFECTS: [(&str, Flag); 3] = [
     ("shm-lock-ignored", |it| &mut it.shm_lock_ignored),
 ];
 
-/// Whether it is the second.
-fn one_of(option: &str, text: &str, words: [&str; 2]) -> Result<bool> {
-    let at = words.iter().position(|word| *word == text);
-    let [first, second] = words;
-    at.map(|at| at == 1)
-        .with_context(|| format!("--{option} is {first} or {second}"))
+pub(super) fn defect(defects: &mut Defects, name: &str) -> Result<()> {
+    let known = DEFECTS.iter().find(|(known, _)| *known == name);
+    let Some((_, of)) = known else {
+        let names = DEFECTS.map(|(name, _)| name).join(", ");
+        bail!("--defect is one of {names}");
+    };
+    *of(defects) = true;
+    Ok(())
+}
+
+pub(super) fn one_of(text: &str, off: &str, on: &str) -> Result<bool> {
+    match text {
+        text if text == off => Ok(false),
+        text if text == on => Ok(true),
+        _ => bail!("{text:?} is neither {off} nor {on}"),
+    }
 }
 
 /// What stands between commas.
@@ -242,8 +256,10 @@ fn scheduler(text: &str) -> Result<Scheduler> {
         None if text == "mixed" => Scheduler::Mixed,
         None if text == "random" => Scheduler::Random,
         None if text == "pct" => Scheduler::Pct(3),
+        None if text == "exhaustive" => Scheduler::Exhaustive(1),
+        Some(("exhaustive", switches)) => Scheduler::Exhaustive(switches.parse()?),
         Some(("pct", depth)) => Scheduler::Pct(depth.parse()?),
-        _ => bail!("--scheduler is mixed, random or pct[:DEPTH]"),
+        _ => bail!("--scheduler is mixed, random, pct[:DEPTH] or exhaustive[:SWITCHES]"),
     })
 }
 

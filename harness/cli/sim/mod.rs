@@ -4,27 +4,65 @@
 //! seeds, however many threads there are.
 
 mod args;
+mod calibrate;
 mod exploration;
 mod fleet;
 mod progress;
 mod replay;
+pub(crate) mod sweep;
 mod tally;
 mod told;
 
-pub(crate) use args::{Sim, parse};
+use args::{Scheduler, Sim};
+use sweep::Sweep;
 
 use super::interrupt::Interrupt;
-use super::{EXIT_UNKNOWN, output, replay as shell, run};
+use super::run as files;
+use super::{EXIT_UNKNOWN, output, replay as shell};
 use anyhow::{Result, ensure};
-use beaver_harness::catalog;
 use beaver_harness::report::Report;
 use beaver_harness::sim::shrink::{Case, Subject};
-use beaver_harness::sim::{Policy, Settings, Simulator};
+use beaver_harness::sim::{Policy, Settings, Simulated, Simulator, cases};
 use exploration::Exploration;
 use progress::Live;
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tally::{Counted, Fate};
+
+/// What is asked for.
+pub(crate) enum Asked {
+    Explore(Box<Sim>),
+    Sweep(Box<Sweep>),
+    Calibrate(Vec<OsString>),
+}
+
+/// Reads the arguments after `sim`.
+pub(crate) fn parse(args: Vec<OsString>, given: Vec<String>) -> Result<Asked> {
+    Ok(match args.split_first() {
+        Some((first, rest)) if first == "sweep" => {
+            Asked::Sweep(Box::new(sweep::parse(rest.to_vec())?))
+        }
+        Some((first, rest)) if first == "calibrate" => Asked::Calibrate(rest.to_vec()),
+        _ => {
+            let mut parser = lexopt::Parser::from_args(args);
+            Asked::Explore(Box::new(args::parse(&mut parser, given)?))
+        }
+    })
+}
+
+pub(crate) fn run(asked: &Asked) -> Result<ExitCode> {
+    match asked {
+        Asked::Explore(sim) => match sim.scheduler {
+            Scheduler::Exhaustive(switches_max) => {
+                sweep::explore_as(sim, settings(sim, sim.seed), switches_max)
+            }
+            _ => explore(sim),
+        },
+        Asked::Sweep(asked) => sweep::run(asked),
+        Asked::Calibrate(args) => calibrate::calibrate(args),
+    }
+}
 
 /// What is simulated, one for each seed in turn.
 struct Subjects(Vec<Subject>);
@@ -32,17 +70,17 @@ struct Subjects(Vec<Subject>);
 impl Subjects {
     fn read(sim: &Sim) -> Result<Self> {
         if let Some(file) = &sim.scenario {
-            let program = run::read_scenario(file)?;
+            let program = files::read_scenario(file)?;
             return Ok(Self(vec![Subject::Written(Box::new(program))]));
         }
         let names = sim.programs.as_deref().unwrap_or("workloads");
-        let entries = catalog::select(names).map_err(anyhow::Error::msg)?;
-        ensure!(!entries.is_empty(), "--workload names nothing");
-        let subject = |entry: catalog::Entry| Subject::Named {
-            name: entry.name,
+        let names = cases::select(names).map_err(anyhow::Error::msg)?;
+        ensure!(!names.is_empty(), "--workload names nothing");
+        let subject = |name| Subject::Named {
+            name,
             workers: sim.workers,
         };
-        Ok(Self(entries.into_iter().map(subject).collect()))
+        Ok(Self(names.into_iter().map(subject).collect()))
     }
 
     /// The run with this seed.
@@ -72,6 +110,7 @@ fn settings(sim: &Sim, seed: u64) -> Settings {
         full_durability: sim.full_durability,
         rollback_journal: sim.rollback_journal,
         processes: sim.processes,
+        checkpoints: sim.checkpoints,
         defects: sim.defects,
         trace: sim.trace,
         ..Settings::default()
@@ -82,11 +121,11 @@ fn settings(sim: &Sim, seed: u64) -> Settings {
 struct Done {
     case: Case,
     counted: Counted,
-    ran: Option<Box<beaver_harness::sim::Simulated>>,
+    ran: Option<Box<Simulated>>,
     took: Duration,
 }
 
-pub(crate) fn sim(sim: &Sim) -> Result<ExitCode> {
+fn explore(sim: &Sim) -> Result<ExitCode> {
     let began = Instant::now();
     let component = match &sim.component {
         Some(component) => component.clone(),
@@ -166,7 +205,7 @@ pub(crate) fn sim(sim: &Sim) -> Result<ExitCode> {
         let how = format!("by {signal}, after {} of {total} runs", tally.runs());
         report.environment.push(("interrupted".to_owned(), how));
     }
-    run::write(&report, outputs)?;
+    files::write(&report, outputs)?;
     output::say(tally.text())?;
     if !sim.quiet {
         output::note(speed(&tally, began.elapsed(), busy));

@@ -30,6 +30,7 @@ pub(crate) fn of_seed(sim: &Sim, name: &str, seed: u64) -> String {
         processes,
         full_durability,
         rollback_journal,
+        checkpoints,
         trace: _,
         outputs: _,
         histories: _,
@@ -56,11 +57,15 @@ pub(crate) fn of_seed(sim: &Sim, name: &str, seed: u64) -> String {
         Scheduler::Mixed => {}
         Scheduler::Random => option(&mut args, "scheduler", "random"),
         Scheduler::Pct(depth) => option(&mut args, "scheduler", format!("pct:{depth}")),
+        Scheduler::Exhaustive(most) => option(&mut args, "scheduler", format!("exhaustive:{most}")),
     }
     if *kinds != usual.kinds {
         kinds_of(&mut args, kinds);
     }
     choices(&mut args, *processes, *full_durability, *rollback_journal);
+    if let Some(checkpoints) = checkpoints {
+        option(&mut args, "checkpoints", checkpoints);
+    }
     if let Some(faults) = faults {
         option(&mut args, "fault", joined(faults));
     }
@@ -91,6 +96,9 @@ pub(crate) fn of_case(sim: &Sim, case: &Case, file: Option<&Path>) -> String {
         settings.full_durability,
         settings.rollback_journal,
     );
+    if let Some(checkpoints) = settings.checkpoints {
+        option(&mut args, "checkpoints", checkpoints);
+    }
     let faults: Vec<Fault> = settings
         .faults
         .as_ref()
@@ -159,11 +167,12 @@ mod tests {
     use super::*;
     use crate::cli::args::{Command, parse};
     use crate::cli::replay::words;
+    use crate::cli::sim::Asked;
     use std::ffi::OsString;
 
     fn read(args: impl IntoIterator<Item = OsString>) -> Sim {
         match parse(args).unwrap() {
-            Command::Sim(sim) => Sim {
+            Command::Sim(Asked::Explore(sim)) => Sim {
                 given: Vec::new(),
                 ..*sim
             },
@@ -180,7 +189,7 @@ mod tests {
         for line in [
             "sim",
             "sim --component a.wasm --defect shm-lock-ignored --defect sync-does-nothing",
-            "sim --workers 2 --steps 30 --scheduler pct:5 --faults io,clock --processes 2",
+            "sim --workers 2 --steps 30 --scheduler pct:5 --faults io,clock --processes 2 --checkpoints 3",
             "sim --scheduler random --faults none --durability full --journal rollback",
             "sim --fault 0:5:io,1:7:slow=3 --script 0@1>2,1@3+500 --durability normal",
             "sim --fault= --script= --journal wal",
@@ -207,6 +216,7 @@ mod tests {
                 full_durability: Some(true),
                 rollback_journal: Some(false),
                 processes: Some(1),
+                checkpoints: Some(0),
                 faults: Some(FaultPlan::default()),
                 ..beaver_harness::sim::Settings::default()
             },
@@ -214,7 +224,7 @@ mod tests {
         assert_eq!(
             of_case(&sim, &case, None),
             "beaver-harness sim --component 'my file.wasm' --workload bank --workers 2 --steps 4 \
-             --seed 9 --faults none --processes 1 --durability full --journal wal --fault '' --script ''"
+             --seed 9 --faults none --processes 1 --durability full --journal wal --checkpoints 0 --fault '' --script ''"
         );
         case.settings.processes = None;
         case.settings.script.switches = vec!["0@1>2".parse().unwrap()];

@@ -3,7 +3,6 @@
 //! What must stay true: nothing in it depends on the order of runs or on this machine. So parts of an
 //! exploration add up to the whole.
 
-use beaver_harness::check::Verdict;
 use beaver_harness::report::count;
 use beaver_harness::sim::Simulated;
 use std::collections::BTreeMap;
@@ -23,14 +22,13 @@ pub(crate) enum Fate {
 
 impl Fate {
     pub(crate) fn of(ran: &Simulated) -> Self {
-        let is_unknown = ran.results.iter().any(|it| it.verdict == Verdict::Unknown);
         if ran.failed() {
             Self::Failed
         } else if !ran.troubles.is_empty() {
             Self::Trouble
         } else if ran.was_cut_short {
             Self::CutShort
-        } else if is_unknown {
+        } else if ran.is_undecided() {
             Self::Undecided
         } else {
             Self::Passed

@@ -1,8 +1,8 @@
 //! What is run, and how it fails.
 
-use crate::catalog;
 use crate::check::{CheckResult, CheckSpec};
 use crate::program::{Layout, Plan, Program};
+use crate::sim::cases;
 use crate::sim::fault::{FaultPlan, Kind};
 use crate::sim::run::Simulated;
 use crate::sim::schedule::Policy;
@@ -39,7 +39,7 @@ impl Case {
     /// There is no program of this name.
     pub fn plan(&self) -> anyhow::Result<Plan> {
         match &self.subject {
-            Subject::Named { name, workers } => catalog::plan(name, *workers, self.settings.seed)
+            Subject::Named { name, workers } => cases::plan(name, *workers, self.settings.seed)
                 .with_context(|| format!("there is no program {name:?}")),
             Subject::Written(program) => Ok(Plan::from((**program).clone())),
         }
@@ -121,6 +121,7 @@ pub(super) fn pinned(case: &Case, failed: &Simulated, faults: FaultPlan) -> anyh
         full_durability: Some(decided.full_durability),
         rollback_journal: Some(decided.rollback_journal),
         processes: Some(decided.processes),
+        checkpoints: Some(decided.checkpoints),
         ..case.settings.clone()
     };
     Ok(Case {
