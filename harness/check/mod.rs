@@ -6,6 +6,7 @@
 //! - A check looks at the history and its own parameters, at nothing else.
 //! - A violation names its operations, and says in words what is wrong with them.
 
+mod audit;
 mod balances;
 mod bank;
 #[cfg(test)]

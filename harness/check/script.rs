@@ -38,6 +38,7 @@ impl Script {
             checks: vec![check],
             replay: String::new(),
             unix_s: 0.0,
+            virtual_time: false,
         };
         Self {
             history: History {

@@ -119,6 +119,8 @@ pub enum CheckSpec {
     },
     /// SQLite finds nothing wrong with the file.
     Integrity,
+    /// The simulator's audit of files, log and locks finds nothing wrong.
+    Audit,
 }
 
 impl CheckSpec {
@@ -150,6 +152,7 @@ impl CheckSpec {
             Self::LogDelivery { .. } => "log-delivery",
             Self::ChannelDelivery { .. } => "channel-delivery",
             Self::Integrity => "integrity",
+            Self::Audit => "audit",
         }
     }
 
@@ -169,6 +172,7 @@ impl CheckSpec {
                 | Self::Course
                 | Self::Timeouts
                 | Self::Integrity
+                | Self::Audit
         )
     }
 
@@ -219,6 +223,7 @@ impl CheckSpec {
                 super::channel_delivery::check(history, name, &mut findings);
             }
             Self::Integrity => super::integrity::check(history, &mut findings),
+            Self::Audit => super::audit::check(history, &mut findings),
         }
         findings.finish()
     }

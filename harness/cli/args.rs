@@ -15,6 +15,8 @@ pub(crate) enum Command {
     CheckDriver(Which),
     List(List),
     Shrink(Box<Run>),
+    #[cfg(feature = "component")]
+    Sim(super::sim::Asked),
     Serve(Which),
     KeepWriteLock {
         database: PathBuf,
@@ -150,6 +152,11 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command>
         "help" => Ok(Command::Help),
         "run" => Ok(Command::Run(Box::new(run(&mut parser, given, false)?))),
         "shrink" => Ok(Command::Shrink(Box::new(run(&mut parser, given, true)?))),
+        #[cfg(feature = "component")]
+        "sim" => {
+            let rest = parser.raw_args()?.collect();
+            Ok(Command::Sim(super::sim::parse(rest, given)?))
+        }
         "check" => check(&mut parser, given),
         "check-driver" => {
             let mut which = Which::default();

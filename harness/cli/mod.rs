@@ -24,24 +24,6 @@ use std::process::ExitCode;
 pub(crate) const EXIT_UNKNOWN: u8 = 2;
 
 pub(crate) fn main() -> ExitCode {
-    #[cfg(feature = "component")]
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|first| first == "sim")
-    {
-        let args: Vec<_> = std::env::args_os().skip(2).collect();
-        let done = match args.split_first() {
-            Some((first, rest)) if first == "sweep" => {
-                sim::sweep::parse(rest.to_vec()).and_then(|sweep| sim::sweep::run(&sweep))
-            }
-            Some((first, rest)) if first == "calibrate" => sim::calibrate(rest),
-            _ => sim::parse(args).and_then(|sim| sim::run(&sim)),
-        };
-        return done.unwrap_or_else(|error| {
-            output::note(format_args!("beaver-harness: {error:#}"));
-            ExitCode::from(EXIT_UNKNOWN)
-        });
-    }
     let command = match args::parse(std::env::args_os().skip(1)) {
         Ok(command) => command,
         Err(error) => {
@@ -60,6 +42,8 @@ pub(crate) fn main() -> ExitCode {
         Command::CheckDriver(which) => drivers::check(&which),
         Command::List(list) => list::list(&list),
         Command::Shrink(run) => shrink::shrink(*run),
+        #[cfg(feature = "component")]
+        Command::Sim(asked) => sim::run(&asked),
         Command::Serve(which) => drivers::serve(&which),
         Command::KeepWriteLock { database, duration } => {
             beaver_harness::run::keep_write_lock(&database, duration).map(|()| ExitCode::SUCCESS)

@@ -81,7 +81,7 @@ pub(crate) fn scenario(run: &Run, file: &Path) -> String {
     command_line(&args)
 }
 
-fn option(args: &mut Vec<String>, name: &str, value: impl ToString) {
+pub(crate) fn option(args: &mut Vec<String>, name: &str, value: impl ToString) {
     args.extend([format!("--{name}"), value.to_string()]);
 }
 
@@ -161,35 +161,36 @@ pub(crate) fn command_line(args: &[String]) -> String {
     line
 }
 
+/// The words of a line, as a shell takes them: quoted by `'`, and `\` before one.
+#[cfg(test)]
+pub(crate) fn words(line: &str) -> Vec<std::ffi::OsString> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let (mut quoted, mut escaped) = (false, false);
+    for c in line.chars() {
+        match c {
+            _ if escaped => {
+                word.get_or_insert_default().push(c);
+                escaped = false;
+            }
+            '\'' => {
+                quoted = !quoted;
+                word.get_or_insert_default();
+            }
+            '\\' if !quoted => escaped = true,
+            ' ' if !quoted => words.extend(word.take().map(std::ffi::OsString::from)),
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word.map(std::ffi::OsString::from));
+    words
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::args::{Command, parse};
     use std::ffi::OsString;
-
-    /// The words of a line, as a shell takes them: quoted by `'`, and `\` before one.
-    fn words(line: &str) -> Vec<OsString> {
-        let mut words = Vec::new();
-        let mut word: Option<String> = None;
-        let (mut quoted, mut escaped) = (false, false);
-        for c in line.chars() {
-            match c {
-                _ if escaped => {
-                    word.get_or_insert_default().push(c);
-                    escaped = false;
-                }
-                '\'' => {
-                    quoted = !quoted;
-                    word.get_or_insert_default();
-                }
-                '\\' if !quoted => escaped = true,
-                ' ' if !quoted => words.extend(word.take().map(OsString::from)),
-                c => word.get_or_insert_default().push(c),
-            }
-        }
-        words.extend(word.map(OsString::from));
-        words
-    }
 
     fn read(args: impl IntoIterator<Item = OsString>) -> Run {
         match parse(args).unwrap() {

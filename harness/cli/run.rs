@@ -168,7 +168,7 @@ pub(crate) fn programs(run: &Run) -> Result<Vec<Chosen>> {
     Ok(selected.into_iter().map(Chosen::Named).collect())
 }
 
-fn read_scenario(file: &Path) -> Result<Program> {
+pub(crate) fn read_scenario(file: &Path) -> Result<Program> {
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let program: Program =
         serde_json::from_str(&text).with_context(|| format!("{}: no scenario", file.display()))?;

@@ -10,6 +10,8 @@ usage: beaver-harness COMMAND …
   check-driver      try whether a driver keeps to PROTOCOL.md
   list              name workloads, scenarios, drivers and faults
   shrink            run a program that fails, and find the least that still does
+  sim               run programs on the component in a simulated machine, in virtual time, with
+                    crashes, power losses and schedules that come from a seed; shrinks what fails
   serve component|native|reference
                     be a driver, on standard input and output
 
@@ -61,4 +63,39 @@ how to shrink (shrink):
   --candidates N           how many programs to try at most (default: 200)
   --tries N                how often each of them runs before it counts as passing (default: 3)
   --every-try              a program counts as failing only if it fails in all those tries
+
+how to simulate (sim); what isn't said, the seed chooses:
+  --workload NAMES         as for run (default: workloads), one for each seed in turn
+  --scenario FILE          or a program written down
+  --component FILE         another component that exports the world beaver:db
+  --seed X                 the first seed (default: 1), and the only one unless --seeds is given
+  --seeds N                so many seeds (default: 100)
+  --shard PART/OF          of them only this part, such as 1/4
+  --jobs N                 on so many threads (default: as many as there are processors, up to 60);
+                           what comes out is the same
+  --workers N              how many workers a workload has (default: 3; up to 16)
+  --steps N                how many steps each of them does (default: 8)
+  --faults LIST            which faults there may be: drop, kill, power-loss, io, full, busy, slow,
+                           clock, stop, stranger; `all` (default), `none`
+  --fault LIST             these faults: WORKER:CALL:FAULT, such as 1:57:power-loss=3, by commas
+  --scheduler WHICH        random, pct[:DEPTH], or mixed: the one or the other (default);
+                           exhaustive[:SWITCHES]: all schedules with so few switches, --seeds at most
+  --script LIST            these choices: ACTOR@STOP>TO and ACTOR@STOP+INSTRUCTIONS, by commas
+  --processes N            spread over so many processes
+  --durability normal|full what a commit survives
+  --journal wal|rollback   how SQLite keeps its journal
+  --checkpoints N          how often somebody checkpoints beside the workers
+  --defect NAME            a machine that is wrong: sync-does-nothing, lock-level-dropped,
+                           shm-lock-ignored
+  --trace                  print each host call
+  --failures N             end after so many failures (default: 10)
+  --no-shrink              don't look for the least that fails
+  --candidates N           run so many to find it at most (default: 2000)
+  --histories FOLDER       keep the histories of runs that don't pass; what is shrunk may then be a
+                           program of its own, in a file there
+  --html FILE --junit FILE --json FILE
+                           what did not pass, and the first of each program that did
+  --quiet                  no progress
+
+  sim sweep …              a crash at every host call; sim calibrate …: look for planted faults
 ";

@@ -35,6 +35,9 @@ pub struct Header {
     /// When it was run, in seconds since 1970-01-01 UTC.
     #[serde(default)]
     pub unix_s: f64,
+    /// Whether its times are those of a simulator.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub virtual_time: bool,
 }
 
 /// Something and when, in nanoseconds since the run began.

@@ -219,6 +219,8 @@ pub enum Seen {
     },
     /// What `PRAGMA integrity_check` said when all was over.
     IntegrityCheck(String),
+    /// What the simulator's audit found when all was over; `ok`: nothing.
+    Audit(String),
     /// The harness waited no longer for an operation that waits for ever. It was asked for and not
     /// answered for `after_ms`.
     GaveUp {

@@ -314,6 +314,7 @@ mod tests {
             checks: Vec::new(),
             replay: String::new(),
             unix_s: 0.0,
+            virtual_time: false,
         }
     }
 

@@ -30,6 +30,7 @@ pub use junit::write_junit;
 pub use latency::{Bucket, Latency};
 pub use summary::{KindSummary, OpGroup, Summary};
 pub use table::{TableStyle, print_table, write_table};
+pub use words::{count, plain};
 
 use crate::check::{CheckResult, Verdict};
 use crate::history::{Header, History};

@@ -53,6 +53,9 @@ pub(super) fn statement(spec: &CheckSpec) -> &'static str {
             "Each value published reaches each subscriber once, for all in the same order."
         }
         CheckSpec::Integrity => "SQLite finds nothing wrong with the file.",
+        CheckSpec::Audit => {
+            "What was committed is there, and nothing else: in files, log and locks."
+        }
     }
 }
 

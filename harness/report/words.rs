@@ -20,7 +20,7 @@ pub(super) fn duration(ns: u64) -> String {
 }
 
 /// A count with a comma between thousands.
-pub(super) fn count(number: u64) -> String {
+pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -65,7 +65,7 @@ pub(super) fn cut(text: &str, max: usize) -> String {
 
 /// The text with whatever could steer a terminal or mislead a reader shown as an escape: control characters (but
 /// for line ends) and those that change the direction of writing.
-pub(super) fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for character in text.chars() {
         let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

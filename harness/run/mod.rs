@@ -384,5 +384,6 @@ pub(crate) fn header(plan: &Plan, settings: &Settings, description: &Description
         unix_s: SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0.0, |since| since.as_secs_f64()),
+        virtual_time: false,
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn fewer_workers(program: Program, fails: &mut Fails<'_>) -> Program 
 }
 
 /// The program with these workers alone, which are numbered anew.
-fn restricted(program: &Program, keep: &[usize]) -> Program {
+pub(crate) fn restricted(program: &Program, keep: &[usize]) -> Program {
     let processes = processes(program);
     let position = |is_it: &dyn Fn(usize) -> bool| {
         let at = keep.iter().position(|kept| is_it(*kept))?;
@@ -128,7 +128,7 @@ fn greatest_common_divisor(a: usize, b: usize) -> usize {
 }
 
 /// Leaves out steps of the set-up. Not of the tear-down: checks rely on what is read there.
-pub(super) fn less_set_up(program: Program, fails: &mut Fails<'_>) -> Program {
+pub(crate) fn less_set_up(program: Program, fails: &mut Fails<'_>) -> Program {
     let with = |set_up: &[Step]| Program {
         set_up: set_up.to_vec(),
         ..program.clone()
@@ -138,7 +138,7 @@ pub(super) fn less_set_up(program: Program, fails: &mut Fails<'_>) -> Program {
 }
 
 /// Leaves out steps of each worker.
-pub(super) fn fewer_steps(mut program: Program, fails: &mut Fails<'_>) -> Program {
+pub(crate) fn fewer_steps(mut program: Program, fails: &mut Fails<'_>) -> Program {
     for worker in 0..program.workers.len() {
         let steps = program.workers[worker].clone();
         let kept = fewer(steps, &mut |steps| {
@@ -152,7 +152,7 @@ pub(super) fn fewer_steps(mut program: Program, fails: &mut Fails<'_>) -> Progra
 }
 
 /// Leaves out steps within steps, and repeats less.
-pub(super) fn shorter_bodies(mut program: Program, fails: &mut Fails<'_>) -> Program {
+pub(crate) fn shorter_bodies(mut program: Program, fails: &mut Fails<'_>) -> Program {
     for worker in 0..program.workers.len() {
         for at in 0..program.workers[worker].len() {
             let with = |step: Step| {
@@ -221,7 +221,7 @@ fn body_mut(step: &mut Step) -> Option<&mut Vec<Step>> {
 }
 
 /// The fewest items that still fail, as far as leaving out pieces in a row finds them.
-fn fewer<T: Clone>(mut items: Vec<T>, fails: &mut dyn FnMut(&[T]) -> bool) -> Vec<T> {
+pub(crate) fn fewer<T: Clone>(mut items: Vec<T>, fails: &mut dyn FnMut(&[T]) -> bool) -> Vec<T> {
     let mut piece = items.len().div_ceil(2);
     while piece > 0 && !items.is_empty() {
         let mut at = 0;

@@ -7,7 +7,7 @@
 //!
 //! What must stay true: the result was seen to fail.
 
-mod deltas;
+pub(crate) mod deltas;
 mod written;
 
 pub use written::written_down;

@@ -43,6 +43,62 @@ pub enum Blow {
     Stranger(u32),
 }
 
+impl Blow {
+    /// In words, for who doesn't know how it is written.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Drop => "the instance is dropped".to_owned(),
+            Self::DropAfter(fuel) => {
+                format!("the instance is dropped {fuel} instructions later")
+            }
+            Self::Kill => "the process is killed".to_owned(),
+            Self::PowerLoss(chance) => format!("power loss (chance {chance})"),
+            Self::Io => "an I/O error".to_owned(),
+            Self::ShortWrite => "an I/O error after a part of it".to_owned(),
+            Self::Full(ms) => format!("the disk is full for {ms} ms"),
+            Self::Busy => "a lock is denied that nobody has".to_owned(),
+            Self::Slow(ms) => format!("it takes {ms} ms longer"),
+            Self::Jump(ms) => format!("the wall clock jumps by {ms} ms"),
+            Self::Stop(ms) => format!("the process stands still for {ms} ms"),
+            Self::Stranger(ms) => {
+                format!("somebody else wants SQLite's write lock, for {ms} ms")
+            }
+        }
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Drop | Self::DropAfter(_) => Kind::Drop,
+            Self::Kill => Kind::Kill,
+            Self::PowerLoss(_) => Kind::PowerLoss,
+            Self::Io | Self::ShortWrite => Kind::Io,
+            Self::Full(_) => Kind::Full,
+            Self::Busy => Kind::Busy,
+            Self::Slow(_) => Kind::Slow,
+            Self::Jump(_) => Kind::Clock,
+            Self::Stop(_) => Kind::Stop,
+            Self::Stranger(_) => Kind::Stranger,
+        }
+    }
+
+    /// The same, if a history has no fault for it.
+    pub(crate) fn unseen(&self) -> Option<String> {
+        match self {
+            Self::Io | Self::ShortWrite | Self::Full(_) | Self::Busy | Self::Slow(_) => {
+                Some(self.words())
+            }
+            Self::Drop
+            | Self::DropAfter(_)
+            | Self::Kill
+            | Self::PowerLoss(_)
+            | Self::Jump(_)
+            | Self::Stop(_)
+            | Self::Stranger(_) => None,
+        }
+    }
+}
+
 /// The kinds of faults, as the command line names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -358,6 +414,7 @@ mod tests {
         for kind in Kind::ALL {
             assert_eq!(kind.name().parse(), Ok(kind));
             for _ in 0..20 {
+                assert_eq!(kind.draw(&mut random).kind(), kind);
                 let fault = Fault {
                     worker: 3,
                     call: 77,

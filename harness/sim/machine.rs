@@ -6,7 +6,7 @@
 use super::fault::Blow;
 use super::files::{Effect, Wait};
 use super::room::{Room, SharedRoom};
-use crate::history::SessionEnd;
+use crate::history::{Seen, SessionEnd};
 use crate::program::Fault;
 use beaver_host::machine::{Crashed, ErrorCode, HostCall, Machine, Reply};
 use rand::Rng as _;
@@ -108,6 +108,10 @@ impl SimulatedMachine {
                 }
             };
             if is_done {
+                if let Some(words) = blow.unseen() {
+                    let note = format!("worker {actor}, host call {number}: {words}");
+                    room.recorder.seen(Seen::Note(note));
+                }
                 room.fallen.push(super::fault::Fault {
                     worker: actor,
                     call: number,

@@ -433,6 +433,7 @@ impl Room {
             }
             let able = self.able & !self.standing_still();
             if able != 0 {
+                self.trace.stops(last);
                 let chosen = self.scheduler.choose(last, able, was_cut);
                 self.trace.number(u64::from(chosen));
                 return Some(chosen);

@@ -3,6 +3,7 @@
 use super::audit::{Durability, Verdict as Soundness};
 use super::disk::Disk;
 use super::fault::{Blow, Fault};
+use super::places::Places;
 use super::room::{DATABASE, Furniture, REGIONS, Room, SharedRoom};
 use super::schedule::{Choice, Policy, Scheduler, Script};
 use super::settings::{Decided, Settings, Stream};
@@ -23,6 +24,7 @@ use beaver_host::machine::{MachineHost, SharedMemory};
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -54,6 +56,8 @@ pub struct Simulated {
     pub trace_hash: u64,
     /// The trace in words, if it was wanted.
     pub trace: Vec<String>,
+    /// Where stops and host calls were, if the trace was wanted.
+    pub(crate) places: Places,
     /// The faults that came to pass.
     pub faults: Vec<Fault>,
     /// The choices that were made.
@@ -101,7 +105,9 @@ impl Simulated {
 
     /// What is wrong, a line each.
     pub fn complaints(&self) -> Vec<String> {
-        let violated = self.results.iter().flat_map(|result| {
+        // Its violations are the findings.
+        let judged = |result: &&CheckResult| result.spec != CheckSpec::Audit;
+        let violated = self.results.iter().filter(judged).flat_map(|result| {
             let said = result.violations.iter();
             said.map(|violation| format!("{}: {}", result.spec.name(), violation.message))
         });
@@ -111,6 +117,9 @@ impl Simulated {
 
 /// How often guests may use up a whole slice without a host call: after some patience is known to end.
 const SLICES_MAX: u64 = 20;
+
+/// At the same time, of all simulators that share a compiled component.
+const INSTANCES_MAX: u32 = 1024;
 
 /// Host calls, more than any sensible run makes.
 const CALLS_MAX: u64 = 3_000_000;
@@ -123,11 +132,24 @@ impl Simulator {
     pub fn new(component: &Path) -> anyhow::Result<Self> {
         let host = Host::builder()
             .component_file(component)
-            .max_instances(64)
+            .max_instances(INSTANCES_MAX)
             .build_for_machines()
             .with_context(|| component.display().to_string())?;
         Ok(Self {
             host,
+            memory: Arc::new(SharedMemory::new(REGIONS)?),
+            soundness: Mutex::new(Soundness::new()?),
+            disks: Mutex::default(),
+        })
+    }
+
+    /// Another one of the same component, for a run at the same time.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub fn beside(&self) -> anyhow::Result<Self> {
+        Ok(Self {
+            host: self.host.clone(),
             memory: Arc::new(SharedMemory::new(REGIONS)?),
             soundness: Mutex::new(Soundness::new()?),
             disks: Mutex::default(),
@@ -141,7 +163,22 @@ impl Simulator {
     pub fn run(&self, plan: &Plan, settings: &Settings) -> anyhow::Result<Simulated> {
         let decided = settings.decide(plan);
         let disk = self.prepared(&decided)?;
-        self.run_on(disk, plan, settings, decided)
+        self.enact(disk, plan, settings, decided, &mut Disk::new(), None)
+    }
+
+    /// Simulates `plan` once more, and writes its history.
+    ///
+    /// # Errors
+    /// There was no run. Whether all was written, [`Simulated::troubles`] says.
+    pub fn record(
+        &self,
+        plan: &Plan,
+        settings: &Settings,
+        into: Box<dyn Write + Send>,
+    ) -> anyhow::Result<Simulated> {
+        let decided = settings.decide(plan);
+        let disk = self.prepared(&decided)?;
+        self.enact(disk, plan, settings, decided, &mut Disk::new(), Some(into))
     }
 
     /// A disk with an empty database, that was opened and closed once.
@@ -165,7 +202,7 @@ impl Simulator {
         };
         let decided = settings.decide(&nothing);
         let mut left = Disk::new();
-        let ran = self.enact(Disk::new(), &nothing, &settings, decided, &mut left)?;
+        let ran = self.enact(Disk::new(), &nothing, &settings, decided, &mut left, None)?;
         anyhow::ensure!(
             ran.findings.is_empty() && ran.troubles.is_empty(),
             "an empty database can't be made: {:?} {:?}",
@@ -177,16 +214,6 @@ impl Simulator {
         Ok(left)
     }
 
-    fn run_on(
-        &self,
-        disk: Disk,
-        plan: &Plan,
-        settings: &Settings,
-        decided: Decided,
-    ) -> anyhow::Result<Simulated> {
-        self.enact(disk, plan, settings, decided, &mut Disk::new())
-    }
-
     fn enact(
         &self,
         disk: Disk,
@@ -194,6 +221,7 @@ impl Simulator {
         settings: &Settings,
         decided: Decided,
         left: &mut Disk,
+        file: Option<Box<dyn Write + Send>>,
     ) -> anyhow::Result<Simulated> {
         let driver_settings = DriverSettings {
             full_durability: decided.full_durability,
@@ -213,10 +241,13 @@ impl Simulator {
         };
         let mut header = run::header(plan, &run_settings, &description);
         header.unix_s = 0.0;
+        header.virtual_time = true;
+        header.replay.clone_from(&settings.replay);
         allow_what_faults_cause(&mut header.checks, &decided);
+        header.checks.push(CheckSpec::Audit);
         let time = Time::default();
         let clock = time.clone();
-        let recorder = Recorder::with_clock(header, None, Box::new(move || clock.now_ns()));
+        let recorder = Recorder::with_clock(header, file, Box::new(move || clock.now_ns()));
         let recorder = Arc::new(recorder);
         let workers = plan.workers;
         // Who opens the database after all lives in the first process.
@@ -290,6 +321,7 @@ impl Simulator {
                 .push(format!("nobody can ever go on: {waiting}"));
         }
         self.inspect(&mut room, &decided);
+        tell(&recorder, &room.findings);
         *left = room.disk;
         drop(room.recorder);
         let recorder = Arc::into_inner(recorder).context("somebody keeps the history")?;
@@ -300,6 +332,8 @@ impl Simulator {
         if halted.load(Ordering::Relaxed) || is_stuck {
             results.iter_mut().for_each(CheckResult::is_of_a_part);
         }
+        let trace_hash = room.trace.hash();
+        let (lines, places) = room.trace.into_words();
         let calls = room.actors_calls;
         let (script, choices) = room.scheduler.into_script();
         Ok(Simulated {
@@ -307,8 +341,9 @@ impl Simulator {
             results,
             findings: room.findings,
             troubles,
-            trace_hash: room.trace.hash(),
-            trace: room.trace.into_lines(),
+            trace_hash,
+            trace: lines,
+            places,
             faults: room.fallen,
             script,
             choices,
@@ -353,6 +388,16 @@ impl Simulator {
                 }
             }
         }
+    }
+}
+
+/// Enters what the audit found, so that the history alone shows it.
+fn tell(recorder: &Recorder, findings: &[String]) {
+    for finding in findings {
+        recorder.seen(Seen::Audit(finding.clone()));
+    }
+    if findings.is_empty() {
+        recorder.seen(Seen::Audit("ok".to_owned()));
     }
 }
 

@@ -130,6 +130,21 @@ pub enum Policy {
     Script,
 }
 
+impl Policy {
+    /// Random in half of all seeds, else by priority.
+    pub fn mixed(seed: u64) -> Self {
+        // Bits that have nothing to do with what else a seed's remainders choose.
+        let bits = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_right(48);
+        if bits & 1 == 0 {
+            Self::Random
+        } else {
+            Self::Pct {
+                depth: 2 + (bits >> 1 & 3) as u32,
+            }
+        }
+    }
+}
+
 /// How many instructions a guest computes before it makes way, when nobody says otherwise: far more than
 /// it needs from one host call to the next. A guest that never calls anybody again (a damaged wal-index
 /// can make SQLite's go in circles) is so cut, and its caller's patience ends: see
@@ -419,6 +434,22 @@ mod tests {
             })
             .count();
         assert!((1..=3).contains(&changes), "{changes}");
+    }
+
+    #[test]
+    fn every_program_meets_every_policy_whatever_their_number() {
+        for programs in 1..30 {
+            for remainder in 0..programs {
+                let seeds = (0..400).filter(|seed| seed % programs == remainder);
+                let policies: BTreeSet<String> = seeds
+                    .map(|seed| format!("{:?}", Policy::mixed(seed)))
+                    .collect();
+                assert!(
+                    policies.len() > 2,
+                    "{remainder} of {programs}: {policies:?}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct Settings {
     pub policy: Policy,
     /// The choices, for [`Policy::Script`].
     pub script: Script,
+    /// What a schedule that isn't written down comes from; none: the seed.
+    pub schedule_seed: Option<u64>,
     /// Which kinds of faults the seed may draw.
     pub kinds: Vec<Kind>,
     /// The faults themselves; none: the seed draws them.
@@ -37,6 +39,8 @@ pub struct Settings {
     pub defects: Defects,
     /// Whether the trace is wanted in words.
     pub trace: bool,
+    /// The command that repeats the run, for its history.
+    pub replay: String,
     /// Whether [`Simulated::choices`](super::Simulated::choices) are wanted.
     pub choices: bool,
 }
@@ -96,7 +100,11 @@ impl Settings {
 
     pub(super) fn random(&self, plan: &Plan, stream: Stream) -> ChaCha8Rng {
         // Not the same choices for all programs.
-        let mut random = ChaCha8Rng::seed_from_u64(self.seed ^ digest(&plan.frame.name));
+        let seed = match stream {
+            Stream::Schedule => self.schedule_seed.unwrap_or(self.seed),
+            Stream::Settings | Stream::Faults | Stream::Chance | Stream::Checkpoints => self.seed,
+        };
+        let mut random = ChaCha8Rng::seed_from_u64(seed ^ digest(&plan.frame.name));
         random.set_stream(stream as u64);
         random
     }

@@ -3,6 +3,7 @@
 //! What must stay true: whatever an instance can see goes into the number. So two runs with the same
 //! number went the same way.
 
+use super::places::Places;
 use beaver_host::machine::{HostCall, Reply};
 use std::fmt::Write as _;
 
@@ -10,15 +11,21 @@ use std::fmt::Write as _;
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     hash: u64,
-    lines: Option<Vec<String>>,
+    written: Option<Written>,
+}
+
+#[derive(Debug, Default)]
+struct Written {
+    lines: Vec<String>,
+    places: Places,
 }
 
 impl Trace {
-    /// `is_written`: also as lines.
+    /// `is_written`: also in words.
     pub(crate) fn new(is_written: bool) -> Self {
         Self {
             hash: 0,
-            lines: is_written.then(Vec::new),
+            written: is_written.then(Written::default),
         }
     }
 
@@ -26,8 +33,17 @@ impl Trace {
         self.hash
     }
 
-    pub(crate) fn into_lines(self) -> Vec<String> {
-        self.lines.unwrap_or_default()
+    /// What is written: line by line, and where things fall.
+    pub(crate) fn into_words(self) -> (Vec<String>, Places) {
+        let written = self.written.unwrap_or_default();
+        (written.lines, written.places)
+    }
+
+    /// The actor stops, and the scheduler is about to choose.
+    pub(crate) fn stops(&mut self, actor: u32) {
+        if let Some(written) = &mut self.written {
+            written.places.stops(actor);
+        }
     }
 
     /// Not for adversaries: a multiplication and a rotation a word.
@@ -50,8 +66,8 @@ impl Trace {
     }
 
     pub(crate) fn line(&mut self, line: impl FnOnce() -> String) {
-        if let Some(lines) = &mut self.lines {
-            lines.push(line());
+        if let Some(written) = &mut self.written {
+            written.lines.push(line());
         }
     }
 
@@ -65,6 +81,9 @@ impl Trace {
                 self.bytes(data);
             }
             other => self.number(kind(other)),
+        }
+        if let Some(written) = &mut self.written {
+            written.places.asks(worker, number, call);
         }
         self.line(|| {
             let mut line = format!("{:>12.6} ms  {worker}:{number}  ", now_ns as f64 / 1e6);
@@ -99,6 +118,9 @@ impl Trace {
             (Reply::Bool(truth), _) => self.number(u64::from(*truth)),
             (Reply::Failed(error), _) => self.number(0x100 + *error as u64),
             (Reply::Done | Reply::Region(_) | Reply::Capabilities(_), _) => self.number(1),
+        }
+        if let Some(written) = &mut self.written {
+            written.places.answered(worker, call, reply);
         }
         self.line(|| match reply {
             Reply::Bytes(bytes) => format!("{:>18} {worker}  = {} bytes", "", bytes.len()),

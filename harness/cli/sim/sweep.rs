@@ -365,7 +365,7 @@ pub(super) fn explore_as(sim: &Sim, settings: Settings, switches_max: u32) -> Re
         let parts = on_threads(&component, jobs, |simulator, part| {
             let limits = Limits {
                 switches_max,
-                runs_max: sim.seeds / jobs + u64::from(part <= sim.seeds % jobs),
+                runs_max: sim.count() / jobs + u64::from(part <= sim.count() % jobs),
                 part: (part, jobs),
             };
             let mut known = 0;
@@ -485,8 +485,9 @@ mod tests {
         let text = replay("sweep-batches", 2, &ground, Some(fault));
         let words = text.split_whitespace().skip(2);
         let words = words.map(|word| OsString::from(word.trim_matches('\'')));
-        let sim = super::super::parse(words.collect()).unwrap();
-        assert_eq!(sim.seeds, 1);
+        let mut parser = lexopt::Parser::from_args(words);
+        let sim = super::super::args::parse(&mut parser, Vec::new()).unwrap();
+        assert_eq!(sim.count(), 1);
         assert_eq!(sim.programs.as_deref(), Some("sweep-batches"));
         let again = super::super::settings(&sim, sim.seed);
         assert_eq!(again.script, settings.script);

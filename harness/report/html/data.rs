@@ -226,11 +226,16 @@ fn data(judged: &Judged) -> Data {
         ));
     }
     for fault in &excerpt.faults {
-        let hit: BTreeSet<u32> = fault
+        let mut hit: BTreeSet<u32> = fault
             .sessions
             .iter()
             .filter_map(|session| session_lane.get(session).copied())
             .collect();
+        // What ends or stops no session, such as a clock that jumps, still befalls somebody.
+        if hit.is_empty() {
+            let befallen = fault.fault.worker();
+            hit.extend(befallen.and_then(|worker| lane_of.get(&worker)).copied());
+        }
         data.faults.push((
             exact(fault.at_ns),
             or_none(fault.until_ns),
@@ -249,6 +254,7 @@ fn data(judged: &Judged) -> Data {
         let text = match &observation.seen {
             Seen::Waiting { .. } => continue,
             Seen::IntegrityCheck(said) => format!("integrity_check: {said}"),
+            Seen::Audit(said) => format!("audit: {said}"),
             Seen::NotReopened { worker, message } => {
                 format!("worker {worker} could not open the store again: {message}")
             }

@@ -290,7 +290,7 @@ function paintEnds(context, model, view, theme, lanes) {
   }
 }
 
-const SIGNS = { kill: "✕", trap: "!", drop: "↓", stop: "‖" };
+const SIGNS = { kill: "✕", trap: "!", drop: "↓", stop: "‖", "power-loss": "↯", "clock-jump": "◷" };
 
 function paintFaults(context, model, view, theme, lanes) {
   paintEnds(context, model, view, theme, lanes);

@@ -16,6 +16,9 @@ pub(super) fn write(report: &Report, into: &mut dyn Write) -> io::Result<()> {
     }
     let end = html! {
         footer.quiet {
+            @if report.programs.iter().filter_map(RunReport::judged).any(|judged| judged.header.virtual_time) {
+                p { "Times of simulated programs are virtual: what each host call is taken to last, and waits; nothing of this machine's." }
+            }
             p { "Times are those of the harness's monotonic clock: from before a request is written until after its answer is read. A failed operation definitely did not happen; an unknown one may take effect at any time after its invocation, or never." }
         }
     };

@@ -54,7 +54,7 @@ pub(super) fn section(at: usize, report: &Report, program: &RunReport) -> Markup
                 }
                 @if !program.notes.is_empty() {
                     details.notes {
-                        summary { "What the driver wrote for people" }
+                        summary { @if is_simulated(program) { "What befalls whom, and who makes way for whom" } @else { "What the driver wrote for people" } }
                         pre tabindex="0" { (plain(&program.notes)) }
                     }
                 }
@@ -63,13 +63,20 @@ pub(super) fn section(at: usize, report: &Report, program: &RunReport) -> Markup
     }
 }
 
+/// Whether the notes are the simulator's.
+fn is_simulated(program: &RunReport) -> bool {
+    program
+        .judged()
+        .is_some_and(|judged| judged.header.virtual_time)
+}
+
 fn run(at: usize, report: &Report, program: &RunReport, judged: &Judged) -> Markup {
     let summary = &judged.summary;
     html! {
         dl.facts {
             div { dt { "Workers" } dd { (judged.header.workers) } }
             div { dt { "Sessions" } dd { (count(summary.sessions)) " in " (counted(summary.processes, "process", "processes")) } }
-            div { dt { "Took" } dd { (duration(u64::try_from(judged.elapsed.as_nanos()).unwrap_or(u64::MAX))) } }
+            div { dt { @if judged.header.virtual_time { "Virtual time" } @else { "Took" } } dd { (duration(u64::try_from(judged.elapsed.as_nanos()).unwrap_or(u64::MAX))) } }
             div { dt { "Operations" } dd { (count(summary.operations)) " (" (rate(judged.operations_per_s())) ")" } }
             div { dt { "Not ok" } dd { (count(summary.fail)) " failed, " (count(summary.info)) " unknown" } }
             @if !summary.errors.is_empty() {
@@ -125,6 +132,7 @@ fn notes(judged: &Judged) -> Markup {
                                 Seen::GaveUp { id, after_ms } => { "operation " (id) " was given up after " (after_ms) " ms" },
                                 Seen::NotReopened { worker, message } => { "worker " (worker) " could not open the store again: " (plain(message)) },
                                 Seen::IntegrityCheck(said) => { "integrity_check: " (plain(said)) },
+                                Seen::Audit(said) => { "audit: " (plain(said)) },
                                 Seen::Waiting { lock, count, .. } => { (count) " hold or wait for " (plain(&lock.to_string())) },
                             }
                         }
