@@ -456,7 +456,7 @@ mod tests {
     fn kept_choices_say_what_else_could_have_been() {
         let mut scheduler = scheduler(Policy::Script, &Script::default(), 1).keep_choices(true);
         for (last, able) in [(0, 0b0001), (0, 0b0101), (2, 0b1011)] {
-            let _ = scheduler.choose(last, able);
+            let _ = scheduler.choose(last, able, false);
         }
         let (_, choices) = scheduler.into_script();
         let others = |choice: &Choice| {
