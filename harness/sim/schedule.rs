@@ -133,8 +133,10 @@ pub enum Policy {
 impl Policy {
     /// Random in half of all seeds, else by priority.
     pub fn mixed(seed: u64) -> Self {
-        // Bits that have nothing to do with what else a seed's remainders choose.
-        let bits = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_right(48);
+        // Bits that have nothing to do with what else a seed's remainders choose (SplitMix64's).
+        let bits = (seed ^ seed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let bits = (bits ^ bits >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        let bits = bits ^ bits >> 31;
         if bits & 1 == 0 {
             Self::Random
         } else {
