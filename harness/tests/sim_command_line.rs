@@ -25,14 +25,16 @@ fn out(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// The words of a command, as a shell takes them that quotes with `'` alone.
+/// The words of a command, as a shell takes them that quotes with `'`, and `\` before one.
 fn words(line: &str) -> Vec<String> {
     let (mut words, mut is_quoted) = (vec![String::new()], false);
-    for c in line.chars() {
-        match (c, is_quoted) {
-            ('\'', _) => is_quoted = !is_quoted,
-            (' ', false) => words.push(String::new()),
-            (c, _) => words.last_mut().unwrap().push(c),
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\'' => is_quoted = !is_quoted,
+            ' ' if !is_quoted => words.push(String::new()),
+            '\\' if !is_quoted => words.last_mut().unwrap().extend(letters.next()),
+            letter => words.last_mut().unwrap().push(letter),
         }
     }
     words
@@ -118,7 +120,7 @@ fn shards_add_up_to_the_whole() {
 fn the_exit_code_is_the_verdict() {
     for (line, code) in [
         ("--workload dict-registers --seeds 2", 0),
-        ("--workload fenced-transaction", 0),
+        ("--workload killed-holder", 0),
         (BROKEN, 1),
         ("--workload nonsense", 2),
         ("--component /nonexistent.wasm", 2),
