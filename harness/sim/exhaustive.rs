@@ -301,7 +301,7 @@ mod tests {
             if able == 0 {
                 break;
             }
-            last = scheduler.choose(last, able);
+            last = scheduler.choose(last, able, false);
             order.push(last);
             let at = last as usize;
             match stage[at] {

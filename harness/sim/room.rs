@@ -18,7 +18,7 @@ use super::hub::Hub;
 use super::locks::{
     Attachments, Claims, FileLocks, Holder, LockFaults, ShmAnswer, ShmKind, ShmLocks, Ticket, Woken,
 };
-use super::schedule::Scheduler;
+use super::schedule::{SLICE_TAKES_NS, Scheduler};
 use super::time::{Time, WallClock};
 use super::trace::Trace;
 use crate::history::{Recorder, SessionEnd};
@@ -207,6 +207,7 @@ pub(super) struct Room {
     waiters: BTreeMap<Ticket, Waiter>,
     strangers: Vec<Stranger>,
     holders: u64,
+    slices_used_up: u64,
     next_process: u32,
     instances_made: u64,
     /// Who came to a phase, and how many phases there were.
@@ -332,6 +333,7 @@ impl Room {
             strangers: Vec::new(),
             holders: 0,
             instances_made: 0,
+            slices_used_up: 0,
             at_phase: 0,
             phases: 0,
         };
@@ -400,8 +402,9 @@ impl Room {
 
     /// The actor was polled and is pending, but stopped nowhere: it computed for long.
     pub(super) fn was_cut(&mut self, actor: u32) {
-        let slice = self.actors[actor as usize].slice;
-        self.time.pass(Scheduler::takes_ns(slice));
+        let takes_ns = Scheduler::takes_ns(self.actors[actor as usize].slice);
+        self.slices_used_up += u64::from(takes_ns == SLICE_TAKES_NS);
+        self.time.pass(takes_ns);
         if std::mem::take(&mut self.actors[actor as usize].is_last_slice) {
             let fault = Fault::Drop { worker: actor };
             self.drop_instance(actor, fault, SessionEnd::Dropped);
@@ -611,6 +614,11 @@ impl Room {
         }
         self.end_instance(instance, false);
         self.wake_all();
+    }
+
+    /// How often a guest used up a whole slice without a host call.
+    pub(super) fn slices_used_up(&self) -> u64 {
+        self.slices_used_up
     }
 
     /// How many host calls were made.

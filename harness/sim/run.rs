@@ -115,11 +115,14 @@ impl Simulated {
     }
 }
 
+/// How often guests may use up a whole slice without a host call: after some patience is known to end.
+const SLICES_MAX: u64 = 20;
+
 /// At the same time, of all simulators that share a compiled component.
 const INSTANCES_MAX: u32 = 1024;
 
 /// Host calls, more than any sensible run makes.
-const CALLS_MAX: u64 = 5_000_000;
+const CALLS_MAX: u64 = 3_000_000;
 
 impl Simulator {
     /// The component in this file, compiled for the simulator (from the cache, if it is there).
@@ -312,7 +315,7 @@ impl Simulator {
         drop(worlds);
         let Stage { room, recorder, .. } = stage;
         let mut room = room.into_inner().context("somebody keeps the room")?;
-        if is_stuck {
+        if is_stuck && room.findings.is_empty() && room.troubles.is_empty() {
             let waiting = room.waiting();
             room.findings
                 .push(format!("nobody can ever go on: {waiting}"));
@@ -436,7 +439,7 @@ fn allow_what_faults_cause(checks: &mut Vec<CheckSpec>, decided: &Decided) {
     }
 }
 
-/// Polls whoever is to go on until all have ended; false: nobody can go on.
+/// Polls whoever is to go on until all have ended; false: nobody can go on, or it comes to no end.
 fn see_through(room: &SharedRoom, lives: &mut [Pin<Box<dyn Future<Output = ()> + '_>>]) -> bool {
     let mut context = Context::from_waker(Waker::noop());
     let mut left = lives.len();
@@ -455,6 +458,11 @@ fn see_through(room: &SharedRoom, lives: &mut [Pin<Box<dyn Future<Output = ()> +
                 let mut room = room.lock();
                 if !room.has_next() {
                     room.was_cut(actor);
+                }
+                if room.slices_used_up() > SLICES_MAX {
+                    room.findings
+                        .push("guests compute for ever and call nobody".to_owned());
+                    return false;
                 }
                 if room.total_calls() > CALLS_MAX {
                     room.troubles.push("the run comes to no end".to_owned());

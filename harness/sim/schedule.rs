@@ -133,8 +133,10 @@ pub enum Policy {
 impl Policy {
     /// Random in half of all seeds, else by priority.
     pub fn mixed(seed: u64) -> Self {
-        // Bits that have nothing to do with what else a seed's remainders choose.
-        let bits = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_right(48);
+        // Bits that have nothing to do with what else a seed's remainders choose (SplitMix64's).
+        let bits = (seed ^ seed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let bits = (bits ^ bits >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        let bits = bits ^ bits >> 31;
         if bits & 1 == 0 {
             Self::Random
         } else {
@@ -387,8 +389,12 @@ mod tests {
         let mut last = 0;
         let step = |number: u32| {
             let _ = scheduler.slice(last);
-            let able = if number % 3 == 0 { 0b1010 } else { 0b1111 };
-            last = scheduler.choose(last, able, number % 7 == 0);
+            let able = if number.is_multiple_of(3) {
+                0b1010
+            } else {
+                0b1111
+            };
+            last = scheduler.choose(last, able, number.is_multiple_of(7));
             last
         };
         (0..2000).map(step).collect()
@@ -452,7 +458,7 @@ mod tests {
     fn kept_choices_say_what_else_could_have_been() {
         let mut scheduler = scheduler(Policy::Script, &Script::default(), 1).keep_choices(true);
         for (last, able) in [(0, 0b0001), (0, 0b0101), (2, 0b1011)] {
-            let _ = scheduler.choose(last, able);
+            let _ = scheduler.choose(last, able, false);
         }
         let (_, choices) = scheduler.into_script();
         let others = |choice: &Choice| {

@@ -83,16 +83,10 @@ impl Settings {
     /// How the run with this seed is simulated when nobody says otherwise: eight steps for each worker,
     /// all faults, and random schedules and such by priority in turn.
     pub fn standard(seed: u64) -> Self {
-        let policy = match seed % 2 {
-            0 => Policy::Pct {
-                depth: 2 + (seed / 2 % 4) as u32,
-            },
-            _ => Policy::Random,
-        };
         Self {
             seed,
             steps_max: 8,
-            policy,
+            policy: Policy::mixed(seed),
             kinds: Kind::ALL.to_vec(),
             ..Self::default()
         }

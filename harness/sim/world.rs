@@ -280,34 +280,37 @@ impl World for SimulatedWorld<'_> {
         let worker = fault.worker().unwrap_or(0);
         anyhow::ensure!(worker < self.stage.workers, "there is no worker {worker}");
         let for_ms = |ms: u64| u32::try_from(ms).unwrap_or(u32::MAX);
-        let mut room = self.room().lock();
-        let done = match fault {
-            Fault::Kill { .. } => room.kill(worker),
-            Fault::Drop { .. } => room.drop_instance(worker, fault, SessionEnd::Dropped),
-            Fault::Trap { .. } => room.drop_instance(worker, fault, SessionEnd::Trapped),
-            Fault::BusyWriter { for_ms: ms } => {
-                room.stranger(for_ms(ms));
-                true
-            }
-            Fault::PowerLoss => {
-                let chance = rand::RngCore::next_u64(&mut room.chance);
-                room.power_loss(chance);
-                true
-            }
-            Fault::ClockJump { by_ms, .. } => {
-                room.process_of(worker).wall.jump(by_ms);
-                room.recorder.fault(fault, Vec::new());
-                true
-            }
-            Fault::Stop { for_ms: ms, .. } => {
-                let stopped = room.stop_process(worker, for_ms(ms));
-                let until_ns = room.now_ns().saturating_add(ms.saturating_mul(1_000_000));
-                drop(room);
-                // As on real systems, whoever does it sees it through.
-                self.until(until_ns, |_| false).await;
-                stopped
+        let mut until_ns = None;
+        let done = {
+            let mut room = self.room().lock();
+            match fault {
+                Fault::Kill { .. } => room.kill(worker),
+                Fault::Drop { .. } => room.drop_instance(worker, fault, SessionEnd::Dropped),
+                Fault::Trap { .. } => room.drop_instance(worker, fault, SessionEnd::Trapped),
+                Fault::BusyWriter { for_ms: ms } => {
+                    room.stranger(for_ms(ms));
+                    true
+                }
+                Fault::PowerLoss => {
+                    let chance = rand::RngCore::next_u64(&mut room.chance);
+                    room.power_loss(chance);
+                    true
+                }
+                Fault::ClockJump { by_ms, .. } => {
+                    room.process_of(worker).wall.jump(by_ms);
+                    room.recorder.fault(fault, Vec::new());
+                    true
+                }
+                Fault::Stop { for_ms: ms, .. } => {
+                    until_ns = Some(room.now_ns().saturating_add(ms.saturating_mul(1_000_000)));
+                    room.stop_process(worker, for_ms(ms))
+                }
             }
         };
+        // As on real systems, whoever does it sees it through.
+        if let Some(until_ns) = until_ns {
+            self.until(until_ns, |_| false).await;
+        }
         Ok(done)
     }
 }

@@ -40,11 +40,7 @@ fn a_bounded_set_of_seeds_passes() {
                     let settings = Settings {
                         seed,
                         steps_max: 8,
-                        policy: if seed % 2 == 0 {
-                            Policy::Pct { depth: 3 }
-                        } else {
-                            Policy::Random
-                        },
+                        policy: Policy::mixed(seed),
                         kinds: Kind::ALL.to_vec(),
                         ..Settings::default()
                     };
