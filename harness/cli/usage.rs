@@ -99,3 +99,21 @@ how to simulate (sim); what isn't said, the seed chooses:
 
   sim sweep …              a crash at every host call; sim calibrate …: look for planted faults
 ";
+
+#[cfg(all(test, feature = "component"))]
+mod tests {
+    use super::USAGE;
+
+    #[test]
+    fn all_that_sim_takes_is_named() {
+        let (_, usage) = USAGE.split_once("how to simulate").unwrap();
+        let source = include_str!("sim/args.rs");
+        let mut options = source.split("Long(\"").skip(1);
+        let named = |option: &str| {
+            let name = option.split('"').next().unwrap();
+            assert!(usage.contains(&format!("--{name} ")), "--{name}");
+        };
+        assert!(options.clone().count() > 20);
+        options.by_ref().for_each(named);
+    }
+}

@@ -55,6 +55,10 @@ impl SimulatedMachine {
         let number = room.count_call(actor);
         room.trace.call(room.now_ns(), actor, number, call);
         self.stage = Stage::Arrived;
+        room.end_circles(actor);
+        if !room.is_alive(self.instance) {
+            return Err(Crashed);
+        }
         // Without what was set up the program wouldn't make sense.
         let blows = if room.may_blow() {
             room.faults.at(actor, number).to_vec()

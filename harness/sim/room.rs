@@ -45,6 +45,9 @@ pub(super) const INDEX_HEADER_BYTES: usize = 48;
 /// When so many phases are over, the workers have done their steps.
 const STEPS_DONE: u32 = 3;
 
+/// So many host calls are more than any operation of a sound database takes.
+const CIRCLE_CALLS: u64 = 100_000;
+
 /// Whoever is never waited for any longer.
 const NEVER: u64 = u64::MAX;
 
@@ -75,6 +78,8 @@ struct Actor {
     session: Option<u64>,
     /// How many host calls it made.
     calls: u64,
+    /// How many of them since its instance or the operation under way began.
+    in_a_row: u64,
     /// For how many instructions its guest may compute.
     slice: u32,
     /// When it has, it is dropped.
@@ -283,6 +288,7 @@ impl Room {
             instance: None,
             session: None,
             calls: 0,
+            in_a_row: 0,
             slice: 0,
             is_last_slice: false,
         };
@@ -525,6 +531,7 @@ impl Room {
         let until_ns = until_ns.unwrap_or(NEVER);
         if let Some(known) = self.actors.get_mut(actor as usize) {
             known.patience_ns = until_ns;
+            known.in_a_row = 0;
         }
         self.alarm_ns = self.alarm_ns.min(until_ns);
     }
@@ -577,9 +584,36 @@ impl Room {
 
     /// The number of the actor's next host call.
     pub(super) fn count_call(&mut self, actor: u32) -> u64 {
-        let calls = &mut self.actors[actor as usize].calls;
-        *calls += 1;
-        *calls - 1
+        let actor = &mut self.actors[actor as usize];
+        actor.in_a_row += 1;
+        actor.calls += 1;
+        actor.calls - 1
+    }
+
+    /// Ends the run if the actor goes in circles, as SQLite may in a damaged database: time hardly goes
+    /// by while it does, and nobody's patience would end.
+    pub(super) fn end_circles(&mut self, actor: u32) {
+        let Actor {
+            in_a_row,
+            instance: Some(instance),
+            session,
+            ..
+        } = self.actors[actor as usize]
+        else {
+            return;
+        };
+        if in_a_row < CIRCLE_CALLS {
+            return;
+        }
+        self.findings.push(format!(
+            "an instance of worker {actor} comes to no end: it made {CIRCLE_CALLS} host calls in one operation"
+        ));
+        self.halted.store(true, Ordering::Relaxed);
+        if let Some(session) = session {
+            self.over(actor, session, SessionEnd::GivenUp);
+        }
+        self.end_instance(instance, false);
+        self.wake_all();
     }
 
     /// How often a guest used up a whole slice without a host call.
@@ -612,6 +646,7 @@ impl Room {
         let number = self.instances_made;
         let known = &mut self.actors[actor as usize];
         known.instance = Some(number);
+        known.in_a_row = 0;
         known.session = None;
         let process = known.process;
         self.instances.insert(

@@ -128,7 +128,11 @@ impl Tally {
     /// The result in one line.
     pub(crate) fn sentence(&self) -> String {
         let all = &self.all;
-        let mut text = format!("{} runs: {} passed", count(all.runs), count(all.passed));
+        let mut text = match all.runs {
+            1 => "1 run".to_owned(),
+            runs => format!("{} runs", count(runs)),
+        };
+        let _ = write!(text, ": {} passed", count(all.passed));
         for (number, said) in [
             (all.failed, "failed"),
             (all.cut_short, "cut short at a power loss (audited only)"),

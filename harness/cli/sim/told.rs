@@ -86,7 +86,11 @@ fn chosen(case: &Case, ran: &Simulated) -> String {
 fn facts(text: &mut String, ran: &Simulated) {
     let complaints = ran.complaints();
     for complaint in complaints.iter().take(COMPLAINTS_MAX) {
-        let _ = writeln!(text, "  {}", plain(complaint));
+        // SQLite says more in more lines.
+        let mut lines = complaint.lines();
+        let first = plain(lines.next().unwrap_or_default());
+        let rest = if lines.next().is_some() { " …" } else { "" };
+        let _ = writeln!(text, "  {first}{rest}");
     }
     if complaints.len() > COMPLAINTS_MAX {
         let more = complaints.len() - COMPLAINTS_MAX;
