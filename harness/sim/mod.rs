@@ -13,6 +13,7 @@
 
 pub mod audit;
 pub mod calibration;
+mod checkpointing;
 pub mod disk;
 mod fault;
 mod files;
@@ -31,4 +32,4 @@ pub use fault::{Blow, Fault, FaultPlan, Kind};
 pub use room::Defects;
 pub use run::{Simulated, Simulator};
 pub use schedule::{Cut, Policy, Script, Switch};
-pub use settings::Settings;
+pub use settings::{Checkpoints, Settings};

@@ -893,6 +893,13 @@ impl Room {
         }
     }
 
+    /// Whether an instance, or a stranger, has SQLite's write lock.
+    pub(super) fn somebody_writes(&self) -> bool {
+        let nobody = Holder(0);
+        let blockers = self.shm.blockers(nobody, 0, 1, ShmKind::Exclusive);
+        !blockers.is_empty()
+    }
+
     // What has been committed.
 
     /// The first copy of the wal-index's header, while there is one.

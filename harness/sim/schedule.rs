@@ -12,6 +12,7 @@ use rand::{Rng as _, RngCore as _};
 use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 /// At its stop number `stop`, `actor` makes way for `to`.
@@ -105,9 +106,14 @@ pub enum Policy {
 /// or less. A guest that never calls anybody is so cut, and its caller's patience can end.
 const SLICE: u32 = 200_000_000;
 
-/// Cuts are drawn by their length in bits, up to this, so that short ones are as likely as long ones:
-/// 32768 instructions are more than most computing between two host calls.
-const CUT_BITS: u32 = 15;
+/// Cuts are drawn by their length in bits, so that short ones are as likely as long ones. Less than 64
+/// instructions is where a call returns, 32768 are more than most computing between two calls.
+const CUT_BITS: Range<u32> = 6..15;
+
+/// In this part of the switches whoever made way is held back for up to so many stops in bits, so that
+/// somebody else can do a whole operation meanwhile: as when a thread is preempted.
+const HOLDING_BACK: f64 = 0.5;
+const HELD_BACK_BITS: u32 = 8;
 
 /// Of 256, how often at least somebody else goes on after a cut: else there was no use in it.
 const SWITCHES_AT_CUTS: u8 = 128;
@@ -120,6 +126,14 @@ pub(crate) struct Scheduler {
     made: Script,
 }
 
+/// Somebody who isn't chosen for a while if anybody else can go on.
+#[derive(Debug)]
+struct HeldBack {
+    actor: u32,
+    /// For so many stops of others.
+    stops: u32,
+}
+
 #[derive(Debug)]
 enum Chooser {
     Random {
@@ -127,6 +141,7 @@ enum Chooser {
         /// Of 256.
         switches: u8,
         cuts: u8,
+        held_back: Option<HeldBack>,
     },
     Pct {
         random: ChaCha8Rng,
@@ -144,20 +159,23 @@ enum Chooser {
 }
 
 impl Scheduler {
-    /// `horizon`: how many stops there are, about.
+    /// `cuts`: after how many of 256 stops computing is cut; none: chance chooses. `horizon`: how many
+    /// stops there are, about.
     pub(crate) fn new(
         policy: Policy,
+        cuts: Option<u8>,
         script: &Script,
         actors: u32,
         horizon: u64,
         mut random: ChaCha8Rng,
     ) -> Self {
         // Half of the runs are cut at host calls only.
-        let cuts = if random.random_bool(0.5) {
+        let drawn = if random.random_bool(0.5) {
             0
         } else {
             1 << random.random_range(1..6)
         };
+        let cuts = cuts.unwrap_or(drawn);
         let policy = match policy {
             Policy::Random => Chooser::Random {
                 switches: *[4, 16, 48, 128, 200]
@@ -165,6 +183,7 @@ impl Scheduler {
                     .unwrap_or(&48),
                 cuts,
                 random,
+                held_back: None,
             },
             Policy::Pct { depth } => {
                 let horizon = usize::try_from(horizon).unwrap_or(usize::MAX).max(1);
@@ -207,17 +226,30 @@ impl Scheduler {
         let default = default(last, able);
         let chosen = match &mut self.policy {
             Chooser::Random {
-                random, switches, ..
+                random,
+                switches,
+                held_back,
+                ..
             } => {
+                let able = HeldBack::less(held_back, able);
                 let is_forced = able & (1 << last) == 0;
                 let switches = match was_cut {
                     true => SWITCHES_AT_CUTS.max(*switches),
                     false => *switches,
                 };
-                if able.count_ones() > 1 && (is_forced || random.random::<u8>() < switches) {
-                    nth(able, random.random_range(0..able.count_ones()))
+                let is_free = able.count_ones() > 1;
+                if is_free && (is_forced || random.random::<u8>() < switches) {
+                    let chosen = nth(able, random.random_range(0..able.count_ones()));
+                    if !is_forced && chosen != last && random.random_bool(HOLDING_BACK) {
+                        let stops = 1 << random.random_range(1..=HELD_BACK_BITS);
+                        *held_back = Some(HeldBack {
+                            actor: last,
+                            stops,
+                        });
+                    }
+                    chosen
                 } else {
-                    default
+                    self::default(last, able)
                 }
             }
             Chooser::Pct {
@@ -260,7 +292,7 @@ impl Scheduler {
             Chooser::Random { random, cuts, .. } | Chooser::Pct { random, cuts, .. } => {
                 // Most often nothing is drawn at all.
                 (*cuts > 0 && random.random::<u8>() < *cuts).then(|| {
-                    let shortest = 1 << random.random_range(0..CUT_BITS);
+                    let shortest = 1 << random.random_range(CUT_BITS);
                     random.random_range(shortest..shortest * 2)
                 })
             }
@@ -280,6 +312,21 @@ impl Scheduler {
     /// What was chosen.
     pub(crate) fn into_script(self) -> Script {
         self.made
+    }
+}
+
+impl HeldBack {
+    /// Those who are able and not held back, or else all.
+    fn less(this: &mut Option<Self>, able: u64) -> u64 {
+        let Some(held_back) = this else {
+            return able;
+        };
+        let others = able & !(1 << held_back.actor);
+        held_back.stops -= 1;
+        if held_back.stops == 0 || others == 0 {
+            *this = None;
+        }
+        if others == 0 { able } else { others }
     }
 }
 
@@ -303,7 +350,7 @@ mod tests {
     use rand::SeedableRng as _;
 
     fn scheduler(policy: Policy, script: &Script, seed: u64) -> Scheduler {
-        Scheduler::new(policy, script, 4, 1000, ChaCha8Rng::seed_from_u64(seed))
+        Scheduler::new(policy, None, script, 4, 1000, ChaCha8Rng::seed_from_u64(seed))
     }
 
     /// Who goes on at each of many stops, of actors of which now and then one can't.

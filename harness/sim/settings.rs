@@ -18,6 +18,9 @@ pub struct Settings {
     pub steps_max: u64,
     /// How choices are made.
     pub policy: Policy,
+    /// After how many of 256 stops an actor's computing is cut, whatever it calls; none: the seed
+    /// chooses, in half of the runs never.
+    pub cuts: Option<u8>,
     /// The choices, for [`Policy::Script`].
     pub script: Script,
     /// Which kinds of faults the seed may draw.
@@ -32,7 +35,7 @@ pub struct Settings {
     pub processes: Option<u32>,
     /// How often somebody checkpoints while the workers of a workload do their steps; none: the seed
     /// chooses, mostly never.
-    pub checkpoints: Option<u32>,
+    pub checkpoints: Option<Checkpoints>,
     /// What is wrong on purpose.
     pub defects: Defects,
     /// Whether the trace is wanted in words.
@@ -43,6 +46,16 @@ pub struct Settings {
 const OFFSET_MAX_MS: i64 = 1000;
 /// By how much it is too fast or too slow at most: as far as a kernel slews a clock.
 const DRIFT_MAX_PPM: i64 = 500;
+
+/// What somebody does who checkpoints beside the workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoints {
+    /// How often.
+    pub count: u32,
+    /// Each time as soon as somebody begins to write, so that it has to go without SQLite's write lock;
+    /// otherwise whenever it is chosen.
+    pub beside_writers: bool,
+}
 
 /// In this part of the runs somebody checkpoints beside the workers: their own logs are too short for
 /// the automatic checkpoint.
@@ -70,7 +83,7 @@ pub(super) struct Decided {
     pub(super) faults: FaultPlan,
     pub(super) horizon: u64,
     /// How often somebody checkpoints beside the workers.
-    pub(super) checkpoints: u32,
+    pub(super) checkpoints: Checkpoints,
 }
 
 impl Settings {
@@ -149,10 +162,13 @@ impl Settings {
             FaultPlan::draw(&kinds, plan.workers, horizon, &mut random)
         });
         let mut random = self.random(plan, Stream::Checkpoints);
-        let checkpoints = if random.random_bool(CHECKPOINTING) {
-            random.random_range(1..=CHECKPOINTS_MAX)
-        } else {
-            0
+        let drawn = Checkpoints {
+            count: if random.random_bool(CHECKPOINTING) {
+                random.random_range(1..=CHECKPOINTS_MAX)
+            } else {
+                0
+            },
+            beside_writers: random.random_bool(0.5),
         };
         Decided {
             full_durability: self.full_durability.unwrap_or(is_workload && full),
@@ -162,9 +178,9 @@ impl Settings {
             faults,
             horizon,
             checkpoints: if is_workload {
-                self.checkpoints.unwrap_or(checkpoints)
+                self.checkpoints.unwrap_or(drawn)
             } else {
-                0
+                Checkpoints::default()
             },
         }
     }

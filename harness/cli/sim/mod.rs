@@ -40,6 +40,7 @@ fn settings(sim: &Sim, seed: u64) -> Settings {
         rollback_journal: sim.rollback_journal,
         processes: sim.processes,
         checkpoints: None,
+        cuts: None,
         defects: sim.defects,
         trace: sim.trace,
     }
