@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
 
-use beaver_tests::{Error, Item, both, ms, s};
+use beaver_tests::{Error, Item, LockOptions, both, ms, s};
 use std::time::Instant;
 
 fn data(items: &[Item]) -> Vec<&str> {
@@ -72,6 +72,22 @@ both! {
             assert_eq!(queue.get_batch(2, Some(timeout)).unwrap_err(), Error::Timeout);
         }
         transaction.rollback().unwrap();
+        assert_eq!(queue.get(Some(ms(0))).unwrap().data, "1");
+    }
+
+    // Found by the simulator: the same where others have the lock, or stand in its line.
+    fn a_get_that_the_lock_keeps_from_taking_does_not_say_that_there_is_nothing(files: &Files) {
+        let (holder, store) = (files.open(), files.open());
+        let (held, queue) = (holder.queue("jobs").unwrap(), store.queue("jobs").unwrap());
+        queue.put("1", 0.0).unwrap();
+        held.acquire(&LockOptions::default()).unwrap();
+        for timeout in [ms(0), ms(50)] {
+            let is_locked = |error| matches!(error, Error::Locked(name) if name.ends_with("jobs"));
+            assert!(is_locked(queue.get(Some(timeout)).unwrap_err()));
+            assert!(is_locked(queue.get_batch(1, Some(timeout)).unwrap_err()));
+            assert_eq!(queue.get_batch(2, Some(timeout)).unwrap_err(), Error::Timeout);
+        }
+        held.release().unwrap();
         assert_eq!(queue.get(Some(ms(0))).unwrap().data, "1");
     }
 

@@ -31,6 +31,9 @@ pub(crate) fn main() -> ExitCode {
     {
         let args: Vec<_> = std::env::args_os().skip(2).collect();
         let done = match args.split_first() {
+            Some((first, rest)) if first == "sweep" => {
+                sim::sweep::parse(rest.to_vec()).and_then(|sweep| sim::sweep::run(&sweep))
+            }
             Some((first, rest)) if first == "calibrate" => sim::calibrate(rest),
             _ => sim::parse(args).and_then(|sim| sim::run(&sim)),
         };

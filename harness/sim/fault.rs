@@ -4,6 +4,7 @@
 //! number of the host call that its instances make, so that it means the same when other faults of
 //! the plan are left out.
 
+use super::disk::{Loss, LossStyle, NameSync, SectorSize, Unwritten};
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
@@ -15,10 +16,14 @@ use std::str::FromStr;
 pub enum Blow {
     /// The instance is dropped there.
     Drop,
+    /// It is dropped when it has computed for so many instructions after the call, about, if it
+    /// calls nobody before: so in the middle of what it writes to the wal-index.
+    DropAfter(u32),
     /// Its process is killed there: all its instances.
     Kill,
     /// The power fails: all instances are gone, and of what wasn't synced there is what chance
-    /// leaves. Kept by number, which chooses chance.
+    /// leaves. Kept by number, which chooses chance. Below [`GIVEN_LOSSES_END`] the style of the loss is
+    /// given by the number, see [`given_loss`], and chance chooses the rest.
     PowerLoss(u32),
     /// The call fails with an I/O error: nothing of it happened, or part.
     Io,
@@ -97,14 +102,26 @@ impl Kind {
     /// A blow of this kind.
     pub(crate) fn draw(self, random: &mut ChaCha8Rng) -> Blow {
         match self {
+            Self::Drop if random.random_bool(0.5) => {
+                Blow::DropAfter(1 << random.random_range(0..13))
+            }
             Self::Drop => Blow::Drop,
             Self::Kill => Blow::Kill,
-            Self::PowerLoss => Blow::PowerLoss(random.random_range(0..1_000_000)),
+            Self::PowerLoss => Blow::PowerLoss(random.random_range(GIVEN_LOSSES_END..1_000_000)),
             Self::Io if random.random_bool(0.5) => Blow::ShortWrite,
             Self::Io => Blow::Io,
             Self::Full => Blow::Full(random.random_range(1..=200)),
             Self::Busy => Blow::Busy,
             Self::Slow => Blow::Slow(random.random_range(1..=1500)),
+            Self::Clock if random.random_bool(0.5) => {
+                let (of, by) = LIVES_MS[random.random_range(0..LIVES_MS.len())];
+                let by_ms = of + random.random_range(-by..=by);
+                Blow::Jump(if random.random_bool(0.5) {
+                    by_ms
+                } else {
+                    -by_ms
+                })
+            }
             Self::Clock => Blow::Jump(random.random_range(-JUMP_MAX_MS..=JUMP_MAX_MS)),
             Self::Stop => Blow::Stop(random.random_range(1..=STOP_MAX_MS)),
             Self::Stranger => Blow::Stranger(random.random_range(1..=STRANGER_MAX_MS)),
@@ -112,7 +129,46 @@ impl Kind {
     }
 }
 
-/// By how much a clock jumps at most. Together with what clocks are off to begin with, less than
+/// The first number of a power loss whose style is left to chance.
+pub const GIVEN_LOSSES_END: u32 = 1000;
+
+/// How the power loss of this number goes, if the number says it. Any four that begin at a multiple of
+/// 4 have each style; and each second four are by another device and file system.
+pub fn given_loss(number: u32) -> Option<Loss> {
+    let styles = [
+        LossStyle::Nothing,
+        LossStyle::Everything,
+        LossStyle::Prefix,
+        LossStyle::Any,
+    ];
+    let style = styles[number as usize % styles.len()];
+    let is_other = !(number / 4).is_multiple_of(2);
+    let loss = if is_other {
+        Loss {
+            style,
+            sector: SectorSize::Bytes4096,
+            unwritten: Unwritten::Zeros,
+            names: NameSync::Journal,
+            tears_sectors: false,
+        }
+    } else {
+        Loss {
+            style,
+            sector: SectorSize::Bytes512,
+            unwritten: Unwritten::Garbage,
+            names: NameSync::Directory,
+            tears_sectors: false,
+        }
+    };
+    (number < GIVEN_LOSSES_END).then_some(loss)
+}
+
+/// For how long something lives, and how exactly: the short grants of `lock-fencing`, and a single
+/// write's lock. A clock that jumps by about as much comes shortly before or after its end. Longer jumps
+/// end grants of ten seconds, under which workloads do what is one unit only as long as they last.
+const LIVES_MS: [(i32, i32); 2] = [(300, 100), (5000, 5)];
+
+/// By how much a clock jumps at most otherwise. Together with what clocks are off to begin with, less than
 /// any time to live of a workload that can take this: see `run/nemesis.rs`.
 const JUMP_MAX_MS: i32 = 2000;
 /// As in `run/nemesis.rs`.
@@ -138,6 +194,7 @@ impl fmt::Display for Blow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Drop => f.write_str("drop"),
+            Self::DropAfter(fuel) => write!(f, "drop-after={fuel}"),
             Self::Kill => f.write_str("kill"),
             Self::PowerLoss(chance) => write!(f, "power-loss={chance}"),
             Self::Io => f.write_str("io"),
@@ -168,6 +225,7 @@ impl FromStr for Blow {
         }
         let blow = match name {
             "drop" => Self::Drop,
+            "drop-after" => return Ok(Self::DropAfter(of(number, text)?)),
             "kill" => Self::Kill,
             "power-loss" => return Ok(Self::PowerLoss(of(number, text)?)),
             "io" => Self::Io,
@@ -239,8 +297,13 @@ impl FaultPlan {
         if kinds.is_empty() || workers == 0 || random.random_bool(0.4) {
             return plan;
         }
+        let mut jumped = false;
         for _ in 0..random.random_range(1..=3) {
             let kind = kinds[random.random_range(0..kinds.len())];
+            // Several would add up to more than grants live.
+            if kind == Kind::Clock && std::mem::replace(&mut jumped, true) {
+                continue;
+            }
             plan.add(Fault {
                 worker: random.random_range(0..workers),
                 call: random.random_range(0..horizon.max(1)),
@@ -312,6 +375,28 @@ mod tests {
             "1:2:rain",
         ] {
             assert!(wrong.parse::<Fault>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn low_numbers_give_each_style_of_loss_and_others_none() {
+        for first in (0..GIVEN_LOSSES_END).step_by(4) {
+            let styles = (first..first + 4).map(|number| given_loss(number).unwrap().style);
+            let all = [
+                LossStyle::Nothing,
+                LossStyle::Everything,
+                LossStyle::Prefix,
+                LossStyle::Any,
+            ];
+            assert_eq!(styles.collect::<Vec<_>>(), all);
+        }
+        assert_eq!(given_loss(GIVEN_LOSSES_END), None);
+        let mut random = ChaCha8Rng::seed_from_u64(5);
+        for _ in 0..100 {
+            let Blow::PowerLoss(number) = Kind::PowerLoss.draw(&mut random) else {
+                panic!("no power loss")
+            };
+            assert_eq!(given_loss(number), None, "{number}");
         }
     }
 

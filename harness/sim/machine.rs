@@ -21,6 +21,8 @@ pub(super) struct SimulatedMachine {
     stage: Stage,
     /// What befalls the call under way.
     blow: Option<Blow>,
+    /// For how many instructions the guest goes on after the call, and then no more.
+    last_slice: Option<u32>,
 }
 
 /// How far a call is.
@@ -43,6 +45,7 @@ impl SimulatedMachine {
             instance,
             stage: Stage::Idle,
             blow: None,
+            last_slice: None,
         }
     }
 
@@ -64,6 +67,10 @@ impl SimulatedMachine {
                 Blow::Drop => {
                     let fault = Fault::Drop { worker: actor };
                     room.drop_instance(actor, fault, SessionEnd::Dropped)
+                }
+                Blow::DropAfter(fuel) => {
+                    self.last_slice = Some(fuel.max(1));
+                    true
                 }
                 Blow::Kill => room.kill(actor),
                 Blow::PowerLoss(chance) => {
@@ -177,7 +184,10 @@ impl Machine for SimulatedMachine {
     }
 
     fn slice(&mut self) -> NonZeroU64 {
-        let fuel = self.room.lock().scheduler.slice(self.actor);
+        let mut room = self.room.lock();
+        let last = self.last_slice.take();
+        let fuel = last.unwrap_or_else(|| room.scheduler.slice(self.actor));
+        room.set_slice(self.actor, fuel, last.is_some());
         NonZeroU64::new(fuel.into()).unwrap_or(NonZeroU64::MAX)
     }
 }

@@ -13,8 +13,10 @@
 
 pub mod audit;
 pub mod calibration;
+pub mod cases;
 mod checkpointing;
 pub mod disk;
+pub mod exhaustive;
 mod fault;
 mod files;
 mod hub;
@@ -24,12 +26,13 @@ mod room;
 mod run;
 mod schedule;
 mod settings;
+pub mod sweep;
 mod time;
 mod trace;
 mod world;
 
-pub use fault::{Blow, Fault, FaultPlan, Kind};
+pub use fault::{Blow, Fault, FaultPlan, GIVEN_LOSSES_END, Kind, given_loss};
 pub use room::Defects;
 pub use run::{Simulated, Simulator};
-pub use schedule::{Cut, Policy, Script, Switch};
+pub use schedule::{Choice, Cut, Policy, Script, Switch};
 pub use settings::{Checkpoints, Settings};

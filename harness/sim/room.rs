@@ -13,12 +13,12 @@
 
 use super::audit::{AuditError, Durability, Fall, Files, Ledger, Which};
 use super::disk::{Disk, FileId, Loss, LossStyle, NameSync, SectorSize, Unwritten};
-use super::fault::FaultPlan;
+use super::fault::{FaultPlan, given_loss};
 use super::hub::Hub;
 use super::locks::{
     Attachments, Claims, FileLocks, Holder, LockFaults, ShmAnswer, ShmKind, ShmLocks, Ticket, Woken,
 };
-use super::schedule::Scheduler;
+use super::schedule::{SLICE_TAKES_NS, Scheduler};
 use super::time::{Time, WallClock};
 use super::trace::Trace;
 use crate::history::{Recorder, SessionEnd};
@@ -62,6 +62,8 @@ pub struct Defects {
 /// Somebody who acts: a worker, or who opens the database after all.
 struct Actor {
     able: bool,
+    /// It never goes on again.
+    ended: bool,
     /// When it may go on at the latest.
     until_ns: u64,
     /// When whoever waits for its call loses patience.
@@ -73,6 +75,10 @@ struct Actor {
     session: Option<u64>,
     /// How many host calls it made.
     calls: u64,
+    /// For how many instructions its guest may compute.
+    slice: u32,
+    /// When it has, it is dropped.
+    is_last_slice: bool,
 }
 
 /// What instances live in.
@@ -196,6 +202,7 @@ pub(super) struct Room {
     waiters: BTreeMap<Ticket, Waiter>,
     strangers: Vec<Stranger>,
     holders: u64,
+    slices_used_up: u64,
     next_process: u32,
     instances_made: u64,
     /// Who came to a phase, and how many phases there were.
@@ -269,12 +276,15 @@ impl Room {
             .collect();
         let actor = |process: &usize| Actor {
             able: true,
+            ended: false,
             until_ns: NEVER,
             patience_ns: NEVER,
             process: *process,
             instance: None,
             session: None,
             calls: 0,
+            slice: 0,
+            is_last_slice: false,
         };
         furniture.memory.clear();
         let mut room = Self {
@@ -317,6 +327,7 @@ impl Room {
             strangers: Vec::new(),
             holders: 0,
             instances_made: 0,
+            slices_used_up: 0,
             at_phase: 0,
             phases: 0,
         };
@@ -348,10 +359,12 @@ impl Room {
     }
 
     fn set_able(&mut self, actor: u32, able: bool) {
-        if let Some(known) = self.actors.get_mut(actor as usize) {
-            known.able = able;
-            known.until_ns = NEVER;
-        }
+        let Some(known) = self.actors.get_mut(actor as usize) else {
+            return;
+        };
+        let able = able && !known.ended;
+        known.able = able;
+        known.until_ns = NEVER;
         if able {
             self.able |= 1 << actor;
         } else {
@@ -383,11 +396,27 @@ impl Room {
 
     /// The actor was polled and is pending, but stopped nowhere: it computed for long.
     pub(super) fn was_cut(&mut self, actor: u32) {
+        let takes_ns = Scheduler::takes_ns(self.actors[actor as usize].slice);
+        self.slices_used_up += u64::from(takes_ns == SLICE_TAKES_NS);
+        self.time.pass(takes_ns);
+        if std::mem::take(&mut self.actors[actor as usize].is_last_slice) {
+            let fault = Fault::Drop { worker: actor };
+            self.drop_instance(actor, fault, SessionEnd::Dropped);
+        }
         self.next = self.choose(actor, true);
+    }
+
+    /// For how long the actor's guest may compute, and whether it is dropped then.
+    pub(super) fn set_slice(&mut self, actor: u32, fuel: u32, is_last: bool) {
+        self.actors[actor as usize].slice = fuel;
+        self.actors[actor as usize].is_last_slice = is_last;
     }
 
     /// The actor has ended.
     pub(super) fn done(&mut self, actor: u32) {
+        if let Some(known) = self.actors.get_mut(actor as usize) {
+            known.ended = true;
+        }
         self.set_able(actor, false);
         self.next = None;
     }
@@ -552,6 +581,11 @@ impl Room {
         *calls - 1
     }
 
+    /// How often a guest used up a whole slice without a host call.
+    pub(super) fn slices_used_up(&self) -> u64 {
+        self.slices_used_up
+    }
+
     /// How many host calls were made.
     pub(super) fn total_calls(&self) -> u64 {
         self.actors.iter().map(|actor| actor.calls).sum()
@@ -708,8 +742,10 @@ impl Room {
         if instances.is_empty() {
             return false;
         }
+        // Who opens the database after all is no worker; the first of its process is one.
+        let worker = mates.first().copied().unwrap_or(actor);
         self.recorder
-            .fault(Fault::Kill { worker: actor }, sessions.clone());
+            .fault(Fault::Kill { worker }, sessions.clone());
         for session in sessions {
             self.recorder.over(session, SessionEnd::Killed);
         }
@@ -749,7 +785,8 @@ impl Room {
             }
         }
         let mut random = ChaCha8Rng::seed_from_u64(chance);
-        let loss = draw_loss(&mut random);
+        let given = u32::try_from(chance).ok().and_then(given_loss);
+        let loss = given.unwrap_or_else(|| draw_loss(&mut random));
         let report = self.disk.power_loss(&loss, &mut random);
         self.trace
             .line(|| format!("power loss: {loss:?}, {report:?}"));

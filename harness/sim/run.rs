@@ -4,7 +4,7 @@ use super::audit::{Durability, Verdict as Soundness};
 use super::disk::Disk;
 use super::fault::{Blow, Fault};
 use super::room::{DATABASE, Furniture, REGIONS, Room, SharedRoom};
-use super::schedule::{Policy, Scheduler, Script};
+use super::schedule::{Choice, Policy, Scheduler, Script};
 use super::settings::{Checkpoints, Decided, Settings, Stream};
 use super::time::{Time, WallClock};
 use super::trace::Trace;
@@ -58,6 +58,8 @@ pub struct Simulated {
     pub faults: Vec<Fault>,
     /// The choices that were made.
     pub script: Script,
+    /// Where more than one actor could go on, if that was wanted.
+    pub choices: Vec<Choice>,
     /// How many host calls each actor made: workers, then who opens the database after all.
     pub calls: Vec<u64>,
     /// How much virtual time went by.
@@ -77,6 +79,13 @@ impl Simulated {
     /// Whether something is certainly wrong.
     pub fn failed(&self) -> bool {
         !self.findings.is_empty() || self.worst() == Verdict::Fail
+    }
+
+    /// Whether a check could not decide, though nothing kept it from that: neither a power loss that ended
+    /// the run nor operations that failed on a device's error.
+    pub fn is_undecided(&self) -> bool {
+        let is_explained = self.was_cut_short || meets_device(&self.faults);
+        self.worst() == Verdict::Unknown && !is_explained
     }
 
     fn worst(&self) -> Verdict {
@@ -100,8 +109,11 @@ impl Simulated {
     }
 }
 
+/// How often guests may use up a whole slice without a host call: after some patience is known to end.
+const SLICES_MAX: u64 = 20;
+
 /// Host calls, more than any sensible run makes.
-const CALLS_MAX: u64 = 5_000_000;
+const CALLS_MAX: u64 = 3_000_000;
 
 impl Simulator {
     /// The component in this file, compiled for the simulator (from the cache, if it is there).
@@ -227,7 +239,8 @@ impl Simulator {
                 workers + 1,
                 decided.horizon * u64::from(workers) * 2,
                 settings.random(plan, Stream::Schedule),
-            ),
+            )
+            .keep_choices(settings.choices),
             trace: Trace::new(settings.trace),
             faults: decided.faults.clone(),
             memory: Arc::clone(&self.memory),
@@ -272,7 +285,7 @@ impl Simulator {
         drop(worlds);
         let Stage { room, recorder, .. } = stage;
         let mut room = room.into_inner().context("somebody keeps the room")?;
-        if is_stuck {
+        if is_stuck && room.findings.is_empty() && room.troubles.is_empty() {
             let waiting = room.waiting();
             room.findings
                 .push(format!("nobody can ever go on: {waiting}"));
@@ -289,7 +302,7 @@ impl Simulator {
             results.iter_mut().for_each(CheckResult::is_of_a_part);
         }
         let calls = room.actors_calls;
-        let script = room.scheduler.into_script();
+        let (script, choices) = room.scheduler.into_script();
         Ok(Simulated {
             history,
             results,
@@ -299,6 +312,7 @@ impl Simulator {
             trace: room.trace.into_lines(),
             faults: room.fallen,
             script,
+            choices,
             calls,
             virtual_ns: room.time.now_ns(),
             full_durability: decided.full_durability,
@@ -324,7 +338,9 @@ impl Simulator {
             }
             Ok(contents) => {
                 room.recorder.seen(Seen::IntegrityCheck("ok".to_owned()));
-                if may_leave_rows(&decided.faults.faults()) {
+                // A power loss may have taken back the commit that put a row away.
+                let is_taken_back = room.power_losses > 0 && room.durability == Durability::Normal;
+                if is_taken_back || may_leave_rows(&decided.faults.faults()) {
                     return;
                 }
                 for waiter in contents.waiters {
@@ -343,12 +359,8 @@ impl Simulator {
 
 /// Whether whoever meets these faults may be unable to put its rows away.
 fn may_leave_rows(faults: &[Fault]) -> bool {
-    faults.iter().any(|fault| {
-        matches!(
-            fault.blow,
-            Blow::Io | Blow::ShortWrite | Blow::Full(_) | Blow::Busy | Blow::Stranger(_)
-        )
-    })
+    let is_stranger = |fault: &Fault| matches!(fault.blow, Blow::Stranger(_));
+    meets_device(faults) || faults.iter().any(is_stranger)
 }
 
 /// The claim that a row's owner lives by: `live:<token>:<n>`.
@@ -357,19 +369,23 @@ fn live_token(waiter_id: &str) -> Option<u64> {
     u64::from_str_radix(token, 16).ok()
 }
 
-/// An operation that meets a device's error fails, and says so: that is right.
-fn allow_what_faults_cause(checks: &mut Vec<CheckSpec>, decided: &Decided) {
-    let faults = decided.faults.faults();
-    let is_device = |fault: &Fault| {
+/// Whether a device's error is among them.
+fn meets_device(faults: &[Fault]) -> bool {
+    faults.iter().any(|fault| {
         matches!(
             fault.blow,
             Blow::Io | Blow::ShortWrite | Blow::Full(_) | Blow::Busy
         )
-    };
-    if faults.iter().any(is_device) {
+    })
+}
+
+/// An operation that meets a device's error fails, and says so: that is right.
+fn allow_what_faults_cause(checks: &mut Vec<CheckSpec>, decided: &Decided) {
+    if meets_device(&decided.faults.faults()) {
         // A place in line that can't be deleted stays until its owner's next operation, or minutes:
         // invariant L6 in ARCHITECTURE.md.
-        checks.retain(|check| !matches!(check, CheckSpec::LockLiveness { .. }));
+        checks
+            .retain(|check| !matches!(check, CheckSpec::LockLiveness { .. } | CheckSpec::LockTtl));
         for check in checks {
             if let CheckSpec::Errors { allow } = check {
                 // A lock whose release failed is held still.
@@ -379,7 +395,7 @@ fn allow_what_faults_cause(checks: &mut Vec<CheckSpec>, decided: &Decided) {
     }
 }
 
-/// Polls whoever is to go on until all have ended; false: nobody can go on.
+/// Polls whoever is to go on until all have ended; false: nobody can go on, or it comes to no end.
 fn see_through(room: &SharedRoom, lives: &mut [Pin<Box<dyn Future<Output = ()> + '_>>]) -> bool {
     let mut context = Context::from_waker(Waker::noop());
     let mut left = lives.len();
@@ -398,6 +414,11 @@ fn see_through(room: &SharedRoom, lives: &mut [Pin<Box<dyn Future<Output = ()> +
                 let mut room = room.lock();
                 if !room.has_next() {
                     room.was_cut(actor);
+                }
+                if room.slices_used_up() > SLICES_MAX {
+                    room.findings
+                        .push("guests compute for ever and call nobody".to_owned());
+                    return false;
                 }
                 if room.total_calls() > CALLS_MAX {
                     room.troubles.push("the run comes to no end".to_owned());
@@ -429,17 +450,19 @@ async fn operate(world: &SimulatedWorld<'_>, checkpoints: Checkpoints, mut rando
         world.unless_a_fault_explains(closed.err(), "closed after a checkpoint");
     }
     world.after_phases(PHASES).await;
-    match world.open_at_last().await {
-        Ok(session) => {
-            if let Err(failure) = session.close().await {
-                world.found(format!(
-                    "{DATABASE} could not be closed after all: {failure}"
-                ));
-            }
-        }
-        Err(failure) => world.found(format!(
-            "{DATABASE} could not be opened after all: {failure}"
-        )),
+    loop {
+        let fallen = world.fallen();
+        let what = match world.open_at_last().await {
+            Ok(session) => match session.close().await {
+                Ok(()) => return,
+                // Ended in the middle by a fault: nobody's refusal.
+                Err(_) if world.fallen() > fallen => continue,
+                Err(failure) => format!("closed after all: {failure}"),
+            },
+            Err(failure) => format!("opened after all: {failure}"),
+        };
+        world.found(format!("{DATABASE} could not be {what}"));
+        return;
     }
 }
 

@@ -26,6 +26,35 @@ pub struct Switch {
     pub to: u32,
 }
 
+/// A moment at which more than one could go on: what else might have been chosen there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Who stopped.
+    pub last: u32,
+    /// Its stops are counted from 0.
+    pub stop: u64,
+    /// Those who could go on, one bit each.
+    pub able: u64,
+    /// Who did.
+    pub chosen: u32,
+}
+
+impl Choice {
+    /// Every other way to choose, seen from the schedule left to itself.
+    pub fn switches(&self) -> impl Iterator<Item = Switch> + use<> {
+        let Self {
+            last, stop, able, ..
+        } = *self;
+        let usual = default(last, able);
+        let others = (0..u64::BITS).filter(move |to| able & (1 << to) != 0 && *to != usual);
+        others.map(move |to| Switch {
+            actor: last,
+            stop,
+            to,
+        })
+    }
+}
+
 /// After its stop number `stop`, `actor` computes for so many instructions, about, and then
 /// stops though it calls nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,9 +131,18 @@ pub enum Policy {
     Script,
 }
 
-/// How many instructions a guest computes before it makes way, when nobody says otherwise: a second
-/// or less. A guest that never calls anybody is so cut, and its caller's patience can end.
-const SLICE: u32 = 200_000_000;
+/// How many instructions a guest computes before it makes way, when nobody says otherwise: far more than
+/// it needs from one host call to the next. A guest that never calls anybody again (a damaged wal-index
+/// can make SQLite's go in circles) is so cut, and its caller's patience ends: see
+/// [`SLICE_TAKES_NS`].
+const SLICE: u32 = 50_000_000;
+
+/// What whoever uses up such a slice has taken, in virtual time. Really it is some hundredths of that;
+/// but nobody is to wait for half a minute of real computing to know that it comes to no end.
+pub(crate) const SLICE_TAKES_NS: u64 = 5_000_000_000;
+
+/// As fast as wasm is, about.
+const INSTRUCTIONS_A_NS: u64 = 2;
 
 /// Cuts are drawn by their length in bits, so that short ones are as likely as long ones. Less than 64
 /// instructions is where a call returns, 32768 are more than most computing between two calls.
@@ -124,6 +162,8 @@ pub(crate) struct Scheduler {
     policy: Chooser,
     stops: Vec<u64>,
     made: Script,
+    /// If they are wanted.
+    choices: Option<Vec<Choice>>,
 }
 
 /// Somebody who isn't chosen for a while if anybody else can go on.
@@ -213,7 +253,14 @@ impl Scheduler {
             policy,
             stops: vec![0; actors as usize],
             made: Script::default(),
+            choices: None,
         }
+    }
+
+    /// Writes down what could have been chosen, too.
+    pub(crate) fn keep_choices(mut self, keep: bool) -> Self {
+        self.choices = keep.then(Vec::new);
+        self
     }
 
     /// `last` stopped, and those whose bits are set in `able` can go on, one at least; says who does.
@@ -275,6 +322,16 @@ impl Scheduler {
                 _ => default,
             },
         };
+        if let Some(choices) = &mut self.choices
+            && able.count_ones() > 1
+        {
+            choices.push(Choice {
+                last,
+                stop,
+                able,
+                chosen,
+            });
+        }
         if chosen != default {
             self.made.switches.push(Switch {
                 actor: last,
@@ -304,14 +361,18 @@ impl Scheduler {
         cut.unwrap_or(SLICE).max(1)
     }
 
-    /// How often each actor stopped.
-    pub(crate) fn stops(&self) -> &[u64] {
-        &self.stops
+    /// What computing for a whole slice of so many instructions takes, in virtual time.
+    pub(crate) fn takes_ns(fuel: u32) -> u64 {
+        if fuel == SLICE {
+            SLICE_TAKES_NS
+        } else {
+            u64::from(fuel) / INSTRUCTIONS_A_NS
+        }
     }
 
-    /// What was chosen.
-    pub(crate) fn into_script(self) -> Script {
-        self.made
+    /// What was chosen, and where more than one could be, if that was to be kept.
+    pub(crate) fn into_script(self) -> (Script, Vec<Choice>) {
+        (self.made, self.choices.unwrap_or_default())
     }
 }
 
@@ -358,8 +419,12 @@ mod tests {
         let mut last = 0;
         let step = |number: u32| {
             let _ = scheduler.slice(last);
-            let able = if number % 3 == 0 { 0b1010 } else { 0b1111 };
-            last = scheduler.choose(last, able, number % 7 == 0);
+            let able = if number.is_multiple_of(3) {
+                0b1010
+            } else {
+                0b1111
+            };
+            last = scheduler.choose(last, able, number.is_multiple_of(7));
             last
         };
         (0..2000).map(step).collect()
@@ -371,8 +436,8 @@ mod tests {
         assert_eq!(scheduler.choose(2, 0b1111, false), 2);
         assert_eq!(scheduler.choose(2, 0b1011, true), 3);
         assert_eq!(scheduler.choose(3, 0b0011, false), 0);
-        assert_eq!(scheduler.stops(), [0, 0, 2, 1]);
-        assert_eq!(scheduler.into_script(), Script::default());
+        assert_eq!(scheduler.stops, [0, 0, 2, 1]);
+        assert_eq!(scheduler.into_script().0, Script::default());
     }
 
     #[test]
@@ -381,10 +446,10 @@ mod tests {
             for seed in 0..50 {
                 let mut first = scheduler(policy, &Script::default(), seed);
                 let walked = walk(&mut first);
-                let script = first.into_script();
+                let (script, _) = first.into_script();
                 let mut again = scheduler(Policy::Script, &script, 0);
                 assert_eq!(walk(&mut again), walked);
-                assert_eq!(again.into_script(), script);
+                assert_eq!(again.into_script().0, script);
             }
         }
     }
@@ -401,6 +466,22 @@ mod tests {
             })
             .count();
         assert!((1..=3).contains(&changes), "{changes}");
+    }
+
+    #[test]
+    fn kept_choices_say_what_else_could_have_been() {
+        let mut scheduler = scheduler(Policy::Script, &Script::default(), 1).keep_choices(true);
+        for (last, able) in [(0, 0b0001), (0, 0b0101), (2, 0b1011)] {
+            let _ = scheduler.choose(last, able);
+        }
+        let (_, choices) = scheduler.into_script();
+        let others = |choice: &Choice| {
+            let switches = choice.switches();
+            switches.map(|it| it.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(choices.len(), 2);
+        assert_eq!(others(&choices[0]), ["0@1>2"]);
+        assert_eq!(others(&choices[1]), ["2@0>0", "2@0>1"]);
     }
 
     #[test]

@@ -30,10 +30,6 @@ impl Trace {
         self.lines.unwrap_or_default()
     }
 
-    pub(crate) fn is_written(&self) -> bool {
-        self.lines.is_some()
-    }
-
     /// Not for adversaries: a multiplication and a rotation a word.
     pub(crate) fn number(&mut self, number: u64) {
         self.hash = (self.hash ^ number)

@@ -84,14 +84,18 @@ impl<'a> SimulatedWorld<'a> {
             (instance, clocks)
         };
         let machine = SimulatedMachine::new(self.room().clone(), self.actor, instance);
-        let started = self.stage.host.boot(machine, Arc::new(clocks)).await;
-        let started = started.map_err(|error| gone(error.to_string()))?;
         let pace = SimulatedPace {
             room: self.room().clone(),
             actor: self.actor,
         };
-        let settings = self.stage.settings;
-        let session = InstanceSession::open(started, DATABASE, settings, Arc::new(pace)).await?;
+        let opening = async {
+            let started = self.stage.host.boot(machine, Arc::new(clocks)).await;
+            let started = started.map_err(|error| gone(error.to_string()))?;
+            let settings = self.stage.settings;
+            InstanceSession::open(started, DATABASE, settings, Arc::new(pace)).await
+        };
+        let opened = while_alive(self.room(), instance, opening).await;
+        let session = opened.unwrap_or_else(|| Err(gone("the instance is gone")))?;
         Ok((instance, session))
     }
 
@@ -105,6 +109,7 @@ impl<'a> SimulatedWorld<'a> {
             session: room.enter_session(self.actor),
             client: SimulatedClient {
                 session,
+                instance,
                 room: self.room().clone(),
                 actor: self.actor,
                 given_up: false,
@@ -115,6 +120,24 @@ impl<'a> SimulatedWorld<'a> {
 
 /// The random numbers of instance `n` are the stream of the seed with this number and `n`.
 const STREAM_OF_INSTANCES: u64 = 1 << 32;
+
+/// What `future`, a call into the instance, comes to; none if the instance is ended before. Then it is
+/// not polled again: a guest that was cut in the middle of computing must not write another word to
+/// the wal-index that it shares with those who live on.
+async fn while_alive<T>(
+    room: &SharedRoom,
+    instance: u64,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        if !room.lock().is_alive(instance) {
+            return Poll::Ready(None);
+        }
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
+}
 
 async fn until(
     room: &SharedRoom,
@@ -262,34 +285,37 @@ impl World for SimulatedWorld<'_> {
         let worker = fault.worker().unwrap_or(0);
         anyhow::ensure!(worker < self.stage.workers, "there is no worker {worker}");
         let for_ms = |ms: u64| u32::try_from(ms).unwrap_or(u32::MAX);
-        let mut room = self.room().lock();
-        let done = match fault {
-            Fault::Kill { .. } => room.kill(worker),
-            Fault::Drop { .. } => room.drop_instance(worker, fault, SessionEnd::Dropped),
-            Fault::Trap { .. } => room.drop_instance(worker, fault, SessionEnd::Trapped),
-            Fault::BusyWriter { for_ms: ms } => {
-                room.stranger(for_ms(ms));
-                true
-            }
-            Fault::PowerLoss => {
-                let chance = rand::RngCore::next_u64(&mut room.chance);
-                room.power_loss(chance);
-                true
-            }
-            Fault::ClockJump { by_ms, .. } => {
-                room.process_of(worker).wall.jump(by_ms);
-                room.recorder.fault(fault, Vec::new());
-                true
-            }
-            Fault::Stop { for_ms: ms, .. } => {
-                let stopped = room.stop_process(worker, for_ms(ms));
-                let until_ns = room.now_ns().saturating_add(ms.saturating_mul(1_000_000));
-                drop(room);
-                // As on real systems, whoever does it sees it through.
-                self.until(until_ns, |_| false).await;
-                stopped
+        let mut until_ns = None;
+        let done = {
+            let mut room = self.room().lock();
+            match fault {
+                Fault::Kill { .. } => room.kill(worker),
+                Fault::Drop { .. } => room.drop_instance(worker, fault, SessionEnd::Dropped),
+                Fault::Trap { .. } => room.drop_instance(worker, fault, SessionEnd::Trapped),
+                Fault::BusyWriter { for_ms: ms } => {
+                    room.stranger(for_ms(ms));
+                    true
+                }
+                Fault::PowerLoss => {
+                    let chance = rand::RngCore::next_u64(&mut room.chance);
+                    room.power_loss(chance);
+                    true
+                }
+                Fault::ClockJump { by_ms, .. } => {
+                    room.process_of(worker).wall.jump(by_ms);
+                    room.recorder.fault(fault, Vec::new());
+                    true
+                }
+                Fault::Stop { for_ms: ms, .. } => {
+                    until_ns = Some(room.now_ns().saturating_add(ms.saturating_mul(1_000_000)));
+                    room.stop_process(worker, for_ms(ms))
+                }
             }
         };
+        // As on real systems, whoever does it sees it through.
+        if let Some(until_ns) = until_ns {
+            self.until(until_ns, |_| false).await;
+        }
         Ok(done)
     }
 }
@@ -314,6 +340,7 @@ impl Pace for SimulatedPace {
 /// A client in an instance on the simulated machine.
 pub(super) struct SimulatedClient {
     session: InstanceSession,
+    instance: u64,
     room: SharedRoom,
     actor: u32,
     given_up: bool,
@@ -325,11 +352,16 @@ impl WorldClient for SimulatedClient {
         let limit = nanoseconds(patience).saturating_add(own.saturating_mul(1_000_000));
         let until_ns = self.room.lock().now_ns().saturating_add(limit);
         self.room.lock().set_patience(self.actor, Some(until_ns));
-        let mut call = pin!(self.session.call(op, certify));
         let room = &self.room;
+        let mut call = pin!(while_alive(
+            room,
+            self.instance,
+            self.session.call(op, certify)
+        ));
+        let is_gone = || Err(gone("the instance is gone"));
         let answer = poll_fn(
             |context: &mut Context<'_>| match call.as_mut().poll(context) {
-                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Ready(answer) => Poll::Ready(Some(answer.unwrap_or_else(is_gone))),
                 Poll::Pending if room.lock().now_ns() >= until_ns => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             },
@@ -353,7 +385,9 @@ impl WorldClient for SimulatedClient {
     }
 
     async fn close(self) -> Result<(), Failure> {
-        self.session.close().await
+        while_alive(&self.room, self.instance, self.session.close())
+            .await
+            .unwrap_or_else(|| Err(gone("the instance is gone")))
     }
 }
 
@@ -362,6 +396,11 @@ impl SimulatedWorld<'_> {
     /// Waits until so many phases are over.
     pub(super) async fn after_phases(&self, phases: u32) {
         self.until(u64::MAX, |room| room.phases() >= phases).await;
+    }
+
+    /// How many faults came to pass.
+    pub(super) fn fallen(&self) -> usize {
+        self.room().lock().fallen.len()
     }
 
     /// Opens the database when all faults are over.

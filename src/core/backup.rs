@@ -160,7 +160,7 @@ impl Database {
 fn claim(copy: &Connection, if_exists: IfExists, page_size_bytes: u32) -> Result<()> {
     // Looks before it takes anything: what isn't ours stays untouched.
     let _: State = state(copy, if_exists)?;
-    copy.execute_batch("PRAGMA locking_mode=EXCLUSIVE; PRAGMA synchronous=FULL")?;
+    copy.execute_batch("PRAGMA locking_mode=EXCLUSIVE; PRAGMA synchronous=EXTRA")?;
     // The copy's transaction must be one of a rollback journal: it covers any
     // size, and what is left in the end is a single file.
     let journal: String = copy.query_row("PRAGMA journal_mode=DELETE", [], |row| row.get(0))?;

@@ -126,7 +126,9 @@ impl Database {
         connection
             .execute_batch(match options.durability {
                 Durability::Normal => "PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY",
-                Durability::Full => "PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY",
+                // Not FULL: with a rollback journal a commit is the journal's deletion, and FULL doesn't
+                // sync that. With a write-ahead log they are the same.
+                Durability::Full => "PRAGMA synchronous=EXTRA; PRAGMA temp_store=MEMORY",
             })
             .map_err(|error| explain(error.into()))?;
         let read_only = options.mode == OpenMode::ReadOnly;

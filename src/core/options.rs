@@ -34,7 +34,7 @@ pub enum Durability {
     /// commits of a WAL database, never corrupt it.
     #[default]
     Normal,
-    /// SQLite's `synchronous=FULL`: a commit survives power loss.
+    /// SQLite's `synchronous=EXTRA`: a commit survives power loss, whichever journal there is.
     Full,
 }
 

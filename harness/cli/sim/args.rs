@@ -41,7 +41,7 @@ pub(crate) enum Scheduler {
     Mixed,
     /// As `Policy` says.
     One(Policy),
-    /// All schedules with at most so many switches that nobody forces.
+    /// All schedules with at most so many switches.
     Exhaustive(u32),
 }
 
@@ -135,7 +135,7 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Sim> {
     Ok(sim)
 }
 
-fn one_of(text: &str, off: &str, on: &str) -> Result<bool> {
+pub(super) fn one_of(text: &str, off: &str, on: &str) -> Result<bool> {
     match text {
         text if text == off => Ok(false),
         text if text == on => Ok(true),
@@ -179,7 +179,7 @@ fn kinds(text: &str) -> Result<Vec<Kind>> {
     }
 }
 
-fn defect(defects: &mut Defects, name: &str) -> Result<()> {
+pub(super) fn defect(defects: &mut Defects, name: &str) -> Result<()> {
     match name {
         "sync-does-nothing" => defects.sync_does_nothing = true,
         "lock-level-dropped" => defects.lock_level_dropped = true,

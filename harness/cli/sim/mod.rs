@@ -2,6 +2,7 @@
 
 mod args;
 mod calibrate;
+pub(crate) mod sweep;
 
 pub(crate) use args::{Sim, parse};
 pub(crate) use calibrate::calibrate;
@@ -9,8 +10,7 @@ pub(crate) use calibrate::calibrate;
 use super::{EXIT_UNKNOWN, output};
 use anyhow::{Context as _, Result};
 use args::Scheduler;
-use beaver_harness::catalog;
-use beaver_harness::sim::{Policy, Script, Settings, Simulated, Simulator};
+use beaver_harness::sim::{Policy, Script, Settings, Simulated, Simulator, cases};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ use std::time::Instant;
 fn settings(sim: &Sim, seed: u64) -> Settings {
     let policy = match sim.policy {
         Scheduler::One(policy) => policy,
-        Scheduler::Mixed if seed % 2 == 0 => Policy::Pct {
+        Scheduler::Mixed if seed.is_multiple_of(2) => Policy::Pct {
             depth: 2 + (seed / 2 % 4) as u32,
         },
         Scheduler::Mixed | Scheduler::Exhaustive(_) => Policy::Random,
@@ -43,22 +43,26 @@ fn settings(sim: &Sim, seed: u64) -> Settings {
         cuts: None,
         defects: sim.defects,
         trace: sim.trace,
+        choices: false,
     }
 }
 
 pub(crate) fn run(sim: &Sim) -> Result<ExitCode> {
+    if let Scheduler::Exhaustive(switches_max) = sim.policy {
+        return sweep::explore_as(sim, settings(sim, sim.seed), switches_max);
+    }
     let component = match &sim.component {
         Some(component) => component.clone(),
         None => beaver_host::default_component_path(),
     };
     let simulator = Simulator::new(&component)?;
     let names = sim.programs.as_deref().unwrap_or("workloads");
-    let programs = catalog::select(names).map_err(anyhow::Error::msg)?;
+    let programs = cases::select(names).map_err(anyhow::Error::msg)?;
     let began = Instant::now();
     let (mut failures, mut unknown, mut runs, mut calls) = (0, 0_u64, 0_u64, 0_u64);
     for seed in sim.seed..sim.seed.saturating_add(sim.seeds) {
         let program = &programs[(seed % programs.len() as u64) as usize];
-        let plan = catalog::plan(&program.name, sim.workers, seed).context("a program")?;
+        let plan = cases::plan(program, sim.workers, seed).context("a program")?;
         let ran = simulator.run(&plan, &settings(sim, seed))?;
         runs += 1;
         calls += ran.calls.iter().sum::<u64>();
@@ -72,19 +76,19 @@ pub(crate) fn run(sim: &Sim) -> Result<ExitCode> {
         }
         if ran.failed() || !ran.troubles.is_empty() {
             failures += 1;
-            report(seed, &program.name, &ran);
+            report(seed, program, &ran);
             if failures >= sim.failures_max {
                 break;
             }
         } else if sim.seeds == 1 {
-            report(seed, &program.name, &ran);
+            report(seed, program, &ran);
         }
         if !ran.failed()
             && !ran.was_cut_short
             && ran.results.iter().any(|result| result.unknown.is_some())
         {
             unknown += 1;
-            report(seed, &program.name, &ran);
+            report(seed, program, &ran);
         }
     }
     let seconds = began.elapsed().as_secs_f64();

@@ -262,7 +262,7 @@ impl Watch {
 
     pub(crate) fn change(&self, interest: Interest) {
         self.hub.change(|state, wakers| {
-            wakers.extend(state.watchers.change(self.id, interest, Instant::now()))
+            wakers.extend(state.watchers.change(self.id, interest, Instant::now()));
         });
     }
 

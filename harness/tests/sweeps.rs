@@ -1,0 +1,188 @@
+//! Sweeps over crash points, and explorations of schedules, on the shipped component.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
+use beaver_harness::check::CheckSpec;
+use beaver_harness::program::{Plan, Program};
+use beaver_harness::protocol::Op;
+use beaver_harness::sim::exhaustive::{self, Explored, Limits};
+use beaver_harness::sim::sweep::{self, Ground, Options, Swept};
+use beaver_harness::sim::{Blow, Defects, Policy, Settings, Simulator, cases};
+use beaver_harness::step::Step;
+
+fn simulator() -> Simulator {
+    Simulator::new(&beaver_host::default_component_path()).unwrap()
+}
+
+fn settings(full_durability: bool) -> Settings {
+    Settings {
+        policy: Policy::Script,
+        full_durability: Some(full_durability),
+        rollback_journal: Some(false),
+        ..Settings::default()
+    }
+}
+
+fn plan(workers: Vec<Vec<Step>>, checks: Vec<CheckSpec>) -> Plan {
+    Plan::from(Program {
+        program: 1,
+        name: "tiny".into(),
+        workers,
+        checks,
+        ..Program::default()
+    })
+}
+
+/// Somebody writes one thing.
+fn tiny() -> Plan {
+    let set = Op::DictSet {
+        name: "d".into(),
+        key: "k".into(),
+        value: 1.into(),
+    };
+    plan(vec![vec![set.into()]], vec![CheckSpec::Integrity])
+}
+
+/// A power loss at each call that takes all that wasn't synced.
+fn lose_power(simulator: &Simulator, settings: &Settings) -> (Ground, Swept) {
+    let plan = tiny();
+    let ground = Ground::run(simulator, &plan, settings).unwrap();
+    let options = Options {
+        endings: vec![Blow::PowerLoss(0)],
+        ..Options::default()
+    };
+    let swept = sweep::sweep(simulator, &plan, &ground, &options, &mut |_| true).unwrap();
+    (ground, swept)
+}
+
+#[test]
+fn each_call_is_a_crash_point_and_a_sync_that_does_nothing_is_found_as_soon_as_it_matters() {
+    let simulator = simulator();
+    let (ground, sound) = lose_power(&simulator, &settings(true));
+    let calls: u64 = ground.calls.iter().sum();
+    assert!(ground.calls.iter().all(|calls| *calls > 10), "{ground:?}");
+    assert_eq!(
+        (sound.crash_points, sound.runs, sound.hits),
+        (calls, calls, calls)
+    );
+    assert_eq!((sound.failures, sound.undecided), (vec![], vec![]));
+
+    let defects = Defects {
+        sync_does_nothing: true,
+        ..Defects::default()
+    };
+    let settings = Settings {
+        defects,
+        ..settings(true)
+    };
+    let (ground, broken) = lose_power(&simulator, &settings);
+    let failed: Vec<_> = (broken.failures.iter())
+        .map(|failure| (failure.fault.worker, failure.fault.call))
+        .collect();
+    let points: Vec<_> = ground.crash_points(1).collect();
+    let first = points.iter().position(|point| *point == failed[0]).unwrap();
+    // Once the commit is acknowledged, nobody ever sees to it again.
+    assert_eq!(failed, points[first..]);
+    let (before, at) = (points[first - 1], &broken.failures[0]);
+    assert_eq!(before.0, 0, "{at:?}");
+    assert!(at.complaints[0].contains("had to survive"), "{at:?}");
+    assert!(at.troubles.is_empty(), "{at:?}");
+    // It has to survive as soon as all can see it, so once its frames are synced and the write lock is
+    // given back.
+    let trace = Settings {
+        trace: true,
+        ..settings
+    };
+    let ran = simulator.run(&tiny(), &trace).unwrap();
+    let call = |(worker, number): (u32, u64)| {
+        let wanted = format!("  {worker}:{number}  ");
+        let line = ran.trace.iter().find(|line| line.contains(&wanted));
+        line.unwrap()
+    };
+    assert!(
+        call(before).contains("ShmUnlock { file: 0, first: 0,"),
+        "{at:?}"
+    );
+    assert!(call((0, before.1 - 1)).contains("Sync {"), "{at:?}");
+    assert_eq!(call((0, at.fault.call)).trim(), at.call);
+}
+
+/// Two workers who each take a queue's only item and put it back, until somebody finds the queue
+/// empty.
+fn borrow(simulator: &Simulator, switches_max: u32) -> (Plan, Explored) {
+    let put = || {
+        Step::from(Op::QueuePut {
+            name: "q".into(),
+            value: 1.into(),
+            priority: 1.0,
+        })
+    };
+    let take = Op::QueueGet {
+        name: "q".into(),
+        timeout_ms: Some(0),
+    };
+    let one = || vec![take.clone().into(), put()];
+    let plan = Plan::from(Program {
+        program: 1,
+        name: "borrow".into(),
+        set_up: vec![put()],
+        workers: vec![one(), one()],
+        checks: vec![CheckSpec::Errors { allow: Vec::new() }],
+        ..Program::default()
+    });
+    let limits = Limits {
+        switches_max,
+        runs_max: 1000,
+        part: (1, 1),
+    };
+    let explored = exhaustive::explore(simulator, &plan, &settings(false), &limits, &mut |it| {
+        it.failures.is_empty()
+    });
+    (plan, explored.unwrap())
+}
+
+#[test]
+fn what_is_no_atomic_step_is_found_with_one_switch_and_not_with_none() {
+    let simulator = simulator();
+    let (_, none) = borrow(&simulator, 0);
+    assert!(none.is_complete() && none.failures.is_empty(), "{none:?}");
+    assert_eq!((none.runs(), none.undecided), (1, 0));
+    let (plan, one) = borrow(&simulator, 1);
+    let [found] = &one.failures[..] else {
+        panic!("{one:?}")
+    };
+    assert_eq!(found.script.switches.len(), 1);
+    assert!(found.complaints[0].contains("timeout"), "{found:?}");
+    assert!(!one.is_complete(), "it ended at the first: {one:?}");
+    let again = Settings {
+        script: found.script.clone(),
+        faults: Some([].into_iter().collect()),
+        ..settings(false)
+    };
+    let ran = simulator.run(&plan, &again).unwrap();
+    assert_eq!(ran.complaints(), found.complaints);
+}
+
+#[test]
+fn a_sweep_comes_to_the_same_whether_it_is_parted_or_not() {
+    let (one, other) = (simulator(), simulator());
+    for settings in sweep::schedules(&settings(true), 1) {
+        let plan = cases::named("timeouts").unwrap();
+        let ground = Ground::run(&one, &plan, &settings).unwrap();
+        let part = |simulator: &Simulator, part| {
+            let options = Options {
+                every: 60,
+                part,
+                ..Options::default()
+            };
+            let ground = Ground::run(simulator, &plan, &settings).unwrap();
+            sweep::sweep(simulator, &plan, &ground, &options, &mut |_| true).unwrap()
+        };
+        let whole = part(&one, (1, 1));
+        assert_eq!(whole.crash_points as usize, ground.crash_points(60).count());
+        assert_eq!(whole.failures, vec![]);
+        let mut sum = part(&other, (2, 2));
+        sum.merge(part(&one, (1, 2)));
+        assert_eq!(sum, whole);
+    }
+}
