@@ -60,7 +60,8 @@ impl Place {
 pub enum Runs {
     /// All workloads in turn, with three workers, as [`Settings::standard`] says.
     Standard,
-    /// Transactions beside somebody who checkpoints all the time, and no fault.
+    /// Transactions of one worker beside somebody who checkpoints during each of them, with many cuts
+    /// and no fault.
     Checkpoints,
 }
 
@@ -89,8 +90,9 @@ impl Runs {
             }
             Self::Checkpoints => {
                 let settings = Settings {
+                    steps_max: checkpointing::STEPS,
                     policy: Policy::Random,
-                    cuts: None,
+                    cuts: Some(CUTS),
                     kinds: Vec::new(),
                     rollback_journal: Some(false),
                     checkpoints: Some(Checkpoints {
@@ -99,7 +101,7 @@ impl Runs {
                     }),
                     ..settings
                 };
-                (checkpointing::plan(1, seed), Settings { steps_max: 24, ..settings })
+                (checkpointing::plan(1, seed), settings)
             }
         })
     }
@@ -107,6 +109,8 @@ impl Runs {
 
 const WORKERS: u32 = 3;
 const CHECKPOINTS: u32 = 24;
+/// Of 256: the moment that SQLite's bug takes lies between two host calls.
+const CUTS: u8 = 128;
 
 /// All that is planted.
 pub const PLANTED: &[Planted] = &[

@@ -1,5 +1,5 @@
-//! A program for the write-ahead log itself: short transactions, half of which are rolled back, beside
-//! somebody who checkpoints.
+//! A program for the write-ahead log itself: short transactions, half of which are rolled back, for
+//! somebody to checkpoint beside.
 //!
 //! A checkpoint that meets a writer copies the whole log, and if that writer then writes nothing, the next
 //! one starts the log over while a checkpoint may be under way. That is where SQLite's WAL-reset bug is
@@ -18,6 +18,9 @@ const NAME: &str = "checkpointing";
 /// Few, so that a log of few frames holds them all.
 const KEYS: u32 = 3;
 
+/// How many steps of a worker are enough.
+pub(super) const STEPS: u64 = 24;
+
 /// The program of this seed.
 pub(super) fn plan(workers: u32, seed: u64) -> Plan {
     let step = move |worker: u32, number: u64| {
@@ -35,9 +38,12 @@ pub(super) fn plan(workers: u32, seed: u64) -> Plan {
             key,
             value: format!("{worker}.{number}").into(),
         })];
-        if random.random_ratio(1, 3) {
+        if random.random_bool(0.75) {
             // Time for a checkpoint.
-            body.extend([Step::Sleep { ms: 1 }, Step::Raise]);
+            body.push(Step::Sleep { ms: 1 });
+        }
+        if random.random_bool(0.5) {
+            body.push(Step::Raise);
         }
         Step::Transaction { body }
     };

@@ -65,6 +65,8 @@ pub struct Cut {
     pub stop: u64,
     /// For how long.
     pub fuel: u32,
+    /// For how many microseconds it then doesn't go on, if not for other reasons longer.
+    pub away_us: u32,
 }
 
 impl fmt::Display for Switch {
@@ -75,7 +77,11 @@ impl fmt::Display for Switch {
 
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}+{}", self.actor, self.stop, self.fuel)
+        write!(f, "{}@{}+{}", self.actor, self.stop, self.fuel)?;
+        match self.away_us {
+            0 => Ok(()),
+            away_us => write!(f, "~{away_us}"),
+        }
     }
 }
 
@@ -99,9 +105,19 @@ impl FromStr for Cut {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (actor, stop, fuel) =
-            parts(text, '+').ok_or(format!("{text:?} is no ACTOR@STOP+FUEL"))?;
-        Ok(Self { actor, stop, fuel })
+        let (cut, away_us) = match text.split_once('~') {
+            Some((cut, away_us)) => (parts(cut, '+'), away_us.parse().ok()),
+            None => (parts(text, '+'), Some(0)),
+        };
+        let ((actor, stop, fuel), away_us) = cut.zip(away_us).ok_or(format!(
+            "{text:?} is no ACTOR@STOP+FUEL or ACTOR@STOP+FUEL~AWAY"
+        ))?;
+        Ok(Self {
+            actor,
+            stop,
+            fuel,
+            away_us,
+        })
     }
 }
 
@@ -148,10 +164,10 @@ const INSTRUCTIONS_A_NS: u64 = 2;
 /// instructions is where a call returns, 32768 are more than most computing between two calls.
 const CUT_BITS: Range<u32> = 6..15;
 
-/// In this part of the switches whoever made way is held back for up to so many stops in bits, so that
-/// somebody else can do a whole operation meanwhile: as when a thread is preempted.
-const HOLDING_BACK: f64 = 0.5;
-const HELD_BACK_BITS: u32 = 8;
+/// After this part of the cuts an actor stays away for a while, up to so many microseconds in bits, as
+/// when a thread is preempted: so others can do whole transactions between two of its instructions.
+const STAYING_AWAY: f64 = 0.5;
+const AWAY_BITS: u32 = 12;
 
 /// Of 256, how often at least somebody else goes on after a cut: else there was no use in it.
 const SWITCHES_AT_CUTS: u8 = 128;
@@ -166,14 +182,6 @@ pub(crate) struct Scheduler {
     choices: Option<Vec<Choice>>,
 }
 
-/// Somebody who isn't chosen for a while if anybody else can go on.
-#[derive(Debug)]
-struct HeldBack {
-    actor: u32,
-    /// For so many stops of others.
-    stops: u32,
-}
-
 #[derive(Debug)]
 enum Chooser {
     Random {
@@ -181,7 +189,6 @@ enum Chooser {
         /// Of 256.
         switches: u8,
         cuts: u8,
-        held_back: Option<HeldBack>,
     },
     Pct {
         random: ChaCha8Rng,
@@ -194,7 +201,8 @@ enum Chooser {
     },
     Script {
         switches: BTreeMap<(u32, u64), u32>,
-        cuts: BTreeMap<(u32, u64), u32>,
+        /// Their fuel, and for how long to stay away.
+        cuts: BTreeMap<(u32, u64), (u32, u32)>,
     },
 }
 
@@ -223,7 +231,6 @@ impl Scheduler {
                     .unwrap_or(&48),
                 cuts,
                 random,
-                held_back: None,
             },
             Policy::Pct { depth } => {
                 let horizon = usize::try_from(horizon).unwrap_or(usize::MAX).max(1);
@@ -245,7 +252,7 @@ impl Scheduler {
                     .map(|switch| ((switch.actor, switch.stop), switch.to))
                     .collect(),
                 cuts: (script.cuts.iter())
-                    .map(|cut| ((cut.actor, cut.stop), cut.fuel))
+                    .map(|cut| ((cut.actor, cut.stop), (cut.fuel, cut.away_us)))
                     .collect(),
             },
         };
@@ -273,30 +280,17 @@ impl Scheduler {
         let default = default(last, able);
         let chosen = match &mut self.policy {
             Chooser::Random {
-                random,
-                switches,
-                held_back,
-                ..
+                random, switches, ..
             } => {
-                let able = HeldBack::less(held_back, able);
                 let is_forced = able & (1 << last) == 0;
                 let switches = match was_cut {
                     true => SWITCHES_AT_CUTS.max(*switches),
                     false => *switches,
                 };
-                let is_free = able.count_ones() > 1;
-                if is_free && (is_forced || random.random::<u8>() < switches) {
-                    let chosen = nth(able, random.random_range(0..able.count_ones()));
-                    if !is_forced && chosen != last && random.random_bool(HOLDING_BACK) {
-                        let stops = 1 << random.random_range(1..=HELD_BACK_BITS);
-                        *held_back = Some(HeldBack {
-                            actor: last,
-                            stops,
-                        });
-                    }
-                    chosen
+                if able.count_ones() > 1 && (is_forced || random.random::<u8>() < switches) {
+                    nth(able, random.random_range(0..able.count_ones()))
                 } else {
-                    self::default(last, able)
+                    default
                 }
             }
             Chooser::Pct {
@@ -342,23 +336,36 @@ impl Scheduler {
         chosen
     }
 
-    /// For how many instructions `actor` may compute from here.
-    pub(crate) fn slice(&mut self, actor: u32) -> u32 {
+    /// For how many instructions `actor` may compute from here, and for how many microseconds it
+    /// stays away when it has.
+    pub(crate) fn slice(&mut self, actor: u32) -> (u32, u32) {
         let stop = self.stops.get(actor as usize).copied().unwrap_or(0);
         let cut = match &mut self.policy {
             Chooser::Random { random, cuts, .. } | Chooser::Pct { random, cuts, .. } => {
                 // Most often nothing is drawn at all.
                 (*cuts > 0 && random.random::<u8>() < *cuts).then(|| {
                     let shortest = 1 << random.random_range(CUT_BITS);
-                    random.random_range(shortest..shortest * 2)
+                    let fuel = random.random_range(shortest..shortest * 2);
+                    let away_us = if random.random_bool(STAYING_AWAY) {
+                        1 << random.random_range(0..AWAY_BITS)
+                    } else {
+                        0
+                    };
+                    (fuel, away_us)
                 })
             }
             Chooser::Script { cuts, .. } => cuts.get(&(actor, stop)).copied(),
         };
-        if let Some(fuel) = cut {
-            self.made.cuts.push(Cut { actor, stop, fuel });
-        }
-        cut.unwrap_or(SLICE).max(1)
+        let Some((fuel, away_us)) = cut else {
+            return (SLICE, 0);
+        };
+        self.made.cuts.push(Cut {
+            actor,
+            stop,
+            fuel,
+            away_us,
+        });
+        (fuel.max(1), away_us)
     }
 
     /// What computing for a whole slice of so many instructions takes, in virtual time.
@@ -373,21 +380,6 @@ impl Scheduler {
     /// What was chosen, and where more than one could be, if that was to be kept.
     pub(crate) fn into_script(self) -> (Script, Vec<Choice>) {
         (self.made, self.choices.unwrap_or_default())
-    }
-}
-
-impl HeldBack {
-    /// Those who are able and not held back, or else all.
-    fn less(this: &mut Option<Self>, able: u64) -> u64 {
-        let Some(held_back) = this else {
-            return able;
-        };
-        let others = able & !(1 << held_back.actor);
-        held_back.stops -= 1;
-        if held_back.stops == 0 || others == 0 {
-            *this = None;
-        }
-        if others == 0 { able } else { others }
     }
 }
 
@@ -411,7 +403,14 @@ mod tests {
     use rand::SeedableRng as _;
 
     fn scheduler(policy: Policy, script: &Script, seed: u64) -> Scheduler {
-        Scheduler::new(policy, None, script, 4, 1000, ChaCha8Rng::seed_from_u64(seed))
+        Scheduler::new(
+            policy,
+            None,
+            script,
+            4,
+            1000,
+            ChaCha8Rng::seed_from_u64(seed),
+        )
     }
 
     /// Who goes on at each of many stops, of actors of which now and then one can't.
@@ -492,12 +491,16 @@ mod tests {
             to: 3,
         };
         assert_eq!(switch.to_string().parse(), Ok(switch));
-        let cut = Cut {
-            actor: 1,
-            stop: 20,
-            fuel: 300,
-        };
-        assert_eq!(cut.to_string().parse(), Ok(cut));
+        for away_us in [0, 4096] {
+            let cut = Cut {
+                actor: 1,
+                stop: 20,
+                fuel: 300,
+                away_us,
+            };
+            assert_eq!(cut.to_string().parse(), Ok(cut));
+        }
+        assert!("1@2+3~".parse::<Cut>().is_err());
         assert!("1@2".parse::<Switch>().is_err() && "1@2>3".parse::<Cut>().is_err());
     }
 
