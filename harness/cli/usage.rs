@@ -84,7 +84,8 @@ how to simulate (sim); what isn't said, the seed chooses:
   --processes N            spread over so many processes
   --durability normal|full what a commit survives
   --journal wal|rollback   how SQLite keeps its journal
-  --checkpoints N          how often somebody checkpoints beside the workers
+  --checkpoints N          how often somebody checkpoints beside the workers; N:beside-writers: each time
+                           when somebody has just begun to write
   --defect NAME            a machine that is wrong: sync-does-nothing, lock-level-dropped,
                            shm-lock-ignored
   --trace                  print each host call

@@ -5,7 +5,8 @@
 //! those that its entry names, within the number of seeds that it names; and the control, which goes
 //! through as many of the same runs, has no fault, and none is found.
 
-use super::{Defects, Policy, Settings, Simulated, Simulator};
+use super::checkpointing;
+use super::{Checkpoints, Defects, Policy, Settings, Simulated, Simulator};
 use crate::catalog;
 use crate::program::Plan;
 use anyhow::Context as _;
@@ -59,7 +60,8 @@ impl Place {
 pub enum Runs {
     /// All workloads in turn, with three workers, as [`Settings::standard`] says.
     Standard,
-    /// Transactions beside somebody who checkpoints all the time, and no fault.
+    /// Transactions of one worker beside somebody who checkpoints during each of them, with many cuts
+    /// and no fault.
     Checkpoints,
 }
 
@@ -78,31 +80,37 @@ impl Runs {
     /// There is no such workload.
     pub fn run(self, seed: u64) -> anyhow::Result<(Plan, Settings)> {
         let settings = Settings::standard(seed);
-        let (name, settings) = match self {
+        Ok(match self {
             Self::Standard => {
                 let all = catalog::select("workloads").map_err(anyhow::Error::msg)?;
                 let number = seed % (all.len() as u64).max(1);
                 let workload = all.get(number as usize).context("there is no workload")?;
-                (workload.name.clone(), settings)
+                let plan = catalog::plan(&workload.name, WORKERS, seed);
+                (plan.context("there is no such workload")?, settings)
             }
             Self::Checkpoints => {
                 let settings = Settings {
+                    steps_max: checkpointing::STEPS,
                     policy: Policy::Random,
+                    cuts: Some(CUTS),
                     kinds: Vec::new(),
                     rollback_journal: Some(false),
-                    checkpoints: Some(CHECKPOINTS),
+                    checkpoints: Some(Checkpoints {
+                        count: CHECKPOINTS,
+                        beside_writers: true,
+                    }),
                     ..settings
                 };
-                ("dict-transactions".to_owned(), settings)
+                (checkpointing::plan(1, seed), settings)
             }
-        };
-        let plan = catalog::plan(&name, WORKERS, seed).context("there is no such workload")?;
-        Ok((plan, settings))
+        })
     }
 }
 
 const WORKERS: u32 = 3;
 const CHECKPOINTS: u32 = 24;
+/// Of 256: the moment that SQLite's bug takes lies between two host calls.
+const CUTS: u8 = 128;
 
 /// All that is planted.
 pub const PLANTED: &[Planted] = &[

@@ -194,8 +194,11 @@ impl Machine for SimulatedMachine {
     fn slice(&mut self) -> NonZeroU64 {
         let mut room = self.room.lock();
         let last = self.last_slice.take();
-        let fuel = last.unwrap_or_else(|| room.scheduler.slice(self.actor));
-        room.set_slice(self.actor, fuel, last.is_some());
+        let (fuel, away_us) = match last {
+            Some(fuel) => (fuel, 0),
+            None => room.scheduler.slice(self.actor),
+        };
+        room.set_slice(self.actor, fuel, away_us, last.is_some());
         NonZeroU64::new(fuel.into()).unwrap_or(NonZeroU64::MAX)
     }
 }

@@ -14,6 +14,7 @@
 pub mod audit;
 pub mod calibration;
 pub mod cases;
+mod checkpointing;
 pub mod disk;
 pub mod exhaustive;
 mod fault;
@@ -36,4 +37,4 @@ pub use fault::{Blow, Fault, FaultPlan, GIVEN_LOSSES_END, Kind, given_loss};
 pub use room::Defects;
 pub use run::{Simulated, Simulator};
 pub use schedule::{Choice, Cut, Policy, Script, Switch};
-pub use settings::Settings;
+pub use settings::{Checkpoints, Settings};

@@ -82,6 +82,8 @@ struct Actor {
     in_a_row: u64,
     /// For how many instructions its guest may compute.
     slice: u32,
+    /// For how long it stays away when it has.
+    away_us: u32,
     /// When it has, it is dropped.
     is_last_slice: bool,
 }
@@ -290,6 +292,7 @@ impl Room {
             calls: 0,
             in_a_row: 0,
             slice: 0,
+            away_us: 0,
             is_last_slice: false,
         };
         furniture.memory.clear();
@@ -409,12 +412,21 @@ impl Room {
             let fault = Fault::Drop { worker: actor };
             self.drop_instance(actor, fault, SessionEnd::Dropped);
         }
+        let away_us = std::mem::take(&mut self.actors[actor as usize].away_us);
+        if away_us > 0 {
+            let until_ns = self.now_ns() + u64::from(away_us) * 1000;
+            self.set_able(actor, false);
+            self.actors[actor as usize].until_ns = until_ns;
+            self.alarm(until_ns);
+        }
         self.next = self.choose(actor, true);
     }
 
-    /// For how long the actor's guest may compute, and whether it is dropped then.
-    pub(super) fn set_slice(&mut self, actor: u32, fuel: u32, is_last: bool) {
+    /// For how long the actor's guest may compute, how long it then stays away, and whether it is
+    /// dropped then.
+    pub(super) fn set_slice(&mut self, actor: u32, fuel: u32, away_us: u32, is_last: bool) {
         self.actors[actor as usize].slice = fuel;
+        self.actors[actor as usize].away_us = away_us;
         self.actors[actor as usize].is_last_slice = is_last;
     }
 
@@ -964,6 +976,13 @@ impl Room {
                 None => {}
             }
         }
+    }
+
+    /// Whether an instance, or a stranger, has SQLite's write lock.
+    pub(super) fn somebody_writes(&self) -> bool {
+        let nobody = Holder(0);
+        let blockers = self.shm.blockers(nobody, 0, 1, ShmKind::Exclusive);
+        !blockers.is_empty()
     }
 
     // What has been committed.

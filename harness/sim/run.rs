@@ -6,7 +6,7 @@ use super::fault::{Blow, Fault};
 use super::places::Places;
 use super::room::{DATABASE, Furniture, REGIONS, Room, SharedRoom};
 use super::schedule::{Choice, Policy, Scheduler, Script};
-use super::settings::{Decided, Settings, Stream};
+use super::settings::{Checkpoints, Decided, Settings, Stream};
 use super::time::{Time, WallClock};
 use super::trace::Trace;
 use super::world::{SimulatedWorld, Stage};
@@ -265,6 +265,7 @@ impl Simulator {
             recorder: Arc::clone(&recorder),
             scheduler: Scheduler::new(
                 settings.policy,
+                settings.cuts,
                 &settings.script,
                 workers + 1,
                 decided.horizon * u64::from(workers) * 2,
@@ -476,13 +477,16 @@ fn see_through(room: &SharedRoom, lives: &mut [Pin<Box<dyn Future<Output = ()> +
 
 /// Somebody beside the workers: checkpoints while they do their steps, now and then after a pause,
 /// and opens the database when they are done, and closes it.
-async fn operate(world: &SimulatedWorld<'_>, checkpoints: u32, mut random: ChaCha8Rng) {
+async fn operate(world: &SimulatedWorld<'_>, checkpoints: Checkpoints, mut random: ChaCha8Rng) {
     world.after_phases(1).await;
     let mut session = None;
-    for _ in 0..checkpoints {
-        if random.random_bool(0.5) {
+    for _ in 0..checkpoints.count {
+        if !checkpoints.beside_writers && random.random_bool(0.5) {
             let pause = Duration::from_micros(random.random_range(0..CHECKPOINT_PAUSE_MAX_US));
             world.sleep(pause).await;
+        }
+        if checkpoints.beside_writers {
+            world.until_somebody_begins_to_write().await;
         }
         session = world.checkpoint(session).await;
     }

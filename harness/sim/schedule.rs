@@ -12,6 +12,7 @@ use rand::{Rng as _, RngCore as _};
 use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 /// At its stop number `stop`, `actor` makes way for `to`.
@@ -64,6 +65,8 @@ pub struct Cut {
     pub stop: u64,
     /// For how long.
     pub fuel: u32,
+    /// For how many microseconds it then doesn't go on, if not for other reasons longer.
+    pub away_us: u32,
 }
 
 impl fmt::Display for Switch {
@@ -74,7 +77,11 @@ impl fmt::Display for Switch {
 
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}+{}", self.actor, self.stop, self.fuel)
+        write!(f, "{}@{}+{}", self.actor, self.stop, self.fuel)?;
+        match self.away_us {
+            0 => Ok(()),
+            away_us => write!(f, "~{away_us}"),
+        }
     }
 }
 
@@ -98,9 +105,19 @@ impl FromStr for Cut {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (actor, stop, fuel) =
-            parts(text, '+').ok_or(format!("{text:?} is no ACTOR@STOP+FUEL"))?;
-        Ok(Self { actor, stop, fuel })
+        let (cut, away_us) = match text.split_once('~') {
+            Some((cut, away_us)) => (parts(cut, '+'), away_us.parse().ok()),
+            None => (parts(text, '+'), Some(0)),
+        };
+        let ((actor, stop, fuel), away_us) = cut.zip(away_us).ok_or(format!(
+            "{text:?} is no ACTOR@STOP+FUEL or ACTOR@STOP+FUEL~AWAY"
+        ))?;
+        Ok(Self {
+            actor,
+            stop,
+            fuel,
+            away_us,
+        })
     }
 }
 
@@ -160,9 +177,14 @@ pub(crate) const SLICE_TAKES_NS: u64 = 5_000_000_000;
 /// As fast as wasm is, about.
 const INSTRUCTIONS_A_NS: u64 = 2;
 
-/// Cuts are drawn by their length in bits, up to this, so that short ones are as likely as long ones:
-/// 32768 instructions are more than most computing between two host calls.
-const CUT_BITS: u32 = 15;
+/// Cuts are drawn by their length in bits, so that short ones are as likely as long ones. Less than 64
+/// instructions is where a call returns, 32768 are more than most computing between two calls.
+const CUT_BITS: Range<u32> = 6..15;
+
+/// After this part of the cuts an actor stays away for a while, up to so many microseconds in bits, as
+/// when a thread is preempted: so others can do whole transactions between two of its instructions.
+const STAYING_AWAY: f64 = 0.5;
+const AWAY_BITS: u32 = 12;
 
 /// Of 256, how often at least somebody else goes on after a cut: else there was no use in it.
 const SWITCHES_AT_CUTS: u8 = 128;
@@ -196,25 +218,29 @@ enum Chooser {
     },
     Script {
         switches: BTreeMap<(u32, u64), u32>,
-        cuts: BTreeMap<(u32, u64), u32>,
+        /// Their fuel, and for how long to stay away.
+        cuts: BTreeMap<(u32, u64), (u32, u32)>,
     },
 }
 
 impl Scheduler {
-    /// `horizon`: how many stops there are, about.
+    /// `cuts`: after how many of 256 stops computing is cut; none: chance chooses. `horizon`: how many
+    /// stops there are, about.
     pub(crate) fn new(
         policy: Policy,
+        cuts: Option<u8>,
         script: &Script,
         actors: u32,
         horizon: u64,
         mut random: ChaCha8Rng,
     ) -> Self {
         // Half of the runs are cut at host calls only.
-        let cuts = if random.random_bool(0.5) {
+        let drawn = if random.random_bool(0.5) {
             0
         } else {
             1 << random.random_range(1..6)
         };
+        let cuts = cuts.unwrap_or(drawn);
         let policy = match policy {
             Policy::Random => Chooser::Random {
                 switches: *[4, 16, 48, 128, 200]
@@ -243,7 +269,7 @@ impl Scheduler {
                     .map(|switch| ((switch.actor, switch.stop), switch.to))
                     .collect(),
                 cuts: (script.cuts.iter())
-                    .map(|cut| ((cut.actor, cut.stop), cut.fuel))
+                    .map(|cut| ((cut.actor, cut.stop), (cut.fuel, cut.away_us)))
                     .collect(),
             },
         };
@@ -327,23 +353,36 @@ impl Scheduler {
         chosen
     }
 
-    /// For how many instructions `actor` may compute from here.
-    pub(crate) fn slice(&mut self, actor: u32) -> u32 {
+    /// For how many instructions `actor` may compute from here, and for how many microseconds it
+    /// stays away when it has.
+    pub(crate) fn slice(&mut self, actor: u32) -> (u32, u32) {
         let stop = self.stops.get(actor as usize).copied().unwrap_or(0);
         let cut = match &mut self.policy {
             Chooser::Random { random, cuts, .. } | Chooser::Pct { random, cuts, .. } => {
                 // Most often nothing is drawn at all.
                 (*cuts > 0 && random.random::<u8>() < *cuts).then(|| {
-                    let shortest = 1 << random.random_range(0..CUT_BITS);
-                    random.random_range(shortest..shortest * 2)
+                    let shortest = 1 << random.random_range(CUT_BITS);
+                    let fuel = random.random_range(shortest..shortest * 2);
+                    let away_us = if random.random_bool(STAYING_AWAY) {
+                        1 << random.random_range(0..AWAY_BITS)
+                    } else {
+                        0
+                    };
+                    (fuel, away_us)
                 })
             }
             Chooser::Script { cuts, .. } => cuts.get(&(actor, stop)).copied(),
         };
-        if let Some(fuel) = cut {
-            self.made.cuts.push(Cut { actor, stop, fuel });
-        }
-        cut.unwrap_or(SLICE).max(1)
+        let Some((fuel, away_us)) = cut else {
+            return (SLICE, 0);
+        };
+        self.made.cuts.push(Cut {
+            actor,
+            stop,
+            fuel,
+            away_us,
+        });
+        (fuel.max(1), away_us)
     }
 
     /// What computing for a whole slice of so many instructions takes, in virtual time.
@@ -381,7 +420,14 @@ mod tests {
     use rand::SeedableRng as _;
 
     fn scheduler(policy: Policy, script: &Script, seed: u64) -> Scheduler {
-        Scheduler::new(policy, script, 4, 1000, ChaCha8Rng::seed_from_u64(seed))
+        Scheduler::new(
+            policy,
+            None,
+            script,
+            4,
+            1000,
+            ChaCha8Rng::seed_from_u64(seed),
+        )
     }
 
     /// Who goes on at each of many stops, of actors of which now and then one can't.
@@ -478,12 +524,16 @@ mod tests {
             to: 3,
         };
         assert_eq!(switch.to_string().parse(), Ok(switch));
-        let cut = Cut {
-            actor: 1,
-            stop: 20,
-            fuel: 300,
-        };
-        assert_eq!(cut.to_string().parse(), Ok(cut));
+        for away_us in [0, 4096] {
+            let cut = Cut {
+                actor: 1,
+                stop: 20,
+                fuel: 300,
+                away_us,
+            };
+            assert_eq!(cut.to_string().parse(), Ok(cut));
+        }
+        assert!("1@2+3~".parse::<Cut>().is_err());
         assert!("1@2".parse::<Switch>().is_err() && "1@2>3".parse::<Cut>().is_err());
     }
 

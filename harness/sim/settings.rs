@@ -8,6 +8,8 @@ use crate::run::nemesis::digest;
 use crate::workload;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
+use std::fmt;
+use std::str::FromStr;
 
 /// How to simulate.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +20,9 @@ pub struct Settings {
     pub steps_max: u64,
     /// How choices are made.
     pub policy: Policy,
+    /// After how many of 256 stops an actor's computing is cut, whatever it calls; none: the seed
+    /// chooses, in half of the runs never.
+    pub cuts: Option<u8>,
     /// The choices, for [`Policy::Script`].
     pub script: Script,
     /// What a schedule that isn't written down comes from; none: the seed.
@@ -34,7 +39,7 @@ pub struct Settings {
     pub processes: Option<u32>,
     /// How often somebody checkpoints while the workers of a workload do their steps; none: the seed
     /// chooses, mostly never.
-    pub checkpoints: Option<u32>,
+    pub checkpoints: Option<Checkpoints>,
     /// What is wrong on purpose.
     pub defects: Defects,
     /// Whether the trace is wanted in words.
@@ -49,6 +54,56 @@ pub struct Settings {
 const OFFSET_MAX_MS: i64 = 1000;
 /// By how much it is too fast or too slow at most: as far as a kernel slews a clock.
 const DRIFT_MAX_PPM: i64 = 500;
+
+/// What somebody does who checkpoints beside the workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoints {
+    /// How often.
+    pub count: u32,
+    /// Each time as soon as somebody begins to write, so that it has to go without SQLite's write lock;
+    /// otherwise whenever it is chosen.
+    pub beside_writers: bool,
+}
+
+impl Checkpoints {
+    /// So many, whenever.
+    pub fn times(count: u32) -> Self {
+        Self {
+            count,
+            beside_writers: false,
+        }
+    }
+}
+
+/// What the command line says for [`Checkpoints::beside_writers`].
+const BESIDE_WRITERS: &str = "beside-writers";
+
+impl fmt::Display for Checkpoints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.beside_writers {
+            true => write!(f, "{}:{BESIDE_WRITERS}", self.count),
+            false => write!(f, "{}", self.count),
+        }
+    }
+}
+
+impl FromStr for Checkpoints {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (count, how) = match text.split_once(':') {
+            Some((count, how)) => (count, Some(how)),
+            None => (text, None),
+        };
+        match (count.parse(), how) {
+            (Ok(count), None | Some(BESIDE_WRITERS)) => Ok(Self {
+                count,
+                beside_writers: how.is_some(),
+            }),
+            _ => Err(format!("{text:?} is neither N nor N:{BESIDE_WRITERS}")),
+        }
+    }
+}
 
 /// In this part of the runs somebody checkpoints beside the workers: their own logs are too short for
 /// the automatic checkpoint.
@@ -76,7 +131,7 @@ pub(super) struct Decided {
     pub(super) faults: FaultPlan,
     pub(super) horizon: u64,
     /// How often somebody checkpoints beside the workers.
-    pub(super) checkpoints: u32,
+    pub(super) checkpoints: Checkpoints,
 }
 
 impl Settings {
@@ -156,10 +211,13 @@ impl Settings {
             FaultPlan::draw(&kinds, plan.workers, horizon, &mut random)
         });
         let mut random = self.random(plan, Stream::Checkpoints);
-        let checkpoints = if random.random_bool(CHECKPOINTING) {
-            random.random_range(1..=CHECKPOINTS_MAX)
-        } else {
-            0
+        let drawn = Checkpoints {
+            count: if random.random_bool(CHECKPOINTING) {
+                random.random_range(1..=CHECKPOINTS_MAX)
+            } else {
+                0
+            },
+            beside_writers: random.random_bool(0.5),
         };
         Decided {
             full_durability: self.full_durability.unwrap_or(is_workload && full),
@@ -169,9 +227,9 @@ impl Settings {
             faults,
             horizon,
             checkpoints: if is_workload {
-                self.checkpoints.unwrap_or(checkpoints)
+                self.checkpoints.unwrap_or(drawn)
             } else {
-                0
+                Checkpoints::default()
             },
         }
     }

@@ -16,7 +16,7 @@ pub use case::{Case, Subject, kind, kinds};
 use super::fault::Fault;
 use super::run::{Simulated, Simulator};
 use super::schedule::{Cut, Policy, Script, Switch};
-use super::settings::Settings;
+use super::settings::{Checkpoints, Settings};
 use crate::check::CheckSpec;
 use crate::program::Program;
 use crate::shrink::{deltas, size};
@@ -240,15 +240,20 @@ impl Search<'_> {
     }
 
     fn fewer_checkpoints(&mut self) {
-        let count = |search: &Self| {
+        let now = |search: &Self| {
             let best = search.best.as_ref();
-            best.and_then(|case| case.settings.checkpoints).unwrap_or(0)
+            let checkpoints = best.and_then(|case| case.settings.checkpoints);
+            checkpoints.unwrap_or_default()
         };
-        if count(self) > 0 && self.fails_with(true, |settings| settings.checkpoints = Some(0)) {
+        let none = Some(Checkpoints::times(0));
+        if now(self).count > 0 && self.fails_with(true, |settings| settings.checkpoints = none) {
             return;
         }
-        while count(self) > 1 {
-            let half = Some(count(self) / 2);
+        while now(self).count > 1 {
+            let half = Some(Checkpoints {
+                count: now(self).count / 2,
+                ..now(self)
+            });
             if !self.fails_with(true, |settings| settings.checkpoints = half) {
                 return;
             }

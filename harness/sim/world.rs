@@ -30,6 +30,11 @@ use std::time::Duration;
 const OPEN_PATIENCE: Duration = Duration::from_secs(5);
 const OPEN_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often whoever waits for a writer looks for one, and how long it waits between: less than the
+/// shortest transaction takes.
+const WRITER_LOOKS: u32 = 200;
+const WRITER_PAUSE: Duration = Duration::from_micros(3);
+
 /// What all actors of a run share.
 pub(super) struct Stage<'a> {
     pub(super) room: SharedRoom,
@@ -416,6 +421,19 @@ impl SimulatedWorld<'_> {
                     self.until(at_ns, |_| false).await;
                 }
             }
+        }
+    }
+
+    /// Waits until somebody begins to write, but not for long.
+    pub(super) async fn until_somebody_begins_to_write(&self) {
+        let mut was_free = false;
+        for _ in 0..WRITER_LOOKS {
+            let is_free = !self.room().lock().somebody_writes();
+            if was_free && !is_free || self.is_halted() {
+                break;
+            }
+            was_free = is_free;
+            self.sleep(WRITER_PAUSE).await;
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::cli::args::Outputs;
 use anyhow::{Result, bail, ensure};
-use beaver_harness::sim::{Defects, Fault, Kind, Policy, Script};
+use beaver_harness::sim::{Checkpoints, Defects, Fault, Kind, Policy, Script};
 use lexopt::prelude::*;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ pub(crate) struct Sim {
     pub(crate) processes: Option<u32>,
     pub(crate) full_durability: Option<bool>,
     pub(crate) rollback_journal: Option<bool>,
-    pub(crate) checkpoints: Option<u32>,
+    pub(crate) checkpoints: Option<Checkpoints>,
     pub(crate) defects: Defects,
     pub(crate) trace: bool,
     pub(crate) outputs: Outputs,

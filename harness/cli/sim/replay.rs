@@ -168,6 +168,7 @@ mod tests {
     use crate::cli::args::{Command, parse};
     use crate::cli::replay::words;
     use crate::cli::sim::Asked;
+    use beaver_harness::sim::Checkpoints;
     use std::ffi::OsString;
 
     fn read(args: impl IntoIterator<Item = OsString>) -> Sim {
@@ -216,7 +217,7 @@ mod tests {
                 full_durability: Some(true),
                 rollback_journal: Some(false),
                 processes: Some(1),
-                checkpoints: Some(0),
+                checkpoints: Some(Checkpoints::times(0)),
                 faults: Some(FaultPlan::default()),
                 ..beaver_harness::sim::Settings::default()
             },
