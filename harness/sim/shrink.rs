@@ -228,7 +228,7 @@ impl Search<'_> {
         let all = self.faults();
         if all.is_empty()
             || self.fails_with(true, |settings| {
-                settings.faults = Some([].into_iter().collect())
+                settings.faults = Some([].into_iter().collect());
             })
         {
             return;
@@ -387,7 +387,7 @@ impl Search<'_> {
             }
             deltas::fewer(self.script().switches, &mut |switches: &[Switch]| {
                 self.fails_with(false, |settings| {
-                    settings.script.switches = switches.to_vec()
+                    settings.script.switches = switches.to_vec();
                 })
             });
             let faults = self.faults();
