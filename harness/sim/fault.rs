@@ -16,8 +16,8 @@ use std::str::FromStr;
 pub enum Blow {
     /// The instance is dropped there.
     Drop,
-    /// It is dropped when it has computed for so many instructions after the call, about, if it
-    /// calls nobody before: so in the middle of what it writes to the wal-index.
+    /// It is dropped when it has computed for so many instructions after the call, about, so perhaps in
+    /// the middle of what it writes to the wal-index; at the latest at its next call.
     DropAfter(u32),
     /// Its process is killed there: all its instances.
     Kill,

@@ -195,6 +195,7 @@ impl Room {
                 }
                 let id = self.disk.open(name, how.create, how.exclusive)?;
                 let holder = self.new_holder();
+                self.shm.belongs(holder, self.process(instance));
                 let open = OpenFile {
                     id,
                     kind: *kind,

@@ -21,8 +21,8 @@ pub(super) struct SimulatedMachine {
     stage: Stage,
     /// What befalls the call under way.
     blow: Option<Blow>,
-    /// For how many instructions the guest goes on after the call, and then no more.
-    last_slice: Option<u32>,
+    /// For how many instructions the guest goes on after the call, and then no more: by what.
+    last_slice: Option<(u32, super::fault::Fault)>,
 }
 
 /// How far a call is.
@@ -55,6 +55,9 @@ impl SimulatedMachine {
         let number = room.count_call(actor);
         room.trace.call(room.now_ns(), actor, number, call);
         self.stage = Stage::Arrived;
+        if room.drop_if_last(actor) {
+            return Err(Crashed);
+        }
         room.end_circles(actor);
         if !room.is_alive(self.instance) {
             return Err(Crashed);
@@ -73,8 +76,14 @@ impl SimulatedMachine {
                     room.drop_instance(actor, fault, SessionEnd::Dropped)
                 }
                 Blow::DropAfter(fuel) => {
-                    self.last_slice = Some(fuel.max(1));
-                    true
+                    let fault = super::fault::Fault {
+                        worker: actor,
+                        call: number,
+                        blow,
+                    };
+                    self.last_slice = Some((fuel.max(1), fault));
+                    // It falls later.
+                    false
                 }
                 Blow::Kill => room.kill(actor),
                 Blow::PowerLoss(chance) => {
@@ -106,10 +115,7 @@ impl SimulatedMachine {
                     true
                 }
                 Blow::Stop(ms) => room.stop_process(actor, ms),
-                Blow::Stranger(ms) => {
-                    room.stranger(ms);
-                    true
-                }
+                Blow::Stranger(ms) => room.stranger(ms),
             };
             if is_done {
                 if let Some(words) = blow.unseen() {
@@ -195,10 +201,11 @@ impl Machine for SimulatedMachine {
         let mut room = self.room.lock();
         let last = self.last_slice.take();
         let (fuel, away_us) = match last {
-            Some(fuel) => (fuel, 0),
+            Some((fuel, _)) => (fuel, 0),
             None => room.scheduler.slice(self.actor),
         };
-        room.set_slice(self.actor, fuel, away_us, last.is_some());
+        let fault = last.map(|(_, fault)| fault);
+        room.set_slice(self.actor, fuel, away_us, fault);
         NonZeroU64::new(fuel.into()).unwrap_or(NonZeroU64::MAX)
     }
 }

@@ -16,7 +16,8 @@ use super::disk::{Disk, FileId, Loss, LossStyle, NameSync, SectorSize, Unwritten
 use super::fault::{FaultPlan, given_loss};
 use super::hub::Hub;
 use super::locks::{
-    Attachments, Claims, FileLocks, Holder, LockFaults, ShmAnswer, ShmKind, ShmLocks, Ticket, Woken,
+    Attachments, Claims, FileLocks, Holder, LockFaults, LockLevel, ShmAnswer, ShmKind, ShmLocks,
+    Ticket, Woken,
 };
 use super::schedule::{SLICE_TAKES_NS, Scheduler};
 use super::time::{Time, WallClock};
@@ -84,8 +85,8 @@ struct Actor {
     slice: u32,
     /// For how long it stays away when it has.
     away_us: u32,
-    /// When it has, it is dropped.
-    is_last_slice: bool,
+    /// When it has, or calls somebody before, it is dropped, by this fault.
+    last_slice: Option<super::fault::Fault>,
 }
 
 /// What instances live in.
@@ -293,7 +294,7 @@ impl Room {
             in_a_row: 0,
             slice: 0,
             away_us: 0,
-            is_last_slice: false,
+            last_slice: None,
         };
         furniture.memory.clear();
         let mut room = Self {
@@ -408,10 +409,7 @@ impl Room {
         let takes_ns = Scheduler::takes_ns(self.actors[actor as usize].slice);
         self.slices_used_up += u64::from(takes_ns == SLICE_TAKES_NS);
         self.time.pass(takes_ns);
-        if std::mem::take(&mut self.actors[actor as usize].is_last_slice) {
-            let fault = Fault::Drop { worker: actor };
-            self.drop_instance(actor, fault, SessionEnd::Dropped);
-        }
+        self.drop_if_last(actor);
         let away_us = std::mem::take(&mut self.actors[actor as usize].away_us);
         if away_us > 0 {
             let until_ns = self.now_ns() + u64::from(away_us) * 1000;
@@ -424,10 +422,28 @@ impl Room {
 
     /// For how long the actor's guest may compute, how long it then stays away, and whether it is
     /// dropped then.
-    pub(super) fn set_slice(&mut self, actor: u32, fuel: u32, away_us: u32, is_last: bool) {
-        self.actors[actor as usize].slice = fuel;
-        self.actors[actor as usize].away_us = away_us;
-        self.actors[actor as usize].is_last_slice = is_last;
+    pub(super) fn set_slice(
+        &mut self,
+        actor: u32,
+        fuel: u32,
+        away_us: u32,
+        last: Option<super::fault::Fault>,
+    ) {
+        let known = &mut self.actors[actor as usize];
+        (known.slice, known.away_us, known.last_slice) = (fuel, away_us, last);
+    }
+
+    /// Drops the actor's instance if it was not to come further; whether it did.
+    pub(super) fn drop_if_last(&mut self, actor: u32) -> bool {
+        let Some(fallen) = self.actors[actor as usize].last_slice.take() else {
+            return false;
+        };
+        let fault = Fault::Drop { worker: actor };
+        let is_dropped = self.drop_instance(actor, fault, SessionEnd::Dropped);
+        if is_dropped {
+            self.fallen.push(fallen);
+        }
+        is_dropped
     }
 
     /// The actor has ended.
@@ -822,6 +838,7 @@ impl Room {
             self.end_instance(instance, false);
         }
         for stranger in std::mem::take(&mut self.strangers) {
+            self.locks.drop_holder(stranger.holder);
             self.detach(stranger.holder);
             self.recorder.resumed(stranger.pause, Vec::new());
         }
@@ -878,12 +895,20 @@ impl Room {
     }
 
     /// Somebody else wants SQLite's write lock, and keeps it for a while.
-    pub(super) fn stranger(&mut self, for_ms: u32) {
+    /// False: there is no write-ahead log whose lock it could want.
+    pub(super) fn stranger(&mut self, for_ms: u32) -> bool {
+        if self.regions == 0 {
+            return false;
+        }
         let fault = Fault::BusyWriter {
             for_ms: for_ms.into(),
         };
         let pause = self.recorder.pause(fault, Vec::new());
         let holder = self.new_holder();
+        // As any connection, so that nobody takes the log away under it; in a process of its own.
+        let _ = self.locks.lock(holder, LockLevel::Shared, false);
+        self.attached.attach(holder);
+        self.shm.belongs(holder, usize::MAX);
         let mut stranger = Stranger {
             holder,
             ticket: None,
@@ -900,6 +925,7 @@ impl Room {
         }
         self.alarm(stranger.until_ns);
         self.strangers.push(stranger);
+        true
     }
 
     /// Strangers whose turn it is take the lock, others give it back.
@@ -914,9 +940,9 @@ impl Room {
             stranger.until_ns = NEVER;
             let Some(ticket) = stranger.ticket else {
                 let stranger = self.strangers.remove(at);
-                let woken = self.shm.drop_holder(stranger.holder);
                 self.recorder.resumed(stranger.pause, Vec::new());
-                self.wake_waiters(&woken);
+                self.locks.drop_holder(stranger.holder);
+                self.detach(stranger.holder);
                 at = 0;
                 continue;
             };
@@ -937,8 +963,8 @@ impl Room {
         self.full_until_ns = 0;
         self.disk.set_capacity_bytes(None);
         for stranger in std::mem::take(&mut self.strangers) {
-            let woken = self.shm.drop_holder(stranger.holder);
-            self.wake_waiters(&woken);
+            self.locks.drop_holder(stranger.holder);
+            self.detach(stranger.holder);
             self.recorder.resumed(stranger.pause, Vec::new());
         }
     }

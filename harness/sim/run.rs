@@ -68,7 +68,7 @@ pub struct Simulated {
     pub calls: Vec<u64>,
     /// How much virtual time went by.
     pub virtual_ns: u64,
-    /// `synchronous=FULL`.
+    /// `durability: full`.
     pub full_durability: bool,
     /// A rollback journal.
     pub rollback_journal: bool,
@@ -121,6 +121,9 @@ const SLICES_MAX: u64 = 20;
 /// At the same time, of all simulators that share a compiled component.
 const INSTANCES_MAX: u32 = 1024;
 
+/// One bit each, and one for who opens the database after all.
+const WORKERS_MAX: u32 = 63;
+
 /// Host calls, more than any sensible run makes.
 const CALLS_MAX: u64 = 3_000_000;
 
@@ -161,6 +164,10 @@ impl Simulator {
     /// # Errors
     /// There was no run.
     pub fn run(&self, plan: &Plan, settings: &Settings) -> anyhow::Result<Simulated> {
+        anyhow::ensure!(
+            plan.workers <= WORKERS_MAX,
+            "the simulator takes up to {WORKERS_MAX} workers"
+        );
         let decided = settings.decide(plan);
         let disk = self.prepared(&decided)?;
         self.enact(disk, plan, settings, decided, &mut Disk::new(), None)
@@ -243,7 +250,6 @@ impl Simulator {
         header.unix_s = 0.0;
         header.virtual_time = true;
         header.replay.clone_from(&settings.replay);
-        allow_what_faults_cause(&mut header.checks, &decided);
         header.checks.push(CheckSpec::Audit);
         let time = Time::default();
         let clock = time.clone();
@@ -321,12 +327,13 @@ impl Simulator {
             room.findings
                 .push(format!("nobody can ever go on: {waiting}"));
         }
-        self.inspect(&mut room, &decided);
+        self.inspect(&mut room);
         tell(&recorder, &room.findings);
         *left = room.disk;
         drop(room.recorder);
         let recorder = Arc::into_inner(recorder).context("somebody keeps the history")?;
-        let (history, error) = recorder.finish();
+        let (mut history, error) = recorder.finish();
+        allow_what_faults_cause(&mut history.header.checks, &room.fallen);
         let mut troubles = room.troubles;
         troubles.extend(error);
         let mut results = judge(&history);
@@ -358,7 +365,7 @@ impl Simulator {
     }
 
     /// Looks at what is left when nobody has the database open any more.
-    fn inspect(&self, room: &mut Room, decided: &Decided) {
+    fn inspect(&self, room: &mut Room) {
         room.actors_calls = room.calls();
         room.look();
         let image = super::audit::recovered_image(&super::room::DiskFiles(&room.disk));
@@ -375,7 +382,7 @@ impl Simulator {
                 room.recorder.seen(Seen::IntegrityCheck("ok".to_owned()));
                 // A power loss may have taken back the commit that put a row away.
                 let is_taken_back = room.power_losses > 0 && room.durability == Durability::Normal;
-                if is_taken_back || may_leave_rows(&decided.faults.faults()) {
+                if is_taken_back || may_leave_rows(&room.fallen) {
                     return;
                 }
                 for waiter in contents.waiters {
@@ -425,8 +432,8 @@ fn meets_device(faults: &[Fault]) -> bool {
 }
 
 /// An operation that meets a device's error fails, and says so: that is right.
-fn allow_what_faults_cause(checks: &mut Vec<CheckSpec>, decided: &Decided) {
-    if meets_device(&decided.faults.faults()) {
+fn allow_what_faults_cause(checks: &mut Vec<CheckSpec>, fallen: &[Fault]) {
+    if meets_device(fallen) {
         // A place in line that can't be deleted stays until its owner's next operation, or minutes:
         // invariant L6 in ARCHITECTURE.md.
         checks

@@ -31,7 +31,7 @@ pub struct Settings {
     pub kinds: Vec<Kind>,
     /// The faults themselves; none: the seed draws them.
     pub faults: Option<FaultPlan>,
-    /// `synchronous=FULL` or `NORMAL`; none: the seed chooses.
+    /// `durability: full` or `normal`; none: the seed chooses.
     pub full_durability: Option<bool>,
     /// A rollback journal instead of a write-ahead log; none: the seed chooses, mostly the log.
     pub rollback_journal: Option<bool>,

@@ -292,10 +292,7 @@ impl World for SimulatedWorld<'_> {
                 Fault::Kill { .. } => room.kill(worker),
                 Fault::Drop { .. } => room.drop_instance(worker, fault, SessionEnd::Dropped),
                 Fault::Trap { .. } => room.drop_instance(worker, fault, SessionEnd::Trapped),
-                Fault::BusyWriter { for_ms: ms } => {
-                    room.stranger(for_ms(ms));
-                    true
-                }
+                Fault::BusyWriter { for_ms: ms } => room.stranger(for_ms(ms)),
                 Fault::PowerLoss => {
                     let chance = rand::RngCore::next_u64(&mut room.chance);
                     room.power_loss(chance);

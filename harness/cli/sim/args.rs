@@ -67,7 +67,9 @@ const SEEDS: u64 = 100;
 
 /// Above that, an exploration takes too long to say anything.
 const WORKERS_MAX: u32 = 16;
-const JOBS_MAX: usize = 60;
+pub(super) const JOBS_MAX: usize = 60;
+/// Of a program with a hundred stops, 10^10 schedules.
+const SWITCHES_MAX: u32 = 5;
 
 impl Default for Sim {
     fn default() -> Self {
@@ -257,7 +259,14 @@ fn scheduler(text: &str) -> Result<Scheduler> {
         None if text == "random" => Scheduler::Random,
         None if text == "pct" => Scheduler::Pct(3),
         None if text == "exhaustive" => Scheduler::Exhaustive(1),
-        Some(("exhaustive", switches)) => Scheduler::Exhaustive(switches.parse()?),
+        Some(("exhaustive", switches)) => {
+            let switches = switches.parse()?;
+            ensure!(
+                switches <= SWITCHES_MAX,
+                "exhaustive takes up to {SWITCHES_MAX} switches"
+            );
+            Scheduler::Exhaustive(switches)
+        }
         Some(("pct", depth)) => Scheduler::Pct(depth.parse()?),
         _ => bail!("--scheduler is mixed, random, pct[:DEPTH] or exhaustive[:SWITCHES]"),
     })

@@ -94,9 +94,16 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Sweep> {
         }
     }
     ensure!((1..=16).contains(&sweep.workers), "--workers: 1 to 16");
-    ensure!(sweep.jobs >= 1, "--jobs: at least 1");
+    let jobs_max = super::args::JOBS_MAX as u64;
+    ensure!(
+        (1..=jobs_max).contains(&sweep.jobs),
+        "--jobs: 1 to {jobs_max}"
+    );
     ensure!(sweep.every >= 1, "--every: at least 1");
-    ensure!(sweep.schedules >= 1, "--schedules: at least 1");
+    ensure!(
+        (1..=1000).contains(&sweep.schedules),
+        "--schedules: 1 to 1000"
+    );
     if drops_after.is_some() || losses.is_some() {
         let drops_after = drops_after.unwrap_or_else(|| sweep::DROPS_AFTER.to_vec());
         let losses = losses.unwrap_or(sweep::LOSSES);

@@ -36,7 +36,7 @@
 //!
 //! The journal is synced before the database is written, the database before the journal is
 //! deleted, and deleting it commits (`pager_end_transaction`). Neither NORMAL nor FULL syncs the directory
-//! after that: "EXTRA […] is like FULL except that is also syncs the directory that contains the
+//! after that (what `durability: full` sets is EXTRA): "EXTRA […] is like FULL except that is also syncs the directory that contains the
 //! rollback journal after the rollback journal is unlinked." So a power loss may bring the journal back and
 //! roll the commit back, until something syncs the directory: the next journal's or log's first sync
 //! does.
@@ -48,7 +48,7 @@
 pub enum Durability {
     /// `synchronous=NORMAL`.
     Normal,
-    /// `synchronous=FULL`.
+    /// `synchronous=EXTRA`.
     Full,
 }
 
@@ -103,12 +103,12 @@ impl Durable {
 
     /// No commit after this number must survive.
     pub(super) fn bound(&self, durability: Durability) -> u64 {
-        let bound = match durability {
-            Durability::Normal => self.synced,
-            Durability::Full => self.synced.max(self.published),
-        };
         let unsure = self.unlinked.map_or(u64::MAX, |(first, _)| first);
-        bound.min(unsure.saturating_sub(1))
+        match durability {
+            Durability::Normal => self.synced.min(unsure.saturating_sub(1)),
+            // EXTRA: the directory was synced before the commit was answered.
+            Durability::Full => self.synced.max(self.published),
+        }
     }
 }
 
@@ -144,9 +144,9 @@ mod tests {
         durable.unlinked(1);
         durable.unlinked(2);
         durable.published(3);
-        assert_eq!(durable.bound(Durability::Full), 0);
+        assert_eq!(durable.bound(Durability::Normal), 0);
         durable.directory_synced(Mark(1));
-        assert_eq!(durable.bound(Durability::Full), 1);
+        assert_eq!(durable.bound(Durability::Normal), 1);
         durable.directory_synced(Mark(2));
         assert_eq!(durable.bound(Durability::Normal), 2);
         assert_eq!(durable.bound(Durability::Full), 3);

@@ -91,6 +91,8 @@ pub struct ShmLocks {
     faults: LockFaults,
     held: BTreeMap<Holder, Held>,
     waiters: BTreeMap<Ticket, Waiter>,
+    /// In which process each is; those of whom nothing was said are in one.
+    processes: BTreeMap<Holder, usize>,
     next_ticket: u64,
 }
 
@@ -101,6 +103,12 @@ impl ShmLocks {
             faults,
             ..Self::default()
         }
+    }
+
+    /// `holder` is in this process. Order is kept within each process alone: across processes a host asks
+    /// again and again, and whoever asks first when the slots are free gets them.
+    pub fn belongs(&mut self, holder: Holder, process: usize) {
+        self.processes.insert(holder, process);
     }
 
     /// Takes the slots at once or not at all, whoever waits for them. A slot that `holder` shares
@@ -217,7 +225,7 @@ impl ShmLocks {
         ticket: Option<Ticket>,
     ) -> ShmAnswer {
         match self.check_wanted(holder, wants) {
-            ShmAnswer::Busy if self.is_first(ticket, wants) => self.attempt(holder, wants),
+            ShmAnswer::Busy if self.is_first(holder, ticket, wants) => self.attempt(holder, wants),
             answer => answer,
         }
     }
@@ -263,12 +271,15 @@ impl ShmLocks {
             .map(|(other, _)| *other)
     }
 
-    /// Whether nobody who came before `ticket` (none: anybody at all) conflicts with `wants`.
-    fn is_first(&self, ticket: Option<Ticket>, wants: Slots) -> bool {
+    /// Whether nobody of the same process who came before `ticket` (none: anybody at all) conflicts with
+    /// `wants`.
+    fn is_first(&self, holder: Holder, ticket: Option<Ticket>, wants: Slots) -> bool {
+        let process = self.processes.get(&holder);
         let mut before = self
             .waiters
             .iter()
-            .take_while(|(other, _)| ticket.is_none_or(|mine| **other < mine));
+            .take_while(|(other, _)| ticket.is_none_or(|mine| **other < mine))
+            .filter(|(_, waiter)| self.processes.get(&waiter.holder) == process);
         before.all(|(_, waiter)| !self.conflict(waiter.wants, wants))
     }
 
@@ -283,7 +294,7 @@ impl ShmLocks {
         (self.waiters.iter())
             .filter(|(ticket, waiter)| {
                 waiter.wants.mask & slots != 0
-                    && self.is_first(Some(**ticket), waiter.wants)
+                    && self.is_first(waiter.holder, Some(**ticket), waiter.wants)
                     && self
                         .in_the_way(waiter.holder, waiter.wants)
                         .next()
