@@ -289,7 +289,7 @@ mod tests {
     fn toy(actors: u32, script: &Script, seen: &mut BTreeSet<Vec<u32>>) -> Ran {
         let random = ChaCha8Rng::seed_from_u64(0);
         let mut scheduler =
-            Scheduler::new(Policy::Script, script, actors, 9, random).keep_choices(true);
+            Scheduler::new(Policy::Script, None, script, actors, 9, random).keep_choices(true);
         let mut number = 0;
         let mut read = vec![0; actors as usize];
         let mut stage = vec![0; actors as usize];
