@@ -122,7 +122,7 @@ pub const PLANTED: &[Planted] = &[
             ..NO_DEFECTS
         }),
         runs: Runs::Standard,
-        seeds_max: 2000,
+        seeds_max: 600,
     },
     Planted {
         name: "lock-level-dropped",
@@ -132,7 +132,7 @@ pub const PLANTED: &[Planted] = &[
             ..NO_DEFECTS
         }),
         runs: Runs::Standard,
-        seeds_max: 2000,
+        seeds_max: 300,
     },
     Planted {
         name: "shm-lock-ignored",
@@ -142,61 +142,61 @@ pub const PLANTED: &[Planted] = &[
             ..NO_DEFECTS
         }),
         runs: Runs::Standard,
-        seeds_max: 2000,
+        seeds_max: 50,
     },
     component(
         "begin-immediate-removed",
         "Write transactions are not begun",
-        2000,
+        100,
     ),
     component(
         "batch-deleted-later",
         "A batch of a queue is read in one transaction and deleted after it",
-        2000,
+        1000,
     ),
     component(
         "sync-does-nothing",
         "The host is never asked to make anything durable",
-        2000,
+        600,
     ),
     component(
         "write-lock-shared",
         "SQLite's write lock in the wal-index is taken as a shared one",
-        2000,
+        50,
     ),
     component(
         "any-grant-is-mine",
         "A write under a lock looks for some grant of the lock, not for its own",
-        2000,
+        500,
     ),
     component(
         "grant-not-moved-to-front",
         "A waiter that is granted the lock stays where it was in line",
-        2000,
+        100,
     ),
     component(
         "head-released",
         "Giving a lock back deletes the first grant, whosever it is",
-        2000,
+        200,
     ),
     component(
         "ttl-from-request",
         "The time to live of a waiter that grants itself counts from its request",
-        2000,
+        200,
     ),
     Planted {
         name: "sqlite-3.50-point",
         wrong: "SQLite 3.50.2 with its WAL-reset bug, and a host call where it takes one",
         place: Place::Sqlite,
         runs: Runs::Checkpoints,
-        seeds_max: 2000,
+        seeds_max: 6000,
     },
     Planted {
         name: "sqlite-3.50",
         wrong: "SQLite 3.50.2 with its WAL-reset bug",
         place: Place::Sqlite,
         runs: Runs::Checkpoints,
-        seeds_max: 10_000,
+        seeds_max: 6000,
     },
 ];
 

@@ -181,10 +181,10 @@ const INSTRUCTIONS_A_NS: u64 = 2;
 /// instructions is where a call returns, 32768 are more than most computing between two calls.
 const CUT_BITS: Range<u32> = 6..15;
 
-/// After this part of the cuts an actor stays away for a while, up to so many microseconds in bits, as
+/// After this part of the cuts an actor stays away for a while, for a power of two in microseconds, as
 /// when a thread is preempted: so others can do whole transactions between two of its instructions.
 const STAYING_AWAY: f64 = 0.5;
-const AWAY_BITS: u32 = 12;
+const AWAY_BITS: Range<u32> = 6..14;
 
 /// Of 256, how often at least somebody else goes on after a cut: else there was no use in it.
 const SWITCHES_AT_CUTS: u8 = 128;
@@ -364,7 +364,7 @@ impl Scheduler {
                     let shortest = 1 << random.random_range(CUT_BITS);
                     let fuel = random.random_range(shortest..shortest * 2);
                     let away_us = if random.random_bool(STAYING_AWAY) {
-                        1 << random.random_range(0..AWAY_BITS)
+                        1 << random.random_range(AWAY_BITS)
                     } else {
                         0
                     };
