@@ -246,8 +246,8 @@ pub(crate) const FAULTS: &[Fault] = &[
         tree: WAITING,
         file: "watch.rs",
         change: &[(
-            "            self.tell(next, true, wakers);\n        }\n    }\n\n    /// The first in turn",
-            "            let _ = (next, wakers);\n        }\n    }\n\n    /// The first in turn",
+            "            self.tell(next, true, now, wakers);\n        }\n    }\n\n    /// The first in turn",
+            "            let _ = (next, now, wakers);\n        }\n    }\n\n    /// The first in turn",
         )],
     },
     Fault {
@@ -257,8 +257,8 @@ pub(crate) const FAULTS: &[Fault] = &[
         tree: WAITING,
         file: "watch.rs",
         change: &[(
-            "        for id in behind {\n            self.tell(id, true, wakers);",
-            "        for id in behind {\n            let _ = (id, &wakers);",
+            "        for id in behind {\n            self.tell(id, true, now, wakers);",
+            "        for id in behind {\n            let _ = (id, now, &wakers);",
         )],
     },
     Fault {
