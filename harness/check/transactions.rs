@@ -113,7 +113,9 @@ impl Transactions {
                         state.place = Place::Alone;
                         state.last = None;
                     }
-                    // The driver may have left it open, or not.
+                    // PROTOCOL.md: after a commit, also one that failed, none is open. A later commit
+                    // that succeeds all the same leaves its fate open.
+                    Some(_) if !operation.is_info() => state.place = Place::Alone,
                     Some(_) => state.place = Place::Unsure,
                 }
             }
@@ -180,7 +182,7 @@ mod tests {
         add(Op::Begin, None);
         add(Op::Commit, Some(ErrorCode::Failed));
         let found = Transactions::of(&script.history);
-        use Place::{Alone, In, Unsure};
+        use Place::{Alone, In};
         assert_eq!(
             found.places,
             [
@@ -196,8 +198,8 @@ mod tests {
                 Alone,
                 Alone,
                 In(3),
-                Unsure,
-                Unsure,
+                Alone,
+                Alone,
                 Alone,
                 In(4)
             ]
