@@ -14,6 +14,7 @@ pub struct Transaction {
     /// How many lock rows of dropped handles were deleted at its beginning.
     reaped: usize,
     committed: bool,
+    undone: bool,
 }
 
 impl Transaction {
@@ -27,6 +28,7 @@ impl Transaction {
             database: database.clone(),
             reaped,
             committed: false,
+            undone: false,
         })
     }
 
@@ -49,11 +51,9 @@ impl Transaction {
     ///
     /// # Errors
     /// What `ROLLBACK` reports; the changes are undone all the same.
-    pub fn rollback(self) -> Result<()> {
-        let connection = &self.database.inner.connection;
-        if !connection.is_autocommit() {
-            connection.prepare_cached("ROLLBACK")?.execute([])?;
-        }
+    pub fn rollback(mut self) -> Result<()> {
+        self.database.undo_write()?;
+        self.undone = true;
         Ok(())
     }
 }
@@ -62,10 +62,8 @@ impl Drop for Transaction {
     fn drop(&mut self) {
         let inner = &*self.database.inner;
         inner.in_transaction.set(false);
-        if !inner.connection.is_autocommit()
-            && let Ok(mut rollback) = inner.connection.prepare_cached("ROLLBACK")
-        {
-            let _ = rollback.execute([]);
+        if !self.committed && !self.undone {
+            let _ = self.database.undo_write();
         }
         if !self.committed {
             inner.rollbacks.set(inner.rollbacks.get() + 1);

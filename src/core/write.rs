@@ -70,6 +70,7 @@ pub(crate) struct WriteTransaction<'a> {
     database: &'a Database,
     /// How many of the connection's orphans it has put away, the oldest first.
     reaped: usize,
+    committed: bool,
 }
 
 impl<'a> WriteTransaction<'a> {
@@ -81,8 +82,10 @@ impl<'a> WriteTransaction<'a> {
         &self.database.inner.connection
     }
 
-    pub(crate) fn commit(self) -> Result<()> {
-        self.database.commit_write(self.reaped)
+    pub(crate) fn commit(mut self) -> Result<()> {
+        self.database.commit_write(self.reaped)?;
+        self.committed = true;
+        Ok(())
     }
 
     /// Leaves the transaction open; whoever calls ends it, with
@@ -96,11 +99,8 @@ impl<'a> WriteTransaction<'a> {
 
 impl Drop for WriteTransaction<'_> {
     fn drop(&mut self) {
-        let connection = &self.database.inner.connection;
-        if !connection.is_autocommit()
-            && let Ok(mut rollback) = connection.prepare_cached("ROLLBACK")
-        {
-            let _ = rollback.execute([]);
+        if !self.committed {
+            let _ = self.database.undo_write();
         }
     }
 }
@@ -120,6 +120,7 @@ impl Database {
         let mut transaction = WriteTransaction {
             database: self,
             reaped: 0,
+            committed: false,
         };
         for orphan in inner.orphans.borrow().iter() {
             match orphan {
@@ -137,6 +138,21 @@ impl Database {
             schema::create_group(&inner.connection, *kind)?;
         }
         Ok(transaction)
+    }
+
+    /// Undoes the open write transaction, or what SQLite's own rollback after an error left in
+    /// memory. FTS5 takes the totals of its index for read also when reading them failed
+    /// (`fts5StorageLoadTotals`), and isn't told of a rollback any more when SQLite has rolled
+    /// back before that: the connection's next write would store totals of an empty index. So the
+    /// virtual tables are made anew.
+    pub(crate) fn undo_write(&self) -> Result<()> {
+        let connection = &self.inner.connection;
+        if connection.is_autocommit() {
+            connection.execute_batch("PRAGMA writable_schema = RESET")?;
+        } else {
+            connection.prepare_cached("ROLLBACK")?.execute([])?;
+        }
+        Ok(())
     }
 
     /// Commits; orphans that the transaction put away are then forgotten.
