@@ -54,7 +54,7 @@ struct Open {
     members: Vec<usize>,
     begun_ns: u64,
     number: usize,
-    /// Nobody knows whether it is open at all, or its commit was refused and not undone.
+    /// Nobody knows whether it is open at all.
     doubtful: bool,
 }
 
@@ -91,7 +91,7 @@ pub(super) fn effects(history: &History) -> Vec<Effect> {
                 open.insert(session, begun);
             }
             Op::Commit => {
-                let Some(mut known) = open.remove(&session) else {
+                let Some(known) = open.remove(&session) else {
                     continue;
                 };
                 match &operation.outcome {
@@ -99,12 +99,9 @@ pub(super) fn effects(history: &History) -> Vec<Effect> {
                     Outcome::Info(_) => doubt(&mut effects, &known),
                     Outcome::Fail(failure) => match failure.error {
                         ErrorCode::Conflict => undo(&mut effects, &known),
-                        // It is no longer open, and nobody says since when.
-                        ErrorCode::NoTransaction => doubt(&mut effects, &known),
-                        _ => {
-                            known.doubtful = true;
-                            open.insert(session, known);
-                        }
+                        // PROTOCOL.md: it is no longer open. A system that leaves it open can still
+                        // commit it; and after `no-transaction` nobody says since when it is over.
+                        _ => doubt(&mut effects, &known),
                     },
                 }
             }
@@ -252,6 +249,22 @@ mod tests {
         script.over(s, 26, SessionEnd::Killed);
         use Fate::{Undone, Unknown};
         assert_eq!(fates(&script), [Undone, Undone, Unknown, Undone, Undone]);
+    }
+
+    #[test]
+    fn what_follows_a_commit_that_failed_is_no_part_of_its_transaction() {
+        let mut script = Script::new(CheckSpec::Completion);
+        let s = script.session(0, 0);
+        script.ok(s, 1, 2, Op::Begin, ());
+        script.ok(s, 3, 4, put("a"), ());
+        script.fail(s, 5, 6, Op::Commit, ErrorCode::Failed);
+        script.ok(s, 7, 8, put("alone"), ());
+        script.ok(s, 9, 10, Op::Begin, ());
+        script.ok(s, 11, 12, put("b"), ());
+        script.ok(s, 13, 14, Op::Commit, ());
+        use Fate::{Done, Unknown};
+        assert_eq!(fates(&script), [Unknown, Done, Done]);
+        assert_eq!(effects(&script.history)[3].transaction, None);
     }
 
     #[test]
