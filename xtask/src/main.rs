@@ -8,6 +8,7 @@ mod apt_sources;
 mod c_compiler;
 mod component;
 mod debian;
+mod fuzz;
 mod loom;
 mod patch;
 mod paths;
@@ -37,6 +38,9 @@ usage: cargo xtask <command>
                       --no-lint skips formatting and clippy
   loom                run the concurrency models deeper than `test` does
   bench [args…]       run the benchmarks
+  fuzz [name…]        fuzz all targets, or these, one after the other; needs a nightly toolchain
+                      --seconds N  each for so long (default: 60)
+                      --jobs N     so many at a time
   planted [name…]     build components with planted faults, for the simulator to find
   harness [args…]     prove or refute what a store claims: `cargo xtask harness help`
 
@@ -67,7 +71,10 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(command: &str, args: Vec<String>) -> Result<ExitCode> {
-    let takes_args = matches!(command, "demo" | "test" | "bench" | "harness" | "planted");
+    let takes_args = matches!(
+        command,
+        "demo" | "test" | "bench" | "harness" | "planted" | "fuzz"
+    );
     if !takes_args && !args.is_empty() {
         bail!(
             "`{command}` takes no arguments, but got: {}",
@@ -101,6 +108,7 @@ fn dispatch(command: &str, args: Vec<String>) -> Result<ExitCode> {
         "harness" => run_program("beaver-harness", args),
         "test" => test(args),
         "loom" => loom::run(),
+        "fuzz" => fuzz::run(&args),
         "planted" => planted::run(&args).map(|()| ExitCode::SUCCESS),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
