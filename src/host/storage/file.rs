@@ -330,6 +330,16 @@ impl OpenFile {
         deleted
     }
 
+    /// Whether somebody cut the wal-index since this handle attached to it: then nothing that
+    /// the guest has read of it counts.
+    pub(crate) fn has_lost_wal_index(&self) -> bool {
+        let Some(shm) = &self.shm else { return false };
+        if self.mappings.are_lost() && !shm.is_cut() {
+            shm.note_cut();
+        }
+        shm.is_cut()
+    }
+
     fn check_writable(&self) -> Result<(), ErrorCode> {
         if self.read_only {
             Err(ErrorCode::ReadOnly)

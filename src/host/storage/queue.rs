@@ -15,6 +15,7 @@
 //!   the wake-up on ([`SlotQueue::leave`]).
 
 use super::error::ErrorCode;
+use super::extent::Extent;
 use super::kinds::ShmLockKind;
 use std::collections::BTreeMap;
 use std::task::Waker;
@@ -78,6 +79,8 @@ struct Waiter {
 /// The waiters and holders of one wal-index in this process.
 #[derive(Debug, Default)]
 pub(crate) struct SlotQueue {
+    /// Here because those who share the queue share the file.
+    pub(crate) extent: Extent,
     next_ticket: u64,
     waiters: BTreeMap<Ticket, Waiter>,
     /// Handles of this process that share each slot.
