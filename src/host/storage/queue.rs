@@ -17,6 +17,7 @@
 use super::error::ErrorCode;
 use super::extent::Extent;
 use super::kinds::ShmLockKind;
+use super::registry::FileId;
 use std::collections::BTreeMap;
 use std::task::Waker;
 
@@ -81,6 +82,8 @@ struct Waiter {
 pub(crate) struct SlotQueue {
     /// Here because those who share the queue share the file.
     pub(crate) extent: Extent,
+    /// Whose wal-index it is, since the first that attached.
+    pub(crate) database: Option<FileId>,
     next_ticket: u64,
     waiters: BTreeMap<Ticket, Waiter>,
     /// Handles of this process that share each slot.

@@ -117,6 +117,12 @@ impl Shm {
             // One at a time in this process: the switch's write lock of a
             // neighbour would look like a busy file.
             let mut guard = queue.lock();
+            // The database was replaced, and others still use this with the one before: it
+            // says nothing of ours.
+            let of = *guard.database.get_or_insert(FileId::of(database));
+            if of != FileId::of(database) {
+                return Err(ErrorCode::Busy);
+            }
             if !throw_switch(&fd)? {
                 continue;
             }
@@ -180,6 +186,17 @@ impl Shm {
     pub(crate) fn note_cut(&self) {
         self.queue.lock().extent.cut_since(self.cuts);
         sigbus::note_loss();
+    }
+
+    /// An error when the file isn't what others will find: deleted, or cut.
+    pub(crate) fn check_unharmed(&self) -> Result<(), ErrorCode> {
+        let stat = rustix::fs::fstat(&self.fd)?;
+        let mut queue = self.queue.lock();
+        note_size(&mut queue, stat.st_size.unsigned_abs());
+        if stat.st_nlink == 0 || queue.extent.cuts() != self.cuts {
+            return Err(ErrorCode::Io);
+        }
+        Ok(())
     }
 
     /// Whether the file was cut since this handle attached to it.
