@@ -8,7 +8,7 @@ use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::instance_builder::WallClock;
-use crate::limits::Limits;
+use crate::limits::{Limits, Stopped};
 use crate::machine::{Clocks, Seat};
 use crate::{Ctx, View};
 use std::convert::Infallible;
@@ -90,6 +90,14 @@ impl State {
     /// How long a guest on a machine may compute; none elsewhere.
     pub(crate) fn slice(&mut self) -> Option<u64> {
         self.seat().ok().and_then(Seat::slice)
+    }
+
+    /// See [`Ctx::check`]. A machine's files are cut by nobody.
+    pub(crate) fn check(&mut self) -> Result<(), Stopped> {
+        match &mut self.under {
+            Under::System(ctx) => ctx.check(),
+            Under::Machine(_) => Ok(()),
+        }
     }
 
     /// Closes all files: their locks are released, their mappings undone.

@@ -4,6 +4,8 @@
 //! - Dropping it first gives the guest its memory back, then releases every
 //!   lock, then deletes the file if so asked. The locks go at once, even while
 //!   a wait that was made here still keeps the descriptors open.
+//! - What is written is found by others: nobody becomes the writer of a file that lost its name
+//!   (deleted, moved away, replaced), and nothing is added to such a log.
 //! - Numbers from the guest are checked before the system sees them.
 
 mod main_db;
@@ -143,6 +145,9 @@ impl OpenFile {
     pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), ErrorCode> {
         self.check_writable()?;
         self.check_growth(check_range(offset, data.len())?)?;
+        if self.main.is_none() {
+            self.check_log_unmoved()?;
+        }
         let mut done = 0;
         while done < data.len() {
             let at = offset + done as u64;
@@ -187,6 +192,9 @@ impl OpenFile {
 
     /// Raises the lock; see the WIT's `lock`.
     pub fn lock(&mut self, level: LockLevel) -> Result<(), ErrorCode> {
+        if level >= LockLevel::Reserved && self.lock.level() < LockLevel::Reserved {
+            self.check_unmoved()?;
+        }
         let shm = self.shm.as_deref();
         // As native SQLite: whoever still uses the wal-index must not find the
         // database locked away, even if a careless `close` in its process
@@ -265,6 +273,7 @@ impl OpenFile {
         let wants = SlotLock::new(first, count, kind)?;
         // Not attached: SQLite maps before it locks.
         let shm = self.shm.as_ref().ok_or(ErrorCode::InvalidArgument)?;
+        self.check_writer(wants)?;
         shm.try_lock(wants)?;
         self.note_lock(first, kind);
         Ok(())
@@ -289,7 +298,10 @@ impl OpenFile {
         timeout: Duration,
     ) -> ShmWait {
         match (&self.shm, SlotLock::new(first, count, kind)) {
-            (Some(shm), Ok(wants)) => ShmWait::new(Arc::clone(shm), wants, timeout),
+            (Some(shm), Ok(wants)) => match self.check_writer(wants) {
+                Ok(()) => ShmWait::new(Arc::clone(shm), wants, timeout),
+                Err(error) => ShmWait::known(Err(error)),
+            },
             // Not attached: SQLite maps before it locks.
             _ => ShmWait::known(Err(ErrorCode::InvalidArgument)),
         }
@@ -330,12 +342,53 @@ impl OpenFile {
         deleted
     }
 
+    /// Whether somebody cut the wal-index since this handle attached to it: then nothing that
+    /// the guest has read of it counts.
+    pub(crate) fn has_lost_wal_index(&self) -> bool {
+        let Some(shm) = &self.shm else { return false };
+        if self.mappings.are_lost() && !shm.is_cut() {
+            shm.note_cut();
+        }
+        shm.is_cut()
+    }
+
     fn check_writable(&self) -> Result<(), ErrorCode> {
         if self.read_only {
             Err(ErrorCode::ReadOnly)
         } else {
             Ok(())
         }
+    }
+
+    /// Before these slots are locked: is it to become the writer, and may it?
+    fn check_writer(&self, wants: SlotLock) -> Result<(), ErrorCode> {
+        if wants.kind() == ShmLockKind::Exclusive && wants.first() == 0 {
+            self.check_unmoved()?;
+        }
+        Ok(())
+    }
+
+    /// An error when the database isn't found under its name any more, or its wal-index is
+    /// harmed: what would be written, nobody else would see.
+    fn check_unmoved(&self) -> Result<(), ErrorCode> {
+        match self.grant.stat(&self.name) {
+            Ok(stat) if FileId::of(&stat) == self.id => {}
+            Ok(_) | Err(ErrorCode::NotFound) => return Err(ErrorCode::Io),
+            // Where looking isn't allowed any more, nothing says that it moved.
+            Err(_) => {}
+        }
+        match &self.shm {
+            Some(shm) => shm.check_unharmed(),
+            None => Ok(()),
+        }
+    }
+
+    /// An error when a log or journal was deleted: who looks for it wouldn't find it.
+    fn check_log_unmoved(&self) -> Result<(), ErrorCode> {
+        if rustix::fs::fstat(&self.fd)?.st_nlink == 0 {
+            return Err(ErrorCode::Io);
+        }
+        Ok(())
     }
 
     /// The limit is on growth: what is large already may still be changed.

@@ -2,7 +2,7 @@
 //!
 //! What must stay true: each open, stat and delete is one path component
 //! relative to the granted directory's descriptor and never follows a symbolic
-//! link; what is opened is a regular file; no host path leaves this module,
+//! link; what is opened is a regular file that has no second name; no host path leaves this module,
 //! in an error or otherwise.
 
 use super::error::ErrorCode;
@@ -27,6 +27,10 @@ const NEW_FILE_MODE: u32 = 0o644;
 ///
 /// Every guest that may write a database is as trusted as any process that may
 /// write that file: the wal-index is mapped into its memory.
+///
+/// A file that has a second name (a hard link) is refused, whatever its first: the
+/// directory says nothing of who else it belongs to, and SQLite's locks and logs go by one name.
+/// See [`allow_hard_links`](Grant::allow_hard_links).
 #[derive(Clone, Debug)]
 pub struct Grant {
     directory: Arc<OwnedFd>,
@@ -35,6 +39,7 @@ pub struct Grant {
     read_only: bool,
     shared_memory: bool,
     waking: bool,
+    hard_links: bool,
 }
 
 impl Grant {
@@ -56,6 +61,7 @@ impl Grant {
             read_only: false,
             shared_memory: true,
             waking: true,
+            hard_links: false,
         })
     }
 
@@ -88,6 +94,15 @@ impl Grant {
     #[must_use]
     pub fn read_only(mut self) -> Grant {
         self.read_only = true;
+        self
+    }
+
+    /// Opens files that have further names, too: for directories that are kept
+    /// by linking (`cp --link`). That nobody uses a database by two names at a time is the
+    /// embedder's business then, and that no name leads to a file which guests may not touch.
+    #[must_use]
+    pub fn allow_hard_links(mut self) -> Grant {
+        self.hard_links = true;
         self
     }
 
@@ -160,7 +175,7 @@ impl Grant {
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let fd = retry(|| rustix::fs::openat(&self.directory, name, flags, mode))?;
         let stat = rustix::fs::fstat(&fd)?;
-        if !is_regular(&stat) {
+        if !is_regular(&stat) || (stat.st_nlink > 1 && !self.hard_links) {
             return Err(ErrorCode::Access);
         }
         Ok((fd, stat))

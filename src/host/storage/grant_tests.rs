@@ -88,6 +88,49 @@ fn only_regular_files_are_opened_and_a_fifo_does_not_hang() {
 }
 
 #[test]
+fn a_file_with_a_second_name_is_refused_unless_the_embedder_allows_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let inside = directory.path().join("inside");
+    fs::create_dir(&inside).unwrap();
+    let secret = directory.path().join("secret");
+    let grant = Grant::directory(&inside).unwrap();
+    let of = |grant: &Grant| Storage::new(grant.clone(), StorageLimits::default());
+    let names = [
+        ("db", FileKind::MainDb),
+        ("db-journal", FileKind::MainJournal),
+        ("db-wal", FileKind::Wal),
+    ];
+    // Empty ones too: as root, the host would give them to the database's owner.
+    for content in ["x", ""] {
+        for (name, kind) in names {
+            fs::write(&secret, content).unwrap();
+            fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+            fs::hard_link(&secret, inside.join(name)).unwrap();
+            for flags in [CREATE, EXISTING, READ_ONLY] {
+                let opened = of(&grant).open_file(name, kind, flags).map(|_| ());
+                assert_eq!(opened, Err(ErrorCode::Access), "{name} {flags:?}");
+                let read_only = of(&grant.clone().read_only());
+                let opened = read_only.open_file(name, kind, flags).map(|_| ());
+                assert_eq!(opened, Err(ErrorCode::Access), "{name} {flags:?}");
+            }
+            assert_eq!(fs::metadata(&secret).unwrap().mode() & 0o777, 0o600);
+            let allowed = of(&grant.clone().allow_hard_links());
+            allowed.open_file(name, kind, EXISTING).unwrap();
+            fs::remove_file(inside.join(name)).unwrap();
+        }
+    }
+    // The wal-index, which a guest can't open by name.
+    fs::hard_link(&secret, inside.join("db-shm")).unwrap();
+    let storage = of(&grant);
+    let mut file = storage.open_file("db", FileKind::MainDb, CREATE).unwrap();
+    let memory = super::super::testing::Memory::new();
+    assert_eq!(memory.map(&mut file, 0, true), Err(ErrorCode::Access));
+    fs::remove_file(inside.join("db-shm")).unwrap();
+    assert!(memory.map(&mut file, 0, true).unwrap());
+    drop(file);
+}
+
+#[test]
 fn kinds_and_suffixes_belong_together() {
     let directory = tempfile::tempdir().unwrap();
     let storage = storage(directory.path());

@@ -358,6 +358,39 @@ async fn the_next_instance_in_a_slot_does_not_see_the_wal_index() {
     }
 }
 
+/// Whoever reads the memory of a guest, its own code or the host on its behalf, finds zeros where
+/// the file was cut, and the guest ends with its next call.
+#[tokio::test]
+async fn a_wal_index_that_was_cut_ends_the_guest_and_nobody_else() {
+    let (directory, grant) = directory();
+    let host = Host::new(2);
+    let mut bystander = host.guest(grant.clone()).await;
+    for by_the_host in [false, true] {
+        let mut guest = host.guest(grant.clone()).await;
+        let file = guest.open().await;
+        assert_eq!(guest.map(file, 0, HERE, REGION).await, 1);
+        guest.poke(HERE, u32::from_le_bytes(*b"t.db")).await;
+        let shm = std::fs::File::options()
+            .write(true)
+            .open(directory.path().join("t.db-shm"))
+            .unwrap();
+        shm.set_len(0).unwrap();
+        if by_the_host {
+            // A file's name that lies there.
+            let name = (HERE, 4u32, 0u32, CREATE);
+            let error = guest.try_call::<_, i32>("open", name).await.unwrap_err();
+            assert!(format!("{error:?}").contains("cut"), "{error:?}");
+        } else {
+            assert_eq!(guest.peek(HERE).await, 0);
+            guest.poke(HERE, 1).await;
+            let read = (file, 0u64, 4u32);
+            let error = guest.try_call::<_, i32>("read-at", read).await.unwrap_err();
+            assert!(format!("{error:?}").contains("cut"), "{error:?}");
+        }
+        bystander.open().await;
+    }
+}
+
 #[tokio::test]
 async fn static_data_cannot_be_mapped_over_and_is_whole_in_the_next_instance() {
     let (_directory, grant) = directory();

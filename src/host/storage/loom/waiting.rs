@@ -11,6 +11,8 @@ mod claim;
 mod commits;
 #[path = "../error.rs"]
 mod error;
+#[path = "../extent.rs"]
+mod extent;
 #[path = "../grant.rs"]
 mod grant;
 #[path = "../hub.rs"]
@@ -31,6 +33,8 @@ mod registry;
 mod shm_of;
 #[path = "../shm_wait.rs"]
 mod shm_wait;
+#[path = "../sigbus.rs"]
+mod sigbus;
 #[path = "../watch.rs"]
 mod watch;
 
