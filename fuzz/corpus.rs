@@ -91,4 +91,5 @@ macro_rules! targets {
 
 targets! {
     list
+    json
 }

@@ -14,6 +14,7 @@
     reason = "a panic is a finding"
 )]
 
+pub mod json;
 pub mod list;
 mod scratch;
 
@@ -32,7 +33,7 @@ pub struct Target {
 }
 
 /// All there are.
-pub const TARGETS: &[Target] = &[list::TARGET];
+pub const TARGETS: &[Target] = &[list::TARGET, json::TARGET];
 
 /// The target of this name.
 pub fn named(name: &str) -> Option<&'static Target> {
