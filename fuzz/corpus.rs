@@ -92,4 +92,5 @@ macro_rules! targets {
 targets! {
     list
     json
+    fts
 }

@@ -14,6 +14,7 @@
     reason = "a panic is a finding"
 )]
 
+pub mod fts;
 pub mod json;
 pub mod list;
 mod scratch;
@@ -33,7 +34,7 @@ pub struct Target {
 }
 
 /// All there are.
-pub const TARGETS: &[Target] = &[list::TARGET, json::TARGET];
+pub const TARGETS: &[Target] = &[list::TARGET, json::TARGET, fts::TARGET];
 
 /// The target of this name.
 pub fn named(name: &str) -> Option<&'static Target> {
