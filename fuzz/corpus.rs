@@ -93,4 +93,5 @@ targets! {
     list
     json
     fts
+    graph
 }

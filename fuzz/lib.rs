@@ -15,6 +15,7 @@
 )]
 
 pub mod fts;
+pub mod graph;
 pub mod json;
 pub mod list;
 mod scratch;
@@ -34,7 +35,7 @@ pub struct Target {
 }
 
 /// All there are.
-pub const TARGETS: &[Target] = &[list::TARGET, json::TARGET, fts::TARGET];
+pub const TARGETS: &[Target] = &[list::TARGET, json::TARGET, fts::TARGET, graph::TARGET];
 
 /// The target of this name.
 pub fn named(name: &str) -> Option<&'static Target> {
