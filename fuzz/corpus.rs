@@ -94,4 +94,5 @@ targets! {
     json
     fts
     graph
+    lock_rows
 }
