@@ -91,4 +91,8 @@ macro_rules! targets {
 
 targets! {
     list
+    json
+    fts
+    graph
+    lock_rows
 }

@@ -14,8 +14,14 @@
     reason = "a panic is a finding"
 )]
 
+mod clock;
+pub mod fts;
+pub mod graph;
+pub mod json;
 pub mod list;
+pub mod lock_rows;
 mod scratch;
+mod sweep;
 
 /// Something to be fuzzed.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +38,13 @@ pub struct Target {
 }
 
 /// All there are.
-pub const TARGETS: &[Target] = &[list::TARGET];
+pub const TARGETS: &[Target] = &[
+    list::TARGET,
+    json::TARGET,
+    fts::TARGET,
+    graph::TARGET,
+    lock_rows::TARGET,
+];
 
 /// The target of this name.
 pub fn named(name: &str) -> Option<&'static Target> {
