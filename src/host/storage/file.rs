@@ -258,7 +258,7 @@ impl OpenFile {
                 self.shm.insert(Arc::new(attached))
             }
         };
-        if !shm.ensure_region(region, extend, self.max_file_bytes)? {
+        if !shm.ensure_region(&self.grant, region, extend, self.max_file_bytes)? {
             return Ok(false);
         }
         debug_assert_eq!(region as usize, self.mappings.len());
@@ -391,10 +391,14 @@ impl OpenFile {
         Ok(())
     }
 
-    /// The limit is on growth: what is large already may still be changed.
+    /// The limits are on growth: what is large already may still be changed.
     fn check_growth(&self, end: u64) -> Result<(), ErrorCode> {
-        if end > self.max_file_bytes && end > self.size()? {
-            return Err(ErrorCode::Full);
+        if end > self.max_file_bytes || self.grant.has_quota() {
+            let growth = end.saturating_sub(self.size()?);
+            if growth > 0 && end > self.max_file_bytes {
+                return Err(ErrorCode::Full);
+            }
+            self.grant.take_bytes(growth)?;
         }
         Ok(())
     }
