@@ -191,3 +191,17 @@ impl rand_core::TryRng for MachineClocks {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_may_hold_so_many_resources_of_wasi_and_no_more() {
+        let mut table = wasi_table();
+        for _ in 0..WASI_RESOURCES_MAX {
+            table.push(()).unwrap();
+        }
+        table.push(()).unwrap_err();
+    }
+}

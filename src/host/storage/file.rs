@@ -279,9 +279,23 @@ impl OpenFile {
         Ok(())
     }
 
-    /// To be called after a wait for slots has got them; `shm_try_lock` does it
-    /// itself.
-    pub(crate) fn note_lock(&self, first: u32, kind: ShmLockKind) {
+    /// To be called after a wait for slots has got them. On an error they are given back:
+    /// much may have happened to the files meanwhile.
+    pub(crate) fn waited_for(
+        &self,
+        first: u32,
+        count: u32,
+        kind: ShmLockKind,
+    ) -> Result<(), ErrorCode> {
+        if let Err(error) = self.check_writer(SlotLock::new(first, count, kind)?) {
+            self.shm_unlock(first, count, kind)?;
+            return Err(error);
+        }
+        self.note_lock(first, kind);
+        Ok(())
+    }
+
+    fn note_lock(&self, first: u32, kind: ShmLockKind) {
         if kind == ShmLockKind::Exclusive && first == 0 {
             self.note_writer();
         }
