@@ -331,11 +331,8 @@ fn waits<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> 
                 let file = context(&mut store)?.file(file_number)?;
                 let wait = file.shm_lock(first, count, kind.into(), duration(timeout));
                 let locked = parked(&mut store, wait).await?;
-                if locked.is_ok() {
-                    let file = context(&mut store)?.file(file_number)?;
-                    file.note_lock(first, kind.into());
-                }
-                answer(locked)
+                let file = context(&mut store)?.file(file_number)?;
+                answer(locked.and_then(|()| file.waited_for(first, count, kind.into())))
             })
         },
     )?;

@@ -258,7 +258,7 @@ impl OpenFile {
                 self.shm.insert(Arc::new(attached))
             }
         };
-        if !shm.ensure_region(region, extend, self.max_file_bytes)? {
+        if !shm.ensure_region(&self.grant, region, extend, self.max_file_bytes)? {
             return Ok(false);
         }
         debug_assert_eq!(region as usize, self.mappings.len());
@@ -279,9 +279,23 @@ impl OpenFile {
         Ok(())
     }
 
-    /// To be called after a wait for slots has got them; `shm_try_lock` does it
-    /// itself.
-    pub(crate) fn note_lock(&self, first: u32, kind: ShmLockKind) {
+    /// To be called after a wait for slots has got them. On an error they are given back:
+    /// much may have happened to the files meanwhile.
+    pub(crate) fn waited_for(
+        &self,
+        first: u32,
+        count: u32,
+        kind: ShmLockKind,
+    ) -> Result<(), ErrorCode> {
+        if let Err(error) = self.check_writer(SlotLock::new(first, count, kind)?) {
+            self.shm_unlock(first, count, kind)?;
+            return Err(error);
+        }
+        self.note_lock(first, kind);
+        Ok(())
+    }
+
+    fn note_lock(&self, first: u32, kind: ShmLockKind) {
         if kind == ShmLockKind::Exclusive && first == 0 {
             self.note_writer();
         }
@@ -391,10 +405,14 @@ impl OpenFile {
         Ok(())
     }
 
-    /// The limit is on growth: what is large already may still be changed.
+    /// The limits are on growth: what is large already may still be changed.
     fn check_growth(&self, end: u64) -> Result<(), ErrorCode> {
-        if end > self.max_file_bytes && end > self.size()? {
-            return Err(ErrorCode::Full);
+        if end > self.max_file_bytes || self.grant.has_quota() {
+            let growth = end.saturating_sub(self.size()?);
+            if growth > 0 && end > self.max_file_bytes {
+                return Err(ErrorCode::Full);
+            }
+            self.grant.take_bytes(growth)?;
         }
         Ok(())
     }

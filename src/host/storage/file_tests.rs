@@ -232,12 +232,19 @@ fn a_wal_index_that_was_deleted_or_is_another_databases_lets_nobody_write() {
     old.file.check_writer(writer).unwrap();
     fs::rename(directory.path().join("db"), directory.path().join("aside")).unwrap();
     let (mut next, memory) = (open_db(directory.path()), Memory::new());
-    assert_eq!(memory.map(&mut next, 0, true), Err(ErrorCode::Busy));
+    assert_eq!(memory.map(&mut next, 0, true), Err(ErrorCode::Io));
     let kind = ShmLockKind::Exclusive;
     assert_eq!(old.file.shm_try_lock(0, 1, kind), Err(ErrorCode::Io));
     let wait = old.file.shm_lock(0, 1, kind, Duration::ZERO);
     assert_eq!(super::super::testing::block_on(wait), Err(ErrorCode::Io));
     old.file.shm_try_lock(3, 1, kind).unwrap();
+    // Or it happened while the writer waited.
+    old.file.shm.as_ref().unwrap().try_lock(writer).unwrap();
+    assert_eq!(old.file.waited_for(0, 1, kind), Err(ErrorCode::Io));
+    assert_eq!(
+        old.file.shm_unlock(0, 1, kind),
+        Err(ErrorCode::InvalidArgument)
+    );
     drop(old);
     assert!(memory.map(&mut next, 0, true).unwrap());
     next.shm_try_lock(0, 1, kind).unwrap();
@@ -245,4 +252,17 @@ fn a_wal_index_that_was_deleted_or_is_another_databases_lets_nobody_write() {
     fs::remove_file(directory.path().join("db-shm")).unwrap();
     assert_eq!(next.shm_try_lock(0, 1, kind), Err(ErrorCode::Io));
     drop(next);
+}
+
+/// The system has one regular file at hand whose reading and writing fail so.
+#[test]
+fn an_io_error_of_the_system_is_io() {
+    let limits = StorageLimits::default();
+    let storage = Storage::new(Grant::directory("/proc/self").unwrap(), limits);
+    let file = storage
+        .open_file("mem", FileKind::MainDb, OpenFlags::default())
+        .unwrap();
+    assert_eq!(file.read_at(0, &mut [0]), Err(ErrorCode::Io));
+    assert_eq!(file.read_vec(0, 1), Err(ErrorCode::Io));
+    assert_eq!(file.write_at(0, b"x"), Err(ErrorCode::Io));
 }

@@ -7,10 +7,11 @@
 
 use super::error::ErrorCode;
 use super::kinds::FileKind;
+use super::quota::{FILE_BYTES_MIN, Quota};
 use super::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
-use std::ffi::OsStr;
+use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -40,6 +41,8 @@ pub struct Grant {
     shared_memory: bool,
     waking: bool,
     hard_links: bool,
+    /// Shared by clones.
+    quota: Option<Arc<Quota>>,
 }
 
 impl Grant {
@@ -62,6 +65,7 @@ impl Grant {
             shared_memory: true,
             waking: true,
             hard_links: false,
+            quota: None,
         })
     }
 
@@ -94,6 +98,17 @@ impl Grant {
     #[must_use]
     pub fn read_only(mut self) -> Grant {
         self.read_only = true;
+        self
+    }
+
+    /// Limits what the granted files may hold together, in bytes: of a directory, all that lies
+    /// in it. Whatever would make them larger answers `full`. It holds for all instances that
+    /// are given this grant or a clone of it, together; each file counts as 4096 bytes at
+    /// least, so their number is limited too. The directory has to be one that can be listed.
+    /// Default: no limit but the disk's.
+    #[must_use]
+    pub fn max_total_bytes(mut self, bytes: u64) -> Grant {
+        self.quota = Some(Arc::new(Quota::new(bytes)));
         self
     }
 
@@ -190,6 +205,9 @@ impl Grant {
         flags: OFlags,
         like: Option<&Stat>,
     ) -> Result<(OwnedFd, Stat), ErrorCode> {
+        if self.has_quota() && matches!(self.stat(name), Err(ErrorCode::NotFound)) {
+            self.take_bytes(FILE_BYTES_MIN)?;
+        }
         let Some(like) = like else {
             return self.open(
                 name,
@@ -210,6 +228,46 @@ impl Grant {
             let _ = rustix::fs::fchown(&fd, Some(user), Some(group));
         }
         Ok((fd, stat))
+    }
+
+    /// To be asked before `bytes` are added to a file. `full`: they may not.
+    pub(crate) fn take_bytes(&self, bytes: u64) -> Result<(), ErrorCode> {
+        match &self.quota {
+            Some(quota) => quota.take(bytes, || self.used_bytes()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether [`take_bytes`](Self::take_bytes) may refuse.
+    pub(crate) fn has_quota(&self) -> bool {
+        self.quota.is_some()
+    }
+
+    /// What all files that may be named have now.
+    fn used_bytes(&self) -> Result<u64, ErrorCode> {
+        let mut used = 0_u64;
+        let mut add = |name: &CStr| {
+            // Gone meanwhile, or nothing that grows.
+            if let Ok(stat) = rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW)
+                && is_regular(&stat)
+            {
+                used = used.saturating_add(stat.st_size.unsigned_abs().max(FILE_BYTES_MIN));
+            }
+        };
+        match &self.only {
+            Some(only) => {
+                for suffix in SUFFIXES.iter().copied().chain([""]) {
+                    let name = CString::new(format!("{only}{suffix}"));
+                    add(&name.map_err(|_| ErrorCode::InvalidArgument)?);
+                }
+            }
+            None => {
+                for entry in rustix::fs::Dir::read_from(&self.directory)? {
+                    add(entry?.file_name());
+                }
+            }
+        }
+        Ok(used)
     }
 
     pub(crate) fn stat(&self, name: &str) -> Result<Stat, ErrorCode> {

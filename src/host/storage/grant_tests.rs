@@ -246,3 +246,63 @@ fn what_lies_beside_a_database_may_be_used_by_the_same_people() {
     assert_eq!(fs::metadata(path("db-shm")).unwrap().mode() & 0o777, 0o666);
     drop(file);
 }
+
+#[test]
+fn all_files_of_a_grant_together_stay_within_its_limit() {
+    const LIMIT: u64 = 100 << 10;
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let stored = || -> u64 {
+        let entries = fs::read_dir(directory.path()).unwrap();
+        let sizes = entries.map(|entry| entry.unwrap().metadata().unwrap().len());
+        sizes.sum()
+    };
+    fs::write(path("theirs"), vec![0; 20 << 10]).unwrap();
+    let grant = Grant::directory(directory.path())
+        .unwrap()
+        .max_total_bytes(LIMIT);
+    // Two instances, whose limit is one.
+    let storages = [(); 2].map(|()| Storage::new(grant.clone(), StorageLimits::default()));
+    let file = |at: usize, name: &str| storages[at].open_file(name, FileKind::MainDb, CREATE);
+    let (one, other) = (file(0, "one").unwrap(), file(1, "other").unwrap());
+    one.write_at(0, &[1; 30 << 10]).unwrap();
+    other.write_at(0, &[1; 30 << 10]).unwrap();
+    assert_eq!(one.write_at(30 << 10, &[1; 30 << 10]), Err(ErrorCode::Full));
+    assert_eq!(other.truncate(60 << 10), Err(ErrorCode::Full));
+    // What is there may be changed, and cut.
+    one.write_at(0, &[2; 30 << 10]).unwrap();
+    other.truncate(10 << 10).unwrap();
+    one.write_at(30 << 10, &[1; 20 << 10]).unwrap();
+    assert!(stored() <= LIMIT, "{}", stored());
+    // Neither a hole nor a wal-index gets round it.
+    assert_eq!(one.write_at(1 << 40, b"x"), Err(ErrorCode::Full));
+    let memory = super::super::testing::Memory::new();
+    let mut third = file(0, "third").unwrap();
+    assert_eq!(memory.map(&mut third, 0, true), Err(ErrorCode::Full));
+    // Nor any number of empty files.
+    let made = (0..100)
+        .take_while(|n| file(0, &format!("empty{n}")).is_ok())
+        .count();
+    assert!(made < 25, "{made}");
+    storages[0]
+        .open_file("one", FileKind::MainDb, CREATE)
+        .unwrap();
+    drop(third);
+}
+
+#[test]
+fn a_file_grants_limit_is_for_that_database_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("other.db"), vec![0; 1 << 20]).unwrap();
+    let grant = Grant::file(directory.path().join("app.db")).unwrap();
+    let storage = Storage::new(grant.max_total_bytes(64 << 10), StorageLimits::default());
+    let file = storage
+        .open_file("app.db", FileKind::MainDb, CREATE)
+        .unwrap();
+    let wal = storage
+        .open_file("app.db-wal", FileKind::Wal, CREATE)
+        .unwrap();
+    file.write_at(0, &[1; 30 << 10]).unwrap();
+    wal.write_at(0, &[1; 30 << 10]).unwrap();
+    assert_eq!(wal.write_at(30 << 10, &[1; 10 << 10]), Err(ErrorCode::Full));
+}

@@ -29,6 +29,7 @@ mod lock;
 mod mapping;
 mod ofd;
 mod queue;
+mod quota;
 mod registry;
 mod shm;
 mod shm_wait;

@@ -118,10 +118,10 @@ impl Shm {
             // neighbour would look like a busy file.
             let mut guard = queue.lock();
             // The database was replaced, and others still use this with the one before: it
-            // says nothing of ours.
+            // says nothing of ours. (Not `busy`, at which SQLite would try for ten seconds.)
             let of = *guard.database.get_or_insert(FileId::of(database));
             if of != FileId::of(database) {
-                return Err(ErrorCode::Busy);
+                return Err(ErrorCode::Io);
             }
             if !throw_switch(&fd)? {
                 continue;
@@ -150,6 +150,7 @@ impl Shm {
     /// `extend` is false.
     pub(crate) fn ensure_region(
         &self,
+        grant: &Grant,
         region: u32,
         extend: bool,
         max_bytes: u64,
@@ -172,6 +173,7 @@ impl Shm {
         if end > max_bytes {
             return Err(ErrorCode::Full);
         }
+        grant.take_bytes(end - size)?;
         // Really allocated, from the start: writing to a hole when the disk is
         // full is no error code but a SIGBUS.
         match retry(|| rustix::fs::fallocate(&self.fd, FallocateFlags::empty(), 0, end)) {

@@ -27,6 +27,8 @@ mod mapping;
 mod ofd;
 #[path = "../queue.rs"]
 mod queue;
+#[path = "../quota.rs"]
+mod quota;
 #[path = "../registry.rs"]
 mod registry;
 #[path = "../shm.rs"]
