@@ -9,6 +9,7 @@ mod c_compiler;
 mod component;
 mod debian;
 mod fuzz;
+mod deny;
 mod loom;
 mod patch;
 mod paths;
@@ -18,6 +19,9 @@ mod python;
 mod staging;
 mod steps;
 mod toolchain;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+mod unsafe_inventory;
 
 use std::process::{Command, ExitCode};
 
@@ -35,7 +39,8 @@ usage: cargo xtask <command>
   python              make the Python environment that holds BeaverDB, for comparison
   demo [args…]        run the demo
   test [args…]        lint, then run all tests; args go to `cargo test`
-                      --no-lint skips formatting and clippy
+                      --no-lint skips formatting, clippy and, where cargo-deny is installed,
+                      the check of dependencies
   loom                run the concurrency models deeper than `test` does
   bench [args…]       run the benchmarks
   fuzz [name…]        fuzz all targets, or these, one after the other; needs a nightly toolchain
@@ -151,6 +156,11 @@ fn test(args: Vec<String>) -> Result<ExitCode> {
                 .args(["--exclude", component::PACKAGE])
                 .args(["--", "-D", "warnings"]);
             if let Some(code) = steps.command("clippy", &mut clippy)? {
+                return Ok(Some(code));
+            }
+            if let Some(mut deny) = deny::command()
+                && let Some(code) = steps.command("dependencies", &mut deny)?
+            {
                 return Ok(Some(code));
             }
             // A component that somebody else built leaves no toolchain here to lint ours with.
