@@ -95,4 +95,5 @@ targets! {
     fts
     graph
     lock_rows
+    files
 }

@@ -15,6 +15,7 @@
 )]
 
 mod clock;
+pub mod files;
 pub mod fts;
 pub mod graph;
 pub mod json;
@@ -44,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     fts::TARGET,
     graph::TARGET,
     lock_rows::TARGET,
+    files::TARGET,
 ];
 
 /// The target of this name.
