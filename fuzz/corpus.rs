@@ -96,4 +96,5 @@ targets! {
     graph
     lock_rows
     files
+    dump
 }

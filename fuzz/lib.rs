@@ -15,6 +15,7 @@
 )]
 
 mod clock;
+pub mod dump;
 pub mod files;
 pub mod fts;
 pub mod graph;
@@ -46,6 +47,7 @@ pub const TARGETS: &[Target] = &[
     graph::TARGET,
     lock_rows::TARGET,
     files::TARGET,
+    dump::TARGET,
 ];
 
 /// The target of this name.
