@@ -97,4 +97,5 @@ targets! {
     lock_rows
     files
     dump
+    secret
 }

@@ -19,10 +19,12 @@ pub mod dump;
 pub mod files;
 pub mod fts;
 pub mod graph;
+mod hex;
 pub mod json;
 pub mod list;
 pub mod lock_rows;
 mod scratch;
+pub mod secret;
 mod sweep;
 
 /// Something to be fuzzed.
@@ -48,6 +50,7 @@ pub const TARGETS: &[Target] = &[
     lock_rows::TARGET,
     files::TARGET,
     dump::TARGET,
+    secret::TARGET,
 ];
 
 /// The target of this name.

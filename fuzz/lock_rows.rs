@@ -10,6 +10,7 @@
 
 use crate::Target;
 use crate::files::bases::BASES;
+use crate::hex::bytes_of;
 use crate::scratch::Scratch;
 use crate::sweep::{Sweep, options};
 use beaver_core::Error;
@@ -111,10 +112,6 @@ fn value(text: &str) -> Value {
     let mut characters = text.chars();
     let kind = characters.next();
     let rest = characters.as_str();
-    let bytes = || {
-        let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-        rest.as_bytes().chunks(2).filter_map(pair).collect()
-    };
     match kind {
         Some('i') => Value::Integer(rest.parse().unwrap_or(i64::MIN)),
         Some('r') => Value::Real(match rest.strip_prefix('x') {
@@ -122,7 +119,7 @@ fn value(text: &str) -> Value {
             None => rest.parse().unwrap_or(f64::NAN),
         }),
         Some('t') => Value::Text(rest.to_owned()),
-        Some('u' | 'b') => Value::Blob(bytes()),
+        Some('u' | 'b') => Value::Blob(bytes_of(rest)),
         _ => Value::Null,
     }
 }

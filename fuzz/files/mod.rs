@@ -21,6 +21,7 @@ mod schemas;
 mod seal;
 
 use crate::Target;
+use crate::hex::overwrite;
 use crate::scratch::Scratch;
 use crate::sweep::{Sweep, options};
 use bases::{BASES, Base};
@@ -112,12 +113,7 @@ impl Files {
                 _ => {}
             },
             ["at", file, offset, hex] => {
-                let (offset, new) = (number(offset), bytes_of(hex));
-                self.change(file, |bytes| {
-                    for (old, new) in bytes.iter_mut().skip(offset).zip(new) {
-                        *old = new;
-                    }
-                });
+                self.change(file, |bytes| overwrite(bytes, number(offset), hex));
             }
             ["end", file, length] => {
                 let length = number(length).min(LENGTH_MAX);
@@ -153,11 +149,6 @@ impl Files {
             }
         });
     }
-}
-
-fn bytes_of(hex: &str) -> Vec<u8> {
-    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    hex.as_bytes().chunks(2).filter_map(pair).collect()
 }
 
 #[cfg(test)]
