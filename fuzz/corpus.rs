@@ -95,4 +95,7 @@ targets! {
     fts
     graph
     lock_rows
+    files
+    dump
+    secret
 }

@@ -15,12 +15,16 @@
 )]
 
 mod clock;
+pub mod dump;
+pub mod files;
 pub mod fts;
 pub mod graph;
+mod hex;
 pub mod json;
 pub mod list;
 pub mod lock_rows;
 mod scratch;
+pub mod secret;
 mod sweep;
 
 /// Something to be fuzzed.
@@ -44,6 +48,9 @@ pub const TARGETS: &[Target] = &[
     fts::TARGET,
     graph::TARGET,
     lock_rows::TARGET,
+    files::TARGET,
+    dump::TARGET,
+    secret::TARGET,
 ];
 
 /// The target of this name.

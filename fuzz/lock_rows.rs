@@ -9,13 +9,13 @@
 //! says what is wrong with the file, in no more time than it was given; and the file is whole.
 
 use crate::Target;
-use crate::clock::Clock;
+use crate::files::bases::BASES;
+use crate::hex::bytes_of;
 use crate::scratch::Scratch;
 use crate::sweep::{Sweep, options};
+use beaver_core::Error;
 use beaver_core::rusqlite::types::Value;
 use beaver_core::rusqlite::{Connection, params_from_iter};
-use beaver_core::{Database, Error, IndexOptions};
-use std::sync::LazyLock;
 
 /// See the module.
 pub const TARGET: Target = Target {
@@ -50,7 +50,7 @@ const TABLES: [(&str, usize); 17] = [
 
 fn run(bytes: &[u8]) {
     let scratch = Scratch::new();
-    std::fs::write(scratch.path(), &*FILE).unwrap();
+    std::fs::write(scratch.path(), &BASES[0].database).unwrap();
     let connection = Connection::open(scratch.path()).unwrap();
     let input = String::from_utf8_lossy(bytes);
     for line in input.split('\n').take(ROWS_MAX) {
@@ -84,36 +84,6 @@ fn is_about_rows(error: &Error) -> bool {
     )
 }
 
-/// A file with all tables and something in each.
-static FILE: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let scratch = Scratch::new();
-    let path = scratch.path();
-    let database = Database::open_with(path.to_str().unwrap(), &options(), Clock::new()).unwrap();
-    database
-        .dict("d")
-        .unwrap()
-        .set("theme", "\"dark\"", None)
-        .unwrap();
-    database.list("l").unwrap().push("1").unwrap();
-    database.queue("q").unwrap().put("1", 1.0).unwrap();
-    let collection = database.collection("c").unwrap();
-    let indexed = IndexOptions {
-        fuzzy: true,
-        ..IndexOptions::default()
-    };
-    let body = Some(r#"{"t": "some words"}"#);
-    collection
-        .index(Some("a"), body, Some(&[1.0, 2.0]), &indexed)
-        .unwrap();
-    collection.connect("a", "b", "to", None).unwrap();
-    database.blob("b").unwrap().put("k", b"data", None).unwrap();
-    database.log("g").unwrap().append("1", None).unwrap();
-    database.channel("p").unwrap().publish("1").unwrap();
-    database.checkpoint().unwrap();
-    drop((collection, database));
-    std::fs::read(path).unwrap()
-});
-
 fn insert(connection: &Connection, line: &str) {
     let mut parts = line.split('\t');
     let table = parts.next().unwrap_or_default();
@@ -142,10 +112,6 @@ fn value(text: &str) -> Value {
     let mut characters = text.chars();
     let kind = characters.next();
     let rest = characters.as_str();
-    let bytes = || {
-        let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-        rest.as_bytes().chunks(2).filter_map(pair).collect()
-    };
     match kind {
         Some('i') => Value::Integer(rest.parse().unwrap_or(i64::MIN)),
         Some('r') => Value::Real(match rest.strip_prefix('x') {
@@ -153,7 +119,7 @@ fn value(text: &str) -> Value {
             None => rest.parse().unwrap_or(f64::NAN),
         }),
         Some('t') => Value::Text(rest.to_owned()),
-        Some('u' | 'b') => Value::Blob(bytes()),
+        Some('u' | 'b') => Value::Blob(bytes_of(rest)),
         _ => Value::Null,
     }
 }

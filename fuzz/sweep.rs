@@ -145,7 +145,7 @@ impl Sweep {
         self.owner("dict", &dict);
         self.write("dict.loader", || {
             let mut loader = dict.loader()?;
-            loader.write(r#"{"items": [{"key": "x", "value": [1]}]}"#)?;
+            loader.write(r#"{"metadata": {"type": "Dict", "name": "d", "count": 1}, "items": [{"key": "x", "value": [1]}]}"#)?;
             loader.finish()
         });
     }
