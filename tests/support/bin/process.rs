@@ -3,8 +3,8 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use beaver_tests::{
-    BlobWriter, Dict, IfExists, JournalChoice, Listener, Lock, LockOptions, Options, Outcome, Store,
-    System, Transaction, ms, s,
+    BlobWriter, Dict, IfExists, JournalChoice, Listener, Lock, LockOptions, Options, Outcome,
+    Store, System, Transaction, ms, s,
 };
 use rusqlite::OptionalExtension as _;
 use serde_json::{Value, json};
