@@ -91,4 +91,7 @@ macro_rules! targets {
 
 targets! {
     list
+    protocol
+    history
+    storage
 }

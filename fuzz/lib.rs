@@ -1,7 +1,6 @@
 //! What fuzzing tries on beaver-wasm, and what has to hold for it.
 //!
 //! Each module is a *target*: it makes something out of any bytes (a text, a sequence of
-//! operations, a damaged file), does it, and panics if what has to hold doesn't. The programs
 //! that libFuzzer drives (`targets/`, one line each) and the test that tries the corpus
 //! (`corpus.rs`) call the same function.
 //!
@@ -14,8 +13,12 @@
     reason = "a panic is a finding"
 )]
 
+pub mod history;
 pub mod list;
+mod ops;
+pub mod protocol;
 mod scratch;
+pub mod storage;
 
 /// Something to be fuzzed.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +35,12 @@ pub struct Target {
 }
 
 /// All there are.
-pub const TARGETS: &[Target] = &[list::TARGET];
+pub const TARGETS: &[Target] = &[
+    list::TARGET,
+    protocol::TARGET,
+    history::TARGET,
+    storage::TARGET,
+];
 
 /// The target of this name.
 pub fn named(name: &str) -> Option<&'static Target> {
