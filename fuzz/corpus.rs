@@ -98,4 +98,7 @@ targets! {
     files
     dump
     secret
+    protocol
+    history
+    storage
 }

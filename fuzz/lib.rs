@@ -20,11 +20,15 @@ pub mod files;
 pub mod fts;
 pub mod graph;
 mod hex;
+pub mod history;
 pub mod json;
 pub mod list;
 pub mod lock_rows;
+mod ops;
+pub mod protocol;
 mod scratch;
 pub mod secret;
+pub mod storage;
 mod sweep;
 
 /// Something to be fuzzed.
@@ -51,6 +55,9 @@ pub const TARGETS: &[Target] = &[
     files::TARGET,
     dump::TARGET,
     secret::TARGET,
+    protocol::TARGET,
+    history::TARGET,
+    storage::TARGET,
 ];
 
 /// The target of this name.

@@ -26,6 +26,11 @@ impl Scratch {
         }
     }
 
+    /// For whoever wants more than a database.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Where the database is, or will be.
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("f.db")

@@ -72,3 +72,30 @@ impl Drop for Transaction {
         self.database.reap();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::error::Error;
+    use crate::{Database, Options};
+
+    #[test]
+    fn a_table_that_cannot_be_made_again_yet_is_missed_by_nobody_else_and_no_sql_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.db");
+        let database = Database::open(path.to_str().unwrap(), &Options::default()).unwrap();
+        let refuse = |writes| {
+            let connection = &database.inner.connection;
+            connection.pragma_update(None, "query_only", writes)
+        };
+        let dict = database.dict("d").unwrap();
+        let transaction = database.begin().unwrap();
+        let list = database.list("l").unwrap();
+        list.push("1").unwrap();
+        refuse(true).unwrap();
+        transaction.rollback().unwrap();
+        assert_eq!(list.len().unwrap_err(), Error::ReadOnly);
+        assert_eq!(dict.len().unwrap(), 0);
+        refuse(false).unwrap();
+        assert_eq!(list.len().unwrap(), 0);
+    }
+}

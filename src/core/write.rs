@@ -191,14 +191,21 @@ impl Database {
     /// Runs a read, in the open transaction if there is one.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         self.check_transaction()?;
-        if !self.inner.orphans.borrow().is_empty() && self.inner.connection.is_autocommit() {
-            // What could not be put away isn't to stand until the next write.
-            if let Ok(transaction) = self.begin_write(Some(Duration::ZERO)) {
-                let _ = transaction.commit();
-            }
+        let due = !self.inner.orphans.borrow().is_empty() || !self.inner.unmade.borrow().is_empty();
+        let mut undone = None;
+        if due && self.inner.connection.is_autocommit() {
+            // What could not be put away, or made again, isn't to stay so until the next write.
+            let transaction = self.begin_write(Some(Duration::ZERO));
+            undone = transaction.and_then(WriteTransaction::commit).err();
         }
         self.set_busy_timeout(self.inner.options.busy_timeout)?;
-        read(&self.inner.connection)
+        match (read(&self.inner.connection), undone) {
+            // A table is missing that was made in a transaction that has been undone.
+            (Err(Error::Failed { .. }), Some(why)) if !self.inner.unmade.borrow().is_empty() => {
+                Err(why)
+            }
+            (result, _) => result,
+        }
     }
 
     /// Runs several reads on one state of the database.

@@ -1,0 +1,169 @@
+//! What guests are granted, and what lies beside it.
+//!
+//! What must stay true: the mark is in no file that was granted, so whoever has it in its memory has
+//! read beyond.
+
+use super::guest::FILE_BYTES_MAX;
+use crate::scratch::Scratch;
+use arbitrary::{Result, Unstructured};
+use beaver_host::Grant;
+use rustix::fs::{FlockOperation, fcntl_lock};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+/// What stands in files that were granted to nobody.
+pub(super) const MARK: u64 = u64::from_le_bytes(*b"\xffSECRET\xfe");
+
+/// The database that one guest is granted by name.
+const ONE: &str = "one.db";
+const SUFFIXES: [&str; 4] = ["", "-journal", "-wal", "-shm"];
+
+pub(super) struct Folder {
+    /// Gone when this is dropped.
+    scratch: Scratch,
+    outside: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+impl Folder {
+    pub(super) fn new() -> Self {
+        let scratch = Scratch::new();
+        let secret = MARK.to_le_bytes().repeat(8);
+        let root = scratch.folder();
+        fs::create_dir(root.join("granted")).unwrap();
+        fs::create_dir(root.join("granted/folder.db")).unwrap();
+        fs::write(root.join("secret.db"), &secret).unwrap();
+        fs::write(root.join("granted").join(ONE), b"granted").unwrap();
+        symlink("../secret.db", root.join("granted/link.db")).unwrap();
+        symlink("../secret.db", root.join("granted/one.db-wal")).unwrap();
+        symlink("..", root.join("granted/up")).unwrap();
+        let outside = outside(root);
+        Self { scratch, outside }
+    }
+
+    fn granted(&self) -> PathBuf {
+        self.scratch.folder().join("granted")
+    }
+
+    /// All of the folder or one file; `how`: with what restrictions.
+    pub(super) fn grant(&self, is_of_one_file: bool, how: u8) -> Grant {
+        let grant = match is_of_one_file {
+            true => Grant::file(self.granted().join(ONE)),
+            false => Grant::directory(self.granted()),
+        };
+        let mut grant = grant.unwrap();
+        if how & 1 != 0 {
+            grant = grant.read_only();
+        }
+        if how & 2 != 0 {
+            grant = grant.without_shared_memory();
+        }
+        if how & 4 != 0 {
+            grant = grant.without_waking();
+        }
+        grant
+    }
+
+    /// A guest has opened this name.
+    pub(super) fn may_be_open(&self, name: &[u8], is_of_one_file: bool) {
+        let name = std::str::from_utf8(name).expect("a name that is no text was opened");
+        assert!(
+            !name.contains('/') && !name.contains('\0'),
+            "{name:?} was opened"
+        );
+        if is_of_one_file {
+            let rest = name.strip_prefix(ONE).unwrap_or("another file");
+            assert!(SUFFIXES.contains(&rest), "{name:?} was opened");
+        }
+        // It may have been deleted since.
+        if let Ok(found) = fs::symlink_metadata(self.granted().join(name)) {
+            assert!(found.is_file(), "{name:?} was opened");
+        }
+    }
+
+    /// When all guests are gone.
+    pub(super) fn check(&self) {
+        let root = self.scratch.folder();
+        assert_eq!(
+            outside(root),
+            self.outside,
+            "what wasn't granted was changed"
+        );
+        let mark = format!("{}/", root.display());
+        let open = fs::read_dir("/proc/self/fd").unwrap();
+        for descriptor in open.flatten() {
+            let leads = fs::read_link(descriptor.path()).unwrap_or_default();
+            assert!(
+                !leads.starts_with(&mark),
+                "{} is still open",
+                leads.display()
+            );
+        }
+        for line in fs::read_to_string("/proc/self/maps").unwrap().lines() {
+            assert!(!line.contains(&mark), "still mapped: {line}");
+        }
+        for entry in fs::read_dir(self.granted()).unwrap() {
+            let path = entry.unwrap().path();
+            if !fs::symlink_metadata(&path).unwrap().is_file() {
+                continue;
+            }
+            let file = File::options().read(true).write(true).open(&path).unwrap();
+            let len = file.metadata().unwrap().len();
+            assert!(len <= FILE_BYTES_MAX, "{} has {len} bytes", path.display());
+            let locked = fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive);
+            assert_eq!(locked, Ok(()), "{} is still locked", path.display());
+        }
+    }
+}
+
+/// All that isn't in the granted folder, and the folder's own names that aren't files.
+fn outside(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(root).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = if path.is_file() {
+            fs::read(&path).unwrap()
+        } else {
+            Vec::new()
+        };
+        found.insert(path, bytes);
+    }
+    found
+}
+
+/// Names of all kinds.
+pub(super) fn name(input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+    let given = [
+        "one.db",
+        "two.db",
+        "link.db",
+        "folder.db",
+        "up",
+        "../secret.db",
+        "up/secret.db",
+        "/etc/passwd",
+        "./one.db",
+        "folder.db/../one.db",
+        "",
+        ".",
+        "..",
+        "/",
+        "one.db/",
+        "one.db\0",
+        "\0",
+        "-wal",
+        "one.db-wal-wal",
+        "ONE.DB",
+        "ö\u{202e}.db",
+    ];
+    let suffixes = ["", "", "", "-journal", "-wal", "-shm", "-shm-wal"];
+    Ok(match input.int_in_range(0..=9)? {
+        0 => input.bytes(input.len().min(16))?.to_vec(),
+        1 => vec![b'n'; *input.choose(&[240, 251, 252, 255, 256, 4096, 40_000])?],
+        2 => b"\xff.db".to_vec(),
+        3..=6 => (input.choose(&["one.db", "two.db"])?.to_string() + input.choose(&suffixes)?)
+            .into_bytes(),
+        _ => (input.choose(&given)?.to_string() + input.choose(&suffixes)?).into_bytes(),
+    })
+}
