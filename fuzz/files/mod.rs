@@ -11,6 +11,7 @@
 //! swap PAGE PAGE       of the database
 //! move PAGE PAGE       the second becomes the same as the first
 //! schema KIND TABLE    see `schemas.rs`
+//! only PART            do no more with it; see `sweep.rs`
 //! broken               the checksums of log and journal stay as they are
 //! ```
 //!
@@ -53,7 +54,8 @@ fn run(bytes: &[u8]) {
     let base = lines.iter().find_map(|line| line.strip_prefix("base "));
     let base: usize = base.map_or(0, |number| number.parse().unwrap_or(0));
     files.put(&BASES[base % BASES.len()]);
-    for line in lines {
+    let only = lines.iter().find_map(|line| line.strip_prefix("only "));
+    for line in &lines {
         let parts: Vec<&str> = line.split(' ').collect();
         files.edit(&parts);
     }
@@ -63,7 +65,7 @@ fn run(bytes: &[u8]) {
     }
     let path = files.path.to_str().unwrap();
     if let Some(sweep) = Sweep::open(path, &files.options, |_| true) {
-        sweep.everything();
+        sweep.everything(only);
     }
 }
 
