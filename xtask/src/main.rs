@@ -7,9 +7,11 @@
 mod apt_sources;
 mod c_compiler;
 mod component;
+mod counted;
 mod debian;
 mod deny;
 mod loom;
+mod nightly;
 mod patch;
 mod paths;
 mod planted;
@@ -41,6 +43,8 @@ usage: cargo xtask <command>
                       --no-lint skips formatting, clippy and, where cargo-deny is installed,
                       the check of dependencies
   loom                run the concurrency models deeper than `test` does
+  miri                run what Miri can run (rustup's nightly toolchain with miri and rust-src)
+  sanitize            run the core's tests with the address sanitizer (nightly, clang-19)
   bench [args…]       run the benchmarks
   planted [name…]     build components with planted faults, for the simulator to find
   harness [args…]     prove or refute what a store claims: `cargo xtask harness help`
@@ -106,6 +110,8 @@ fn dispatch(command: &str, args: Vec<String>) -> Result<ExitCode> {
         "harness" => run_program("beaver-harness", args),
         "test" => test(args),
         "loom" => loom::run(),
+        "miri" => nightly::miri(),
+        "sanitize" => nightly::sanitize(),
         "planted" => planted::run(&args).map(|()| ExitCode::SUCCESS),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
