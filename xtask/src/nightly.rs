@@ -61,7 +61,7 @@ pub(crate) fn sanitize() -> Result<ExitCode> {
             .env(format!("CC_{}", HOST.replace('-', "_")), "clang-19")
             .env(
                 format!("CFLAGS_{}", HOST.replace('-', "_")),
-                "-fsanitize=address",
+                "-fsanitize=address -fno-omit-frame-pointer -g1",
             );
         if let Some(code) = counted(&mut run, package)? {
             return Ok(code);
