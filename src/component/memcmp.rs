@@ -106,7 +106,13 @@ mod tests {
     #[test]
     fn agrees_with_slice_order() {
         let values = [(0x00, 0x01), (0x7f, 0x80), (0x00, 0xff), (0xfe, 0xff)];
-        for n in 0..=67 {
+        // Miri takes minutes for all of them: each step once, and two of the first.
+        let lengths: Vec<usize> = if cfg!(miri) {
+            (0..=16).chain([23, 31, 33]).collect()
+        } else {
+            (0..=67).collect()
+        };
+        for n in lengths {
             for (shift_a, shift_b) in [(0, 0), (1, 0), (3, 5), (7, 2)] {
                 let mut a = vec![0x55_u8; n + 16];
                 let mut b = vec![0x55_u8; n + 16];

@@ -7,10 +7,12 @@
 mod apt_sources;
 mod c_compiler;
 mod component;
+mod counted;
 mod debian;
 mod deny;
 mod fuzz;
 mod loom;
+mod nightly;
 mod patch;
 mod paths;
 mod planted;
@@ -42,6 +44,8 @@ usage: cargo xtask <command>
                       --no-lint skips formatting, clippy and, where cargo-deny is installed,
                       the check of dependencies
   loom                run the concurrency models deeper than `test` does
+  miri                run what Miri can run (rustup's nightly toolchain with miri and rust-src)
+  sanitize            run the core's tests with the address sanitizer (nightly, clang-19)
   bench [args…]       run the benchmarks
   fuzz [name…]        fuzz all targets, or these, one after the other; needs a nightly toolchain
                       --seconds N  each for so long (default: 60)
@@ -114,6 +118,8 @@ fn dispatch(command: &str, args: Vec<String>) -> Result<ExitCode> {
         "test" => test(args),
         "loom" => loom::run(),
         "fuzz" => fuzz::run(&args),
+        "miri" => nightly::miri(),
+        "sanitize" => nightly::sanitize(),
         "planted" => planted::run(&args).map(|()| ExitCode::SUCCESS),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
