@@ -93,5 +93,6 @@ targets! {
     list
     protocol
     history
+    operations
     storage
 }

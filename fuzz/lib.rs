@@ -1,6 +1,7 @@
 //! What fuzzing tries on beaver-wasm, and what has to hold for it.
 //!
 //! Each module is a *target*: it makes something out of any bytes (a text, a sequence of
+//! operations, a damaged file), does it, and panics if what has to hold doesn't. The programs
 //! that libFuzzer drives (`targets/`, one line each) and the test that tries the corpus
 //! (`corpus.rs`) call the same function.
 //!
@@ -15,6 +16,7 @@
 
 pub mod history;
 pub mod list;
+pub mod operations;
 mod ops;
 pub mod protocol;
 mod scratch;
@@ -39,6 +41,7 @@ pub const TARGETS: &[Target] = &[
     list::TARGET,
     protocol::TARGET,
     history::TARGET,
+    operations::TARGET,
     storage::TARGET,
 ];
 
