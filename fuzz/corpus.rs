@@ -91,6 +91,13 @@ macro_rules! targets {
 
 targets! {
     list
+    json
+    fts
+    graph
+    lock_rows
+    files
+    dump
+    secret
     protocol
     history
     operations

@@ -14,13 +14,23 @@
     reason = "a panic is a finding"
 )]
 
+mod clock;
+pub mod dump;
+pub mod files;
+pub mod fts;
+pub mod graph;
+mod hex;
 pub mod history;
+pub mod json;
 pub mod list;
+pub mod lock_rows;
 pub mod operations;
 mod ops;
 pub mod protocol;
 mod scratch;
+pub mod secret;
 pub mod storage;
+mod sweep;
 
 /// Something to be fuzzed.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +49,13 @@ pub struct Target {
 /// All there are.
 pub const TARGETS: &[Target] = &[
     list::TARGET,
+    json::TARGET,
+    fts::TARGET,
+    graph::TARGET,
+    lock_rows::TARGET,
+    files::TARGET,
+    dump::TARGET,
+    secret::TARGET,
     protocol::TARGET,
     history::TARGET,
     operations::TARGET,

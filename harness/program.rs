@@ -18,6 +18,13 @@ pub enum Fault {
         /// A worker in that process.
         worker: u32,
     },
+    /// SIGKILL of all processes at once, so that nobody is left who knows what lies in the log or the
+    /// journal.
+    KillAll {
+        /// Whether SQLite itself opens the file next, recovers it and checks it; else whoever of
+        /// the system's own comes first does.
+        sqlite_first: bool,
+    },
     /// SIGSTOP, and SIGCONT after a while.
     Stop {
         /// A worker in that process.
@@ -61,7 +68,7 @@ impl Fault {
             | Self::Drop { worker }
             | Self::Trap { worker }
             | Self::ClockJump { worker, .. } => Some(worker),
-            Self::BusyWriter { .. } | Self::PowerLoss => None,
+            Self::BusyWriter { .. } | Self::KillAll { .. } | Self::PowerLoss => None,
         }
     }
 
@@ -75,6 +82,7 @@ impl Fault {
         match self {
             Self::Stop { for_ms, .. } | Self::BusyWriter { for_ms } => Some(for_ms),
             Self::Kill { .. }
+            | Self::KillAll { .. }
             | Self::Drop { .. }
             | Self::Trap { .. }
             | Self::PowerLoss
@@ -86,6 +94,7 @@ impl Fault {
     pub fn name(self) -> &'static str {
         match self {
             Self::Kill { .. } => "kill",
+            Self::KillAll { .. } => "kill-all",
             Self::Stop { .. } => "stop",
             Self::Drop { .. } => "drop",
             Self::Trap { .. } => "trap",
@@ -215,7 +224,12 @@ impl Program {
 impl Program {
     /// Whether some step does what can be done to a real process alone.
     pub fn needs_processes(&self) -> bool {
-        self.has_fault(|fault| matches!(fault, Fault::Kill { .. } | Fault::Stop { .. }))
+        self.has_fault(|fault| {
+            matches!(
+                fault,
+                Fault::Kill { .. } | Fault::KillAll { .. } | Fault::Stop { .. }
+            )
+        })
     }
 
     /// Whether some step does what only the simulator can.

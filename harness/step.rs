@@ -247,6 +247,7 @@ impl Step {
             Self::Fault(Fault::BusyWriter { .. }) => need(Capability::Sqlite),
             Self::Fault(
                 Fault::Kill { .. }
+                | Fault::KillAll { .. }
                 | Fault::Stop { .. }
                 | Fault::PowerLoss
                 | Fault::ClockJump { .. },

@@ -81,15 +81,24 @@ pub fn settings(plan: &Plan, options: &Options) -> Settings {
     };
     // The steps of a program written down end by themselves.
     if plan.frame.workers.is_empty() {
-        settings.duration = Some(options.duration);
+        // Enough faults end a run as well.
+        settings.duration = settings.faults_max.is_none().then_some(options.duration);
         if let Some(workload) = workload::named(&plan.frame.name) {
-            let fit = |fault: &FaultKind| !workload.unfit.contains(fault);
+            let fit = |fault: &FaultKind| {
+                // All at once is the same to each.
+                let like = match fault {
+                    FaultKind::KillAll => &FaultKind::Kill,
+                    other => other,
+                };
+                !workload.unfit.contains(like)
+            };
             settings.faults.retain(fit);
         }
     } else {
         settings.duration = None;
         // Faults from outside would break what a scenario shows.
         settings.faults.clear();
+        settings.faults_max = None;
     }
     settings
 }

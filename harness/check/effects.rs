@@ -54,8 +54,11 @@ struct Open {
     members: Vec<usize>,
     begun_ns: u64,
     number: usize,
-    /// Nobody knows whether it is open at all.
+    /// Nobody knows whether it is open at all, or its commit was refused and not undone.
     doubtful: bool,
+    /// Its commit was refused. Kept because another commit or a rollback may follow; what else
+    /// follows is no part of it (PROTOCOL.md: after a commit, also one that failed, none is open).
+    over: bool,
 }
 
 /// The effect of each operation, in the order of `history.operations`.
@@ -86,12 +89,13 @@ pub(super) fn effects(history: &History) -> Vec<Effect> {
                     begun_ns: operation.invoked_ns,
                     number: transactions,
                     doubtful: operation.ok().is_none(),
+                    over: false,
                 };
                 transactions += 1;
                 open.insert(session, begun);
             }
             Op::Commit => {
-                let Some(known) = open.remove(&session) else {
+                let Some(mut known) = open.remove(&session) else {
                     continue;
                 };
                 match &operation.outcome {
@@ -99,9 +103,13 @@ pub(super) fn effects(history: &History) -> Vec<Effect> {
                     Outcome::Info(_) => doubt(&mut effects, &known),
                     Outcome::Fail(failure) => match failure.error {
                         ErrorCode::Conflict => undo(&mut effects, &known),
-                        // PROTOCOL.md: it is no longer open. A system that leaves it open can still
-                        // commit it; and after `no-transaction` nobody says since when it is over.
-                        _ => doubt(&mut effects, &known),
+                        // It is no longer open, and nobody says since when.
+                        ErrorCode::NoTransaction => doubt(&mut effects, &known),
+                        _ => {
+                            known.doubtful = true;
+                            known.over = true;
+                            open.insert(session, known);
+                        }
                     },
                 }
             }
@@ -116,7 +124,7 @@ pub(super) fn effects(history: &History) -> Vec<Effect> {
                 }
             }
             _ => {
-                if let Some(known) = open.get_mut(&session) {
+                if let Some(known) = open.get_mut(&session).filter(|known| !known.over) {
                     known.members.push(at);
                     effects[at].transaction = Some(known.number);
                     effects[at].from_ns = known.begun_ns;
@@ -252,18 +260,17 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_commit_that_failed_is_no_part_of_its_transaction() {
+    fn what_follows_a_commit_that_was_refused_is_no_part_of_the_transaction() {
         let mut script = Script::new(CheckSpec::Completion);
         let s = script.session(0, 0);
         script.ok(s, 1, 2, Op::Begin, ());
         script.ok(s, 3, 4, put("a"), ());
         script.fail(s, 5, 6, Op::Commit, ErrorCode::Failed);
-        script.ok(s, 7, 8, put("alone"), ());
+        script.ok(s, 7, 8, put("after"), ());
         script.ok(s, 9, 10, Op::Begin, ());
         script.ok(s, 11, 12, put("b"), ());
         script.ok(s, 13, 14, Op::Commit, ());
-        use Fate::{Done, Unknown};
-        assert_eq!(fates(&script), [Unknown, Done, Done]);
+        assert_eq!(fates(&script), [Fate::Undone, Fate::Done, Fate::Done]);
         assert_eq!(effects(&script.history)[3].transaction, None);
     }
 

@@ -12,6 +12,7 @@ pub(crate) enum Command {
     Help,
     Run(Box<Run>),
     Check(Check),
+    Crash(Box<super::crash::Asked>),
     CheckDriver(Which),
     List(List),
     Shrink(Box<Run>),
@@ -129,7 +130,7 @@ const OF_SHRINK: &[&str] = &["check", "out", "candidates", "tries", "every-try"]
 const OF_RUN: &[&str] = &["html", "junit", "json", "histories", "keep", "for"];
 
 /// Far above what anybody can run.
-const WORKERS_MAX: u32 = 10_000;
+pub(super) const WORKERS_MAX: u32 = 10_000;
 
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command> {
     let args: Vec<OsString> = args.into_iter().collect();
@@ -157,6 +158,10 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command>
             let rest = parser.raw_args()?.collect();
             Ok(Command::Sim(super::sim::parse(rest, given)?))
         }
+        "crash" => Ok(Command::Crash(Box::new(super::crash::parse(
+            &mut parser,
+            given,
+        )?))),
         "check" => check(&mut parser, given),
         "check-driver" => {
             let mut which = Which::default();
@@ -182,14 +187,14 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command>
 }
 
 /// An option, by its name.
-struct Opt(String);
+pub(super) struct Opt(pub(super) String);
 
-fn unexpected(option: &Opt) -> anyhow::Error {
+pub(super) fn unexpected(option: &Opt) -> anyhow::Error {
     anyhow::anyhow!("there is no option --{}", option.0)
 }
 
 /// The next option; what stands behind `--` is the driver's command.
-fn next(parser: &mut lexopt::Parser, which: &mut Which) -> Result<Option<Opt>> {
+pub(super) fn next(parser: &mut lexopt::Parser, which: &mut Which) -> Result<Option<Opt>> {
     if let Some(mut rest) = parser.try_raw_args()
         && rest.peek().is_some_and(|arg| arg == "--")
     {
@@ -207,7 +212,11 @@ fn next(parser: &mut lexopt::Parser, which: &mut Which) -> Result<Option<Opt>> {
 }
 
 /// Whether the option says which system, and what it says.
-fn which_option(option: &Opt, parser: &mut lexopt::Parser, which: &mut Which) -> Result<bool> {
+pub(super) fn which_option(
+    option: &Opt,
+    parser: &mut lexopt::Parser,
+    which: &mut Which,
+) -> Result<bool> {
     match option.0.as_str() {
         "driver" => which.driver = Some(parser.value()?.string()?),
         "component" => which.component = Some(parser.value()?.into()),
@@ -224,7 +233,11 @@ fn which_option(option: &Opt, parser: &mut lexopt::Parser, which: &mut Which) ->
     Ok(true)
 }
 
-fn output_option(option: &Opt, parser: &mut lexopt::Parser, outputs: &mut Outputs) -> Result<bool> {
+pub(super) fn output_option(
+    option: &Opt,
+    parser: &mut lexopt::Parser,
+    outputs: &mut Outputs,
+) -> Result<bool> {
     match option.0.as_str() {
         "html" => outputs.html = Some(parser.value()?.into()),
         "junit" => outputs.junit = Some(parser.value()?.into()),

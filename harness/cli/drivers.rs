@@ -26,6 +26,7 @@ pub(crate) fn open(which: &Which) -> Result<Box<dyn Driver>> {
         "component" => Box::new(ComponentDriver::new(component)),
         "processes" => Box::new(own::processes(None, component)?),
         "native" => Box::new(own::native(None)?),
+        "both" => Box::new(own::both(None, component)?),
         "reference" => Box::new(reference(which)?),
         name => match name.split_once(':') {
             Some(("python", version)) => {

@@ -34,7 +34,7 @@ pub(crate) fn list(list: &List) -> Result<ExitCode> {
     let faults = FaultKind::ALL.map(FaultKind::name).join(", ");
     output::say(format_args!("faults: {faults}"))?;
     output::say(
-        "drivers: component, processes, native, python:0.20.2, python:1.3.0, python:2.4.1, reference, -- COMMAND…",
+        "drivers: component, processes, native, both, python:0.20.2, python:1.3.0, python:2.4.1, reference, -- COMMAND…",
     )?;
     output::say("\n`beaver-harness list --json NAME` prints one as a scenario file.")?;
     Ok(ExitCode::SUCCESS)

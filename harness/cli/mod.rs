@@ -5,6 +5,7 @@
 
 mod args;
 mod check;
+mod crash;
 mod drivers;
 mod interrupt;
 mod list;
@@ -39,6 +40,7 @@ pub(crate) fn main() -> ExitCode {
             .map_err(anyhow::Error::from),
         Command::Run(run) => run::run(*run),
         Command::Check(check) => check::check(&check),
+        Command::Crash(asked) => crash::crash(*asked),
         Command::CheckDriver(which) => drivers::check(&which),
         Command::List(list) => list::list(&list),
         Command::Shrink(run) => shrink::shrink(*run),

@@ -107,7 +107,7 @@ fn bounds(args: &mut Vec<String>, run: &Run) {
 }
 
 /// Which system, but for a command behind `--`.
-fn system(which: &Which) -> Vec<String> {
+pub(super) fn system(which: &Which) -> Vec<String> {
     let mut args = Vec::new();
     let Which {
         driver,
@@ -136,7 +136,7 @@ fn system(which: &Which) -> Vec<String> {
     args
 }
 
-fn driver_command(which: &Which) -> Vec<String> {
+pub(super) fn driver_command(which: &Which) -> Vec<String> {
     let mut args = Vec::new();
     if !which.command.is_empty() {
         args.push("--".to_owned());

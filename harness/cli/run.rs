@@ -112,7 +112,7 @@ pub(crate) fn run(run: Run) -> Result<ExitCode> {
 }
 
 /// What the driver says of itself, unless somebody doesn't want to wait for it.
-fn describe(
+pub(super) fn describe(
     interrupt: &Interrupt,
     driver: &dyn Driver,
     settings: &Settings,
@@ -216,7 +216,7 @@ pub(crate) fn options(run: &Run) -> Result<Options> {
 }
 
 /// Short enough to be typed again.
-fn seed_from_the_clock() -> u64 {
+pub(super) fn seed_from_the_clock() -> u64 {
     let nanos = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.subsec_nanos());
@@ -245,7 +245,7 @@ pub(crate) fn faults(
     }
 }
 
-fn environment() -> Vec<(String, String)> {
+pub(super) fn environment() -> Vec<(String, String)> {
     let mut about = vec![(
         "Operating system".to_owned(),
         format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),

@@ -10,6 +10,8 @@ usage: beaver-harness COMMAND …
   check-driver      try whether a driver keeps to PROTOCOL.md
   list              name workloads, scenarios, drivers and faults
   shrink            run a program that fails, and find the least that still does
+  crash             kill real processes under the mixed workload, check the file after each
+                    time that nobody is left, judge what happened, and count what was hit
   sim               run programs on the component in a simulated machine, in virtual time, with
                     crashes, power losses and schedules that come from a seed; shrinks what fails
   serve component|native|reference
@@ -20,10 +22,11 @@ for a history that can't be read; 1 goes before 2
 
 An option that is given twice counts as it was given last; --set does so for each KEY.
 
-which system (run, shrink, check-driver):
+which system (run, shrink, check-driver, crash):
   --driver component       the component, in this process (default)
   --driver processes       the component, each worker in a wasmtime host process of its own
   --driver native          the native build, each worker in its own process
+  --driver both            every other process is of the native build (default of crash)
   --driver python:VERSION  beaver-db from PyPI: 0.20.2, 1.3.0, 2.4.1
   --driver reference       a store in memory that keeps all promises; with
                            --set defect=NAME one that breaks one
@@ -42,14 +45,23 @@ what to run (run, shrink):
   --steps N                and how many steps each worker does at most
   --for SECONDS            all of it again and again with other seeds, for so long
   --seed X                 what all random choices come from (default: from the clock; printed)
-  --faults LIST            kill, stop, drop, trap, clock, busy-writer; `all`: what the driver can
-                           take; during workloads (scenarios have their own)
+  --faults LIST            kill, kill-all, stop, drop, trap, clock, busy-writer; `all`: what the driver
+                           can take; during workloads (scenarios have their own)
   --fault-interval-ms N    mean time between two (default: 500)
   --patience SECONDS       how long an answer may take beyond its own timeout (default: 30)
   --patience-forever SECONDS
                            when an operation that waits for ever is given up (default: 60)
   --late-ms N              how late a timeout may be (default: 3000)
   --handover-ms N          how long a free lock may take to its next holder (default: 5000)
+
+how to crash (crash); also --workers (default: 8), --processes (default: 4), --seed,
+--fault-interval-ms (default: 150), and what to leave behind as for run, but for --keep:
+  --kills N                until so many kills have hit somebody (default: 500)
+  --kills-per-run N        with a new file after so many (default: 25)
+  --journal wal|rollback|both
+                           how SQLite keeps its journal (default: both, in turn)
+  --cut-commits N          plant a loss: cut the last N commits off the log each time that nobody is
+                           left, which has to be found
 
 what to leave behind (run):
   --html FILE --junit FILE --json FILE

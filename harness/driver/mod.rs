@@ -3,6 +3,7 @@
 //! What must stay true: a call never takes longer than its patience; an error [`ErrorCode::Gone`]
 //! (and only that) means that the client is no more.
 
+mod alternating;
 #[cfg(any(feature = "component", feature = "native"))]
 pub(crate) mod beaver;
 #[cfg(feature = "component")]
@@ -20,6 +21,7 @@ mod stdio;
 mod threaded;
 pub mod validate;
 
+pub use alternating::Alternating;
 #[cfg(feature = "component")]
 pub use component::ComponentDriver;
 pub use embedded::{Embedded, Store};

@@ -1,6 +1,7 @@
 //! Our own builds in processes of their own: this executable, told to `serve`.
 
-use super::StdioDriver;
+use super::{Alternating, StdioDriver};
+use crate::protocol::Capability;
 use anyhow::Context as _;
 use std::path::PathBuf;
 
@@ -37,4 +38,19 @@ pub fn processes(own: Option<PathBuf>, component: Option<PathBuf>) -> anyhow::Re
 pub fn native(own: Option<PathBuf>) -> anyhow::Result<StdioDriver> {
     let driver = StdioDriver::new(executable(own)?).named("native");
     Ok(driver.args(["serve", "native"]))
+}
+
+/// Both on one file: every other process is of the native build.
+///
+/// # Errors
+/// See [`executable`].
+pub fn both(own: Option<PathBuf>, component: Option<PathBuf>) -> anyhow::Result<Alternating> {
+    let component = processes(own.clone(), component)?;
+    let native = native(own)?;
+    Alternating::new(
+        "both",
+        vec![Box::new(component), Box::new(native)],
+        // A native client is a thread, which nobody can end.
+        &[Capability::Drop, Capability::Trap],
+    )
 }

@@ -217,8 +217,15 @@ pub enum Seen {
         /// When it was asked.
         asked_ns: u64,
     },
-    /// What `PRAGMA integrity_check` said when all was over.
+    /// What `PRAGMA integrity_check` said when all was over, or after all processes were killed.
     IntegrityCheck(String),
+    /// What killed processes left beside the file when nobody had it open any more.
+    Remains {
+        /// The length of the log with what isn't in the file yet; 0: there is none.
+        wal_bytes: u64,
+        /// Whether a journal says that the file holds half a transaction.
+        hot_journal: bool,
+    },
     /// What the simulator's audit found when all was over; `ok`: nothing.
     Audit(String),
     /// The harness waited no longer for an operation that waits for ever. It was asked for and not

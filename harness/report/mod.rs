@@ -9,6 +9,7 @@
 //! - A [`Report`] stays small whatever was run: a run's history is condensed when the run
 //!   ends ([`Run::condense`]).
 
+mod crashes;
 mod excerpt;
 #[cfg(test)]
 mod fixture;
@@ -22,6 +23,7 @@ mod summary;
 mod table;
 mod words;
 
+pub use crashes::Crashes;
 pub use excerpt::{Excerpt, Gap, operations_per_program};
 pub use holds::{Hold, holds};
 pub use html::write_html;
@@ -118,6 +120,8 @@ pub struct Judged {
     pub elapsed: Duration,
     /// Counts and latencies of the whole history.
     pub summary: Summary,
+    /// What kills hit.
+    pub crashes: Crashes,
     /// What is shown of the history.
     pub excerpt: Excerpt,
 }
@@ -127,6 +131,7 @@ impl Run {
     /// [`Excerpt`] says. See [`operations_per_program`].
     pub fn condense(self, operations_max: usize) -> Judged {
         let summary = Summary::of(&self.history);
+        let crashes = Crashes::of(&self.history);
         let header = self.history.header.clone();
         let excerpt = Excerpt::new(self.history, &self.results, operations_max);
         Judged {
@@ -134,6 +139,7 @@ impl Run {
             results: self.results,
             elapsed: self.elapsed,
             summary,
+            crashes,
             excerpt,
         }
     }

@@ -91,6 +91,12 @@ pub(super) fn date(unix_s: f64) -> String {
     )
 }
 
+/// What killed processes left beside the file.
+pub(super) fn remains(wal_bytes: u64, hot_journal: bool) -> String {
+    let journal = if hot_journal { "a" } else { "no" };
+    format!("nobody is left; the log has {wal_bytes} bytes, and there is {journal} hot journal")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,10 +4,12 @@
 //! once; a fault is entered before it is done, so that whatever follows from it comes later; once
 //! the run is halted no process stays stopped and no client is opened.
 
+mod everybody;
 mod inflict;
 
 use super::Progress;
 use super::busy_writer::BusyWriter;
+use super::remains::PlantedLoss;
 use super::world::{Opened, Refused};
 use crate::driver::{Abandon, Client, Driver, Process};
 use crate::history::{Recorder, Seen, SessionEnd};
@@ -84,6 +86,15 @@ pub(super) struct Crew<'a> {
     helper: Option<PathBuf>,
     /// And the numbers of their pauses.
     writers: Mutex<Vec<(u64, BusyWriter)>>,
+    on_file: OnFile,
+}
+
+/// What can be done with the file while no process is left.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OnFile {
+    /// Whether it is a database of SQLite's.
+    pub(super) is_sqlite: bool,
+    pub(super) planted: Option<PlantedLoss>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -92,6 +103,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl<'a> Crew<'a> {
     /// A process for each of `clock_offsets_ms`.
+    #[expect(clippy::too_many_arguments, reason = "each is another side of a run")]
     pub(super) fn new(
         driver: &'a dyn Driver,
         recorder: &'a Recorder,
@@ -100,6 +112,7 @@ impl<'a> Crew<'a> {
         workers: u32,
         clock_offsets_ms: Vec<i64>,
         helper: Option<PathBuf>,
+        on_file: OnFile,
     ) -> Self {
         let slots = clock_offsets_ms.into_iter().map(|clock_offset_ms| Slot {
             opening: Mutex::new(()),
@@ -120,6 +133,7 @@ impl<'a> Crew<'a> {
             troubles: Mutex::new(Vec::new()),
             helper,
             writers: Mutex::new(Vec::new()),
+            on_file,
         }
     }
 

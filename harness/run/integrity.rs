@@ -5,6 +5,9 @@
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::path::Path;
+use std::time::Duration;
+
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The lines of `PRAGMA integrity_check`, which are `ok` alone if nothing is wrong. A file that was
 /// never made is as it should be.
@@ -30,6 +33,8 @@ fn ask(database: &Path) -> rusqlite::Result<String> {
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(database, flags)?;
+    // The system may be using it.
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     let mut statement = connection.prepare("PRAGMA integrity_check")?;
     let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
     Ok(lines.collect::<rusqlite::Result<Vec<_>>>()?.join("\n"))

@@ -10,6 +10,7 @@ mod halt;
 pub(crate) mod integrity;
 pub(crate) mod nemesis;
 mod real;
+mod remains;
 pub(crate) mod signals;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ pub(crate) mod world;
 pub use blob_text::pattern;
 pub use busy_writer::keep_write_lock;
 pub use nemesis::FaultKind;
+pub use remains::PlantedLoss;
 
 use crate::check::{Bounds, CheckSpec};
 use crate::driver::Driver;
@@ -47,6 +49,10 @@ pub struct Settings {
     pub faults: Vec<FaultKind>,
     /// The mean time between two faults.
     pub fault_interval: Duration,
+    /// After how many faults workers stop; none: when their steps are done or their time is up.
+    pub faults_max: Option<u64>,
+    /// A loss to plant, so that it can be seen to be found.
+    pub planted: Option<PlantedLoss>,
     /// How many processes the workers are spread over; none: each has its own.
     pub processes: Option<u32>,
     /// How long an operation may take beyond its own timeout before its process is given up.
@@ -76,6 +82,8 @@ impl Default for Settings {
             steps_max: None,
             faults: Vec::new(),
             fault_interval: Duration::from_millis(500),
+            faults_max: None,
+            planted: None,
             processes: None,
             patience: Duration::from_secs(30),
             patience_forever: Duration::from_secs(60),
@@ -155,6 +163,8 @@ struct Shared<'a> {
     phase: Barrier,
     /// When workers stop.
     until: std::sync::OnceLock<Instant>,
+    /// As many faults were done as were asked for: workers stop.
+    enough: AtomicBool,
 }
 
 impl<'a> Shared<'a> {
@@ -167,11 +177,13 @@ impl<'a> Shared<'a> {
             signals: signals::Signals::new(workers),
             phase: Barrier::new(usize::try_from(workers).unwrap_or(0) + 1),
             until: std::sync::OnceLock::new(),
+            enough: AtomicBool::new(false),
         }
     }
 
     fn time_is_up(&self) -> bool {
         self.course.progress.halt.load(Ordering::Relaxed)
+            || self.enough.load(Ordering::Relaxed)
             || self
                 .until
                 .get()
@@ -237,6 +249,10 @@ pub fn run(
         plan.workers,
         offsets.clone(),
         settings.helper.clone(),
+        crew::OnFile {
+            is_sqlite: description.offers(Capability::Sqlite),
+            planted: settings.planted,
+        },
     );
     let transactions = description.offers(Capability::Transactions);
     let course = Course::new(plan, settings, progress, transactions);

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 pub enum FaultKind {
     /// SIGKILL of a process, and a new one.
     Kill,
+    /// SIGKILL of all processes at once; SQLite then says whether the file is whole.
+    KillAll,
     /// SIGSTOP of a process, and SIGCONT after up to a second and a half.
     Stop,
     /// A client is abandoned.
@@ -30,8 +32,9 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All there are.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Kill,
+        Self::KillAll,
         Self::Stop,
         Self::Drop,
         Self::Trap,
@@ -42,7 +45,7 @@ impl FaultKind {
     /// What a driver must offer for it.
     pub fn requires(self) -> Option<Capability> {
         match self {
-            Self::Kill | Self::Stop => None,
+            Self::Kill | Self::KillAll | Self::Stop => None,
             Self::Drop => Some(Capability::Drop),
             Self::Trap => Some(Capability::Trap),
             Self::Clock => Some(Capability::Clock),
@@ -52,13 +55,14 @@ impl FaultKind {
 
     /// Whether it needs real processes.
     pub fn needs_processes(self) -> bool {
-        matches!(self, Self::Kill | Self::Stop)
+        matches!(self, Self::Kill | Self::KillAll | Self::Stop)
     }
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Kill => "kill",
+            Self::KillAll => "kill-all",
             Self::Stop => "stop",
             Self::Drop => "drop",
             Self::Trap => "trap",
@@ -83,7 +87,7 @@ impl FromStr for FaultKind {
             .find(|kind| kind.name() == text)
             .ok_or_else(|| {
                 format!(
-                    "{text:?} is no fault: there are kill, stop, drop, trap, clock and busy-writer"
+                    "{text:?} is no fault: there are kill, kill-all, stop, drop, trap, clock and busy-writer"
                 )
             })
     }
@@ -132,7 +136,8 @@ pub(super) fn rage(shared: &Shared<'_>) {
     let mut random =
         ChaCha8Rng::seed_from_u64(settings.seed ^ digest(&shared.course.plan.frame.name));
     let mean = settings.fault_interval;
-    loop {
+    let mut done = 0;
+    while settings.faults_max.is_none_or(|most| done < most) {
         let pause = mean.mul_f64(random.random_range(0.5..1.5));
         if !wait(shared, pause) {
             return;
@@ -140,6 +145,9 @@ pub(super) fn rage(shared: &Shared<'_>) {
         let worker = random.random_range(0..shared.course.plan.workers);
         let fault = match kinds[random.random_range(0..kinds.len())] {
             FaultKind::Kill => Fault::Kill { worker },
+            FaultKind::KillAll => Fault::KillAll {
+                sqlite_first: random.random(),
+            },
             FaultKind::Stop => Fault::Stop {
                 worker,
                 for_ms: random.random_range(20..=STOP_MAX_MS),
@@ -152,16 +160,27 @@ pub(super) fn rage(shared: &Shared<'_>) {
         };
         match shared.crew.inflict(fault) {
             Ok(true) => {
+                done += 1;
                 shared
                     .course
                     .progress
                     .faults
                     .fetch_add(1, Ordering::Relaxed);
+                if matches!(
+                    fault,
+                    Fault::KillAll {
+                        sqlite_first: false
+                    }
+                ) && let Err(error) = shared.crew.ask_sqlite_second()
+                {
+                    shared.crew.trouble(format!("{error:#}"));
+                }
             }
             Ok(false) => {}
             Err(error) => shared.crew.trouble(format!("{}: {error:#}", fault.name())),
         }
     }
+    shared.enough.store(true, Ordering::Relaxed);
 }
 
 /// Waits; false when the workers have finished or the time is up.

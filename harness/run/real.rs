@@ -110,7 +110,7 @@ impl World for Real<'_> {
     }
 
     fn has_deadline(&self) -> bool {
-        self.shared.until.get().is_some()
+        self.shared.until.get().is_some() || self.shared.course.settings.faults_max.is_some()
     }
 
     async fn open(
@@ -179,7 +179,7 @@ mod tests {
     use crate::driver::Reference;
     use crate::program::{Plan, Program};
     use crate::protocol::{Description, Init, VERSION};
-    use crate::run::crew::Crew;
+    use crate::run::crew::{Crew, OnFile};
     use crate::run::world::Course;
     use crate::run::{Progress, Settings, header};
     use std::path::PathBuf;
@@ -206,7 +206,16 @@ mod tests {
             settings: serde_json::Map::new(),
         };
         let driver = Reference::new();
-        let crew = Crew::new(&driver, &recorder, &progress, init, 1, vec![0], None);
+        let crew = Crew::new(
+            &driver,
+            &recorder,
+            &progress,
+            init,
+            1,
+            vec![0],
+            None,
+            OnFile::default(),
+        );
         let course = Course::new(&plan, &settings, &progress, false);
         let shared = Shared::new(course, &recorder, &crew);
         std::thread::scope(|scope| {

@@ -118,7 +118,7 @@ fn moved(
         Fault::Trap { worker } => Fault::Trap {
             worker: worker_to(worker)?,
         },
-        Fault::BusyWriter { .. } | Fault::PowerLoss => fault,
+        Fault::BusyWriter { .. } | Fault::KillAll { .. } | Fault::PowerLoss => fault,
         Fault::ClockJump { worker, by_ms } => Fault::ClockJump {
             worker: process_to(worker)?,
             by_ms,

@@ -5,7 +5,7 @@
 
 use super::audit::Which;
 use super::audit::{Files as _, Mark};
-use super::disk::DiskError;
+use super::disk::{DiskError, SyncPoint};
 use super::locks::{LockError, LockLevel, ShmAnswer, ShmKind, Ticket};
 use super::room::{DATABASE, DiskFiles, OpenFile, REGIONS, Room};
 use beaver_host::machine::{
@@ -53,6 +53,7 @@ pub(super) enum Wait {
     Sync {
         file: u32,
         begun: Option<Mark>,
+        from: SyncPoint,
         until_ns: u64,
     },
 }
@@ -296,6 +297,7 @@ impl Room {
                 return Ok(Effect::Wait(Wait::Sync {
                     file: *file,
                     begun: self.sync_begins(),
+                    from: self.disk.sync_begins(),
                     until_ns: self.now_ns() + takes_ns,
                 }));
             }
@@ -446,7 +448,9 @@ impl Room {
             Wait::Sleep { until_ns } if now_ns < until_ns => Effect::Wait(wait),
             Wait::Sleep { .. } => Effect::Reply(Reply::Done),
             Wait::Sync { until_ns, .. } if now_ns < until_ns => Effect::Wait(wait),
-            Wait::Sync { file, begun, .. } => Effect::Reply(self.end_sync(instance, file, begun)),
+            Wait::Sync {
+                file, begun, from, ..
+            } => Effect::Reply(self.end_sync(instance, file, from, begun)),
             Wait::Slots {
                 ticket,
                 until_ns,
@@ -533,13 +537,19 @@ impl Room {
         }
     }
 
-    fn end_sync(&mut self, instance: u64, file: u32, begun: Option<Mark>) -> Reply {
+    fn end_sync(
+        &mut self,
+        instance: u64,
+        file: u32,
+        from: SyncPoint,
+        begun: Option<Mark>,
+    ) -> Reply {
         let Some(open) = self.file(instance, file) else {
             return Reply::Failed(ErrorCode::InvalidArgument);
         };
         let (id, kind) = (open.id, open.kind);
         let sync_directory = std::mem::take(&mut open.sync_directory);
-        if self.disk.sync(id).is_err() {
+        if self.disk.sync(id, from).is_err() {
             return Reply::Failed(ErrorCode::Io);
         }
         if let (FileKind::Wal, Some(ledger), Some(begun)) = (kind, &mut self.ledger, begun) {

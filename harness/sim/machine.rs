@@ -260,7 +260,8 @@ fn befall(room: &mut Room, instance: u64, blow: Blow, call: &HostCall<'_>) -> Ef
         && let Some(open) = room.file(instance, *file)
     {
         let id = open.id;
-        let _ = room.disk.sync(id);
+        let begun = room.disk.sync_begins();
+        let _ = room.disk.sync(id, begun);
     }
     let error = match (blow, call) {
         (Blow::Busy, HostCall::ShmLockWait { .. }) => ErrorCode::TimedOut,

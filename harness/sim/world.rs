@@ -293,6 +293,11 @@ impl World for SimulatedWorld<'_> {
                 Fault::Drop { .. } => room.drop_instance(worker, fault, SessionEnd::Dropped),
                 Fault::Trap { .. } => room.drop_instance(worker, fault, SessionEnd::Trapped),
                 Fault::BusyWriter { for_ms: ms } => room.stranger(for_ms(ms)),
+                Fault::KillAll { .. } => {
+                    anyhow::bail!(
+                        "only real processes are all killed at once: here the power is lost"
+                    )
+                }
                 Fault::PowerLoss => {
                     let chance = rand::RngCore::next_u64(&mut room.chance);
                     room.power_loss(chance);

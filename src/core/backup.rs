@@ -10,7 +10,7 @@
 //! - Writers are kept out at most for the last of [`TRIES_MAX`] tries, and with
 //!   a write-ahead log not at all.
 
-use crate::database::{Database, clamp_busy, plain_name};
+use crate::database::{Database, clamp_busy, distrust, plain_name};
 use crate::error::{Error, Outcome, Result};
 use crate::options::Journal;
 use crate::runtime::POLL_INTERVAL;
@@ -112,6 +112,7 @@ impl Database {
                 other => other,
             }
         })?;
+        distrust(&copy)?;
         copy.busy_timeout(clamp_busy(self.inner.options.busy_timeout))?;
         Ok(copy)
     }

@@ -121,14 +121,19 @@ impl Database {
         // Without it SQLite compiles a statement anew whenever a bound value
         // that its planner has looked at changes: half the time of a write.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+        distrust(&connection)?;
         connection.busy_timeout(clamp_busy(options.busy_timeout))?;
         connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
         connection
             .execute_batch(match options.durability {
-                Durability::Normal => "PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY",
+                Durability::Normal => {
+                    "PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY; PRAGMA cell_size_check=ON"
+                }
                 // Not FULL: with a rollback journal a commit is the journal's deletion, and FULL doesn't
                 // sync that. With a write-ahead log they are the same.
-                Durability::Full => "PRAGMA synchronous=EXTRA; PRAGMA temp_store=MEMORY",
+                Durability::Full => {
+                    "PRAGMA synchronous=EXTRA; PRAGMA temp_store=MEMORY; PRAGMA cell_size_check=ON"
+                }
             })
             .map_err(|error| explain(error.into()))?;
         let read_only = options.mode == OpenMode::ReadOnly;
@@ -327,6 +332,15 @@ impl Database {
     }
 }
 
+/// What SQLite advises for files of strangers, besides `cell_size_check`, which finds a page that was
+/// tampered with before it is used: what the schema calls can't have side effects beyond the tables,
+/// and nobody but FTS5 writes to its tables.
+pub(crate) fn distrust(connection: &Connection) -> Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    Ok(())
+}
+
 /// A name is a name: rusqlite's SQLite is built to read `file:` as a URI and
 /// `:memory:` as no file at all.
 pub(crate) fn plain_name(path: &str) -> Cow<'_, str> {
@@ -390,5 +404,42 @@ fn set_journal(
                 Journal::Wal => Err(Error::Busy),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::IndexOptions;
+
+    #[test]
+    fn a_file_of_a_stranger_is_not_trusted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        let path = path.to_str().unwrap();
+        let open = || Database::open(path, &Options::default()).unwrap();
+        let body = Some(r#"{"t": "words"}"#);
+        let index = |database: &Database| {
+            let collection = database.collection("c")?;
+            collection.index(Some("a"), body, None, &IndexOptions::default())
+        };
+        index(&open()).unwrap();
+        let stranger = Connection::open(path).unwrap();
+        stranger
+            .execute_batch(
+                "CREATE TRIGGER t AFTER INSERT ON beaver_dicts BEGIN
+                     UPDATE beaver_fts_index_data SET block = x'00'; END",
+            )
+            .unwrap();
+        drop(stranger);
+        let database = open();
+        assert!(database.dict("d").unwrap().set("k", "1", None).is_err());
+        index(&database).unwrap();
+        let config = |config| database.inner.connection.db_config(config).unwrap();
+        assert!(!config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA));
+        let sql = "PRAGMA cell_size_check";
+        let checks = |row: &rusqlite::Row<'_>| row.get::<_, bool>(0);
+        let connection = &database.inner.connection;
+        assert!(connection.query_row(sql, [], checks).unwrap());
     }
 }

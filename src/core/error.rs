@@ -186,6 +186,11 @@ impl From<rusqlite::Error> for Error {
                     },
                 }
             }
+            // Our statements are right, so the tables aren't. (The text of the statement says nothing to
+            // whoever gave a file.)
+            Sql::SqlInputError { error, msg, .. } if error.extended_code == ffi::SQLITE_ERROR => {
+                Self::UnsupportedFormat(format!("a table isn't BeaverDB 1.x's: {msg}"))
+            }
             Sql::FromSqlConversionFailure(..)
             | Sql::IntegralValueOutOfRange(..)
             | Sql::Utf8Error(..)

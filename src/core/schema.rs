@@ -18,6 +18,9 @@ pub(crate) const FORMAT_VERSION: &str = "1.3.0";
 /// Ours; the reference doesn't know it and doesn't mind.
 const FENCING_TABLE: &str = "beaver_lock_fencing";
 
+/// The only virtual one.
+const FULL_TEXT_TABLE: &str = "beaver_fts_index";
+
 /// What is there from the start.
 const BASE: [&str; 5] = [
     "beaver_dicts",
@@ -70,6 +73,12 @@ struct Group {
     /// Ours, which the reference doesn't know.
     own: &'static [&'static str],
     create: &'static str,
+}
+
+impl Group {
+    fn contains(&self, name: &str) -> bool {
+        self.tables.contains(&name) || self.own.contains(&name)
+    }
 }
 
 const GROUPS: [Group; 5] = [
@@ -165,7 +174,7 @@ CREATE INDEX IF NOT EXISTS idx_pubsub_channel_timestamp
         kind: Kind::Collection,
         tables: &[
             "beaver_collections",
-            "beaver_fts_index",
+            FULL_TEXT_TABLE,
             "beaver_trigrams",
             "beaver_edges",
             "beaver_vector_change_log",
@@ -270,8 +279,9 @@ pub(crate) enum Found {
 
 /// Looks at the tables of the file; refuses what isn't BeaverDB 1.x.
 pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
-    let mut statement = connection
-        .prepare_cached("SELECT name, type FROM sqlite_schema WHERE type IN ('table', 'view')")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT name, type, rootpage IS NOT 0 FROM sqlite_schema WHERE type IN ('table', 'view')",
+    )?;
     let mut rows = statement.query([])?;
     let (mut any, mut base, mut second_generation) = (false, 0, false);
     let (mut of_group, mut own) = ([0; GROUPS.len()], [0; GROUPS.len()]);
@@ -285,6 +295,13 @@ pub(crate) fn inspect(connection: &Connection) -> Result<Found> {
             return Err(Error::UnsupportedFormat(
                 "the file is a backup that was not finished".into(),
             ));
+        }
+        let is_ours = BASE.contains(&name) || GROUPS.iter().any(|group| group.contains(name));
+        // Views and virtual tables have no root page. What would be written there ends elsewhere.
+        if is_ours && row.get::<_, bool>(2)? == (name == FULL_TEXT_TABLE) {
+            return Err(Error::UnsupportedFormat(format!(
+                "{name} is not the kind of table that it is in a file of BeaverDB 1.x"
+            )));
         }
         any = true;
         base += usize::from(BASE.contains(&name));
@@ -377,4 +394,55 @@ pub(crate) fn create_group(connection: &Connection, kind: Kind) -> Result<()> {
 pub(crate) fn create_collection_indexes(connection: &Connection) -> Result<()> {
     connection.execute_batch(COLLECTION_INDEXES)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::Database;
+    use crate::options::Options;
+
+    #[test]
+    fn views_and_virtual_tables_are_no_tables_of_ours() {
+        for (table, instead) in [
+            (
+                "beaver_lock_waiters",
+                "CREATE VIEW beaver_lock_waiters AS SELECT 1",
+            ),
+            ("beaver_lists", "CREATE VIEW beaver_lists AS SELECT 1"),
+            (
+                "beaver_blob_parts",
+                "CREATE VIRTUAL TABLE beaver_blob_parts USING fts5(x)",
+            ),
+            ("beaver_fts_index", "CREATE TABLE beaver_fts_index (x)"),
+        ] {
+            let connection = Connection::open_in_memory().unwrap();
+            create(&connection, &Found::Empty).unwrap();
+            create_all(&connection).unwrap();
+            let Found::Complete(groups) = inspect(&connection).unwrap() else {
+                panic!("all tables are there");
+            };
+            assert!(GROUPS.iter().all(|group| groups.contains(group.kind)));
+            let sql = format!("DROP TABLE {table}; {instead}");
+            connection.execute_batch(&sql).unwrap();
+            let said = inspect(&connection);
+            assert!(matches!(said, Err(Error::UnsupportedFormat(_))), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn tables_with_other_columns_are_another_format() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        let path = path.to_str().unwrap();
+        let open = || Database::open(path, &Options::default()).unwrap();
+        open().list("l").unwrap();
+        let stranger = Connection::open(path).unwrap();
+        let sql = "DROP TABLE beaver_lists; CREATE TABLE beaver_lists (a)";
+        stranger.execute_batch(sql).unwrap();
+        match open().list("l").unwrap().len() {
+            Err(Error::UnsupportedFormat(said)) => assert!(!said.contains("SELECT"), "{said}"),
+            other => panic!("{other:?}"),
+        }
+    }
 }

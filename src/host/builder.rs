@@ -143,7 +143,8 @@ impl HostBuilder {
     }
 
     /// How large each file of an instance may become; beyond, operations answer
-    /// `full`. Default: no limit but the disk's.
+    /// `full`. Default: no limit but the disk's. See
+    /// [`Grant::max_total_bytes`](crate::Grant::max_total_bytes) for all of them together.
     pub fn max_file_bytes(mut self, bytes: u64) -> Self {
         self.file_bytes_max = bytes;
         self
@@ -151,7 +152,9 @@ impl HostBuilder {
 
     /// How long one call may compute, in steps of 10 ms; waiting doesn't count.
     /// Beyond, it fails with [`Error::CpuLimit`] and the instance is stopped.
-    /// Default: no limit.
+    /// Default: no limit, because a backup of a large database rightly computes for minutes.
+    /// Set one where callers aren't trusted: whoever computes in a transaction keeps others
+    /// from writing meanwhile.
     pub fn cpu_limit(mut self, limit: Duration) -> Self {
         self.cpu_limit = Some(limit);
         self
@@ -160,7 +163,10 @@ impl HostBuilder {
     /// How long one call may take in all, waiting included. Beyond, it fails
     /// with [`Error::CallTimeout`] and the instance is stopped. Needs a Tokio
     /// runtime with timers. Can't cut short a system call that is under way.
-    /// Default: no limit.
+    /// Default: no limit, because a consumer rightly waits for ever for an item, holding
+    /// nothing. Between calls no time is counted: an instance that is left alone with an open
+    /// transaction keeps others from writing (they get `busy` after their `busy_timeout`)
+    /// until it is dropped.
     pub fn call_timeout(mut self, limit: Duration) -> Self {
         self.call_timeout = Some(limit);
         self

@@ -13,7 +13,9 @@ use std::ops::Range;
 
 use crate::Grant;
 use crate::interrupt::Interrupter;
+use crate::limits::Stopped;
 use crate::memory::GuestBuffer;
+use crate::storage;
 use crate::storage::{ErrorCode, OpenFile, Storage, StorageLimits};
 
 /// A mapped region splits the process's memory map in up to three, and Linux
@@ -27,6 +29,8 @@ pub struct Ctx {
     pub(crate) storage: Storage,
     files: Vec<Option<OpenFile>>,
     mapped: Vec<Mapped>,
+    /// How many losses of wal-indexes have been looked at; see [`check`](Ctx::check).
+    losses_seen: u64,
     /// Set by [`Host`](crate::Host), whose epochs count computing time.
     pub(crate) restart_tick_after_wait: bool,
     /// Ends the guest's waits; set by [`Host`](crate::Host).
@@ -54,6 +58,19 @@ impl Ctx {
     pub(crate) fn release(&mut self) {
         self.files.clear();
         self.mapped.clear();
+    }
+
+    /// An error, with which the guest is to trap, when somebody cut a wal-index under it. To be
+    /// asked before anything that the guest computed is given to anybody.
+    pub(crate) fn check(&mut self) -> Result<(), Stopped> {
+        let losses = storage::losses();
+        if losses != self.losses_seen {
+            if (self.files.iter().flatten()).any(OpenFile::has_lost_wal_index) {
+                return Err(Stopped::WalIndexCut);
+            }
+            self.losses_seen = losses;
+        }
+        Ok(())
     }
 
     /// Keeps an open file; its number is what the guest's handle stands for.
@@ -186,6 +203,7 @@ impl CtxBuilder {
             storage: Storage::new(self.grant, self.limits),
             files: Vec::new(),
             mapped: Vec::new(),
+            losses_seen: 0,
             restart_tick_after_wait: self.restart_tick_after_wait,
             interrupter: self.interrupter,
         }

@@ -49,6 +49,12 @@ pub enum Error {
     #[error("the instance was interrupted")]
     Interrupted,
 
+    /// Somebody made the database's wal-index (the `-shm` file) shorter while it was in use,
+    /// which only a process that knows nothing of SQLite does. Whether the operation happened
+    /// is unknown. A new instance makes a new index from the log.
+    #[error("somebody cut the database's wal-index while it was in use")]
+    WalIndexCut,
+
     /// The component needed more than `memory_limit_bytes` and gave up with a
     /// trap (it normally answers `out-of-memory` instead, which is
     /// [`Error::Db`]). Whether the operation happened is unknown.
@@ -103,6 +109,7 @@ impl Error {
             | Error::CpuLimit(_)
             | Error::CallTimeout(_)
             | Error::Interrupted
+            | Error::WalIndexCut
             | Error::MemoryLimit(_) => Outcome::Unknown,
         }
     }
@@ -116,6 +123,7 @@ impl Error {
                 | Error::CpuLimit(_)
                 | Error::CallTimeout(_)
                 | Error::Interrupted
+                | Error::WalIndexCut
                 | Error::MemoryLimit(_)
                 | Error::Poisoned
         )

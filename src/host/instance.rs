@@ -170,10 +170,13 @@ impl Call<'_> {
     /// instance.
     pub(crate) fn finish<R>(mut self, result: CallResult<R>) -> Result<R, Error> {
         let error = match result {
-            CallResult::Done(Ok(value)) => {
-                self.finished = true;
-                return Ok(value);
-            }
+            CallResult::Done(Ok(value)) => match self.parts().0.data_mut().check() {
+                Ok(()) => {
+                    self.finished = true;
+                    return Ok(value);
+                }
+                Err(stopped) => wasmtime::Error::new(stopped),
+            },
             CallResult::Done(Err(error)) => error,
             CallResult::TimedOut(limit) => return Err(Error::CallTimeout(limit)),
         };
@@ -215,6 +218,7 @@ pub(crate) fn explain(error: wasmtime::Error, state: &State) -> Error {
     match error.downcast_ref::<Stopped>() {
         Some(Stopped::CpuLimit) => return Error::CpuLimit(state.limits.cpu_limit()),
         Some(Stopped::Interrupted) => return Error::Interrupted,
+        Some(Stopped::WalIndexCut) => return Error::WalIndexCut,
         None => {}
     }
     if state.limits.memory_refused() {

@@ -82,8 +82,10 @@
 //! - *Trust.* A component can't reach beyond its grant. Within it, it is as
 //!   trusted as any process that may write the files: whoever can write a
 //!   database or its `-shm` can damage it. A process that *cuts* a `-shm` file
-//!   under others kills them, this one included (`SIGBUS`), as it does with
-//!   native SQLite.
+//!   under others kills those that use native SQLite (`SIGBUS`). Here the
+//!   instances concerned end with [`Error::WalIndexCut`]; for that, the first
+//!   mapping of a wal-index installs a handler of `SIGBUS`, which passes on
+//!   what isn't its own. Whoever replaces it later should do the same.
 //! - *Not in the same process:* never open a database with stock SQLite in the
 //!   process of a [`Host`] that has it open. Its POSIX locks vanish whenever
 //!   anybody in the process closes the file.

@@ -34,6 +34,9 @@ pub(crate) enum Stopped {
     /// Somebody wants it to.
     #[error("the instance was interrupted")]
     Interrupted,
+    /// What it has read of a wal-index isn't what is there.
+    #[error("somebody cut the database's wal-index while it was in use")]
+    WalIndexCut,
 }
 
 impl Limits {

@@ -20,13 +20,13 @@ use std::time::Duration;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType, WasmList, WasmStr};
 
-use crate::View;
 use crate::limits::Stopped;
 use crate::memory::GuestBuffer;
 use crate::storage::{ErrorCode, Nap};
 use crate::wire::{
     self, Capabilities, FileKind, Interest, LockLevel, OpenFlags, ShmAnswer, ShmLockKind, SyncKind,
 };
+use crate::{Ctx, View};
 
 /// Longer than any path that Linux takes.
 const NAME_BYTES_MAX: usize = 4096;
@@ -68,17 +68,24 @@ pub fn add_to_linker<T: View>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     waits(&mut instance)
 }
 
+/// The context of the guest that calls. An error when it is to trap.
+fn context<'a, T: View>(store: &'a mut Store<'_, T>) -> wasmtime::Result<&'a mut Ctx> {
+    let ctx = store.data_mut().ctx();
+    ctx.check().map_err(wasmtime::Error::new)?;
+    Ok(ctx)
+}
+
 /// The functions that take names.
 fn names<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> {
     instance.func_wrap("get-capabilities", |mut store: Store<'_, T>, (): ()| {
-        let offered = store.data_mut().ctx().storage.capabilities();
+        let offered = context(&mut store)?.storage.capabilities();
         Ok((Capabilities::from(offered),))
     })?;
     instance.func_wrap(
         "open-file",
         |mut store: Store<'_, T>, (name, kind, how): (WasmStr, FileKind, OpenFlags)| {
             let name = copied(&name, &store)?;
-            let ctx = store.data_mut().ctx();
+            let ctx = context(&mut store)?;
             let opened = name
                 .and_then(|name| ctx.storage.open_file(&name, kind.into(), how.into()))
                 .and_then(|file| ctx.insert(file));
@@ -89,7 +96,7 @@ fn names<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> 
         "delete-file",
         |mut store: Store<'_, T>, (name, sync_directory): (WasmStr, bool)| {
             let name = copied(&name, &store)?;
-            let storage = &store.data_mut().ctx().storage;
+            let storage = &context(&mut store)?.storage;
             answer(name.and_then(|name| storage.delete_file(&name, sync_directory)))
         },
     )?;
@@ -97,7 +104,7 @@ fn names<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> 
         "file-exists",
         |mut store: Store<'_, T>, (name,): (WasmStr,)| {
             let name = copied(&name, &store)?;
-            let storage = &store.data_mut().ctx().storage;
+            let storage = &context(&mut store)?.storage;
             answer(name.and_then(|name| storage.file_exists(&name)))
         },
     )
@@ -130,13 +137,13 @@ fn contents<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<(
     instance.func_wrap(
         "[method]file.is-read-only",
         |mut store: Store<'_, T>, (file,): (File,)| {
-            Ok((store.data_mut().ctx().file(file.rep())?.is_read_only(),))
+            Ok((context(&mut store)?.file(file.rep())?.is_read_only(),))
         },
     )?;
     instance.func_wrap(
         "[method]file.read-at",
         |mut store: Store<'_, T>, (file, offset, len): (File, u64, u32)| {
-            let file = store.data_mut().ctx().file(file.rep())?;
+            let file = context(&mut store)?.file(file.rep())?;
             // `read_vec` refuses more than 1 MiB: the guest chooses how much
             // memory the host allocates.
             answer(file.read_vec(offset, len))
@@ -146,7 +153,7 @@ fn contents<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<(
         "[method]file.read-into",
         |mut store: Store<'_, T>, (file, offset, list): (File, u64, WasmList<u8>)| {
             let buffer = GuestBuffer::of(&list, &store);
-            let ctx = store.data_mut().ctx();
+            let ctx = context(&mut store)?;
             if ctx.overlaps_mapping(buffer) {
                 return answer(Err(ErrorCode::InvalidArgument));
             }
@@ -163,7 +170,7 @@ fn contents<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<(
         "[method]file.write-at",
         |mut store: Store<'_, T>, (file, offset, list): (File, u64, WasmList<u8>)| {
             let buffer = GuestBuffer::of(&list, &store);
-            let ctx = store.data_mut().ctx();
+            let ctx = context(&mut store)?;
             if ctx.overlaps_mapping(buffer) {
                 return answer(Err(ErrorCode::InvalidArgument));
             }
@@ -176,19 +183,19 @@ fn contents<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<(
     instance.func_wrap(
         "[method]file.size",
         |mut store: Store<'_, T>, (file,): (File,)| {
-            answer(store.data_mut().ctx().file(file.rep())?.size())
+            answer(context(&mut store)?.file(file.rep())?.size())
         },
     )?;
     instance.func_wrap(
         "[method]file.truncate",
         |mut store: Store<'_, T>, (file, size): (File, u64)| {
-            answer(store.data_mut().ctx().file(file.rep())?.truncate(size))
+            answer(context(&mut store)?.file(file.rep())?.truncate(size))
         },
     )?;
     instance.func_wrap(
         "[method]file.sync",
         |mut store: Store<'_, T>, (file, kind): (File, SyncKind)| {
-            answer(store.data_mut().ctx().file(file.rep())?.sync(kind.into()))
+            answer(context(&mut store)?.file(file.rep())?.sync(kind.into()))
         },
     )
 }
@@ -198,37 +205,31 @@ fn locks<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> 
     instance.func_wrap(
         "[method]file.lock",
         |mut store: Store<'_, T>, (file, level): (File, LockLevel)| {
-            answer(store.data_mut().ctx().file(file.rep())?.lock(level.into()))
+            answer(context(&mut store)?.file(file.rep())?.lock(level.into()))
         },
     )?;
     instance.func_wrap(
         "[method]file.unlock",
         |mut store: Store<'_, T>, (file, level): (File, LockLevel)| {
-            answer(
-                store
-                    .data_mut()
-                    .ctx()
-                    .file(file.rep())?
-                    .unlock(level.into()),
-            )
+            answer(context(&mut store)?.file(file.rep())?.unlock(level.into()))
         },
     )?;
     instance.func_wrap(
         "[method]file.check-reserved",
         |mut store: Store<'_, T>, (file,): (File,)| {
-            answer(store.data_mut().ctx().file(file.rep())?.check_reserved())
+            answer(context(&mut store)?.file(file.rep())?.check_reserved())
         },
     )?;
     instance.func_wrap(
         "[method]file.claim",
         |mut store: Store<'_, T>, (file, token): (File, u64)| {
-            answer(store.data_mut().ctx().file(file.rep())?.claim(token))
+            answer(context(&mut store)?.file(file.rep())?.claim(token))
         },
     )?;
     instance.func_wrap(
         "[method]file.is-claimed",
         |mut store: Store<'_, T>, (file, token): (File, u64)| {
-            answer(store.data_mut().ctx().file(file.rep())?.is_claimed(token))
+            answer(context(&mut store)?.file(file.rep())?.is_claimed(token))
         },
     )
 }
@@ -240,7 +241,7 @@ fn wal_index<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<
         |mut store: Store<'_, T>, (file, region, extend, list): (File, u32, bool, WasmList<u8>)| {
             let buffer = GuestBuffer::of(&list, &store);
             let number = file.rep();
-            let ctx = store.data_mut().ctx();
+            let ctx = context(&mut store)?;
             if let Err(error) = ctx.check_mappable(number, buffer) {
                 return answer(Err(error));
             }
@@ -262,7 +263,7 @@ fn wal_index<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<
     instance.func_wrap(
         "shm-lock",
         |mut store: Store<'_, T>, (file, first, count, kind): (u32, u32, u32, ShmLockKind)| {
-            let file = store.data_mut().ctx().numbered(file);
+            let file = context(&mut store)?.numbered(file);
             let answer = file.and_then(|file| file.shm_try_lock(first, count, kind.into()));
             Ok((ShmAnswer::from(answer),))
         },
@@ -270,7 +271,7 @@ fn wal_index<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<
     instance.func_wrap(
         "shm-unlock",
         |mut store: Store<'_, T>, (file, first, count, kind): (u32, u32, u32, ShmLockKind)| {
-            let file = store.data_mut().ctx().numbered(file);
+            let file = context(&mut store)?.numbered(file);
             let answer = file.and_then(|file| file.shm_unlock(first, count, kind.into()));
             Ok((ShmAnswer::from(answer),))
         },
@@ -278,7 +279,7 @@ fn wal_index<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<
     instance.func_wrap(
         "[method]file.shm-unmap",
         |mut store: Store<'_, T>, (file, delete): (File, bool)| {
-            let ctx = store.data_mut().ctx();
+            let ctx = context(&mut store)?;
             let open = ctx.file(file.rep())?;
             let unmapped = open.shm_unmap(delete);
             // An error may come from deleting, with the memory given back
@@ -292,7 +293,7 @@ fn wal_index<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<
     instance.func_wrap(
         "[method]file.watch",
         |mut store: Store<'_, T>, (file, interest): (File, Option<Interest>)| {
-            let file = store.data_mut().ctx().file(file.rep())?;
+            let file = context(&mut store)?.file(file.rep())?;
             answer(file.watch(interest.map(Into::into)))
         },
     )?;
@@ -303,7 +304,7 @@ fn wal_index<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<
             let topics: wasmtime::Result<Vec<u64>> =
                 list.iter(&mut store)?.take(TOPICS_MAX).collect();
             let topics = topics?;
-            let file = store.data_mut().ctx().file(file.rep())?;
+            let file = context(&mut store)?.file(file.rep())?;
             answer(if list.len() > TOPICS_MAX {
                 Err(ErrorCode::InvalidArgument)
             } else {
@@ -314,7 +315,7 @@ fn wal_index<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<
     instance.func_wrap(
         "[method]file.change-token",
         |mut store: Store<'_, T>, (file,): (File,)| {
-            answer(store.data_mut().ctx().file(file.rep())?.change_token())
+            answer(context(&mut store)?.file(file.rep())?.change_token())
         },
     )
 }
@@ -327,14 +328,11 @@ fn waits<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> 
          (file, first, count, kind, timeout): (File, u32, u32, ShmLockKind, u64)| {
             Box::new(async move {
                 let file_number = file.rep();
-                let file = store.data_mut().ctx().file(file_number)?;
+                let file = context(&mut store)?.file(file_number)?;
                 let wait = file.shm_lock(first, count, kind.into(), duration(timeout));
                 let locked = parked(&mut store, wait).await?;
-                if locked.is_ok() {
-                    let file = store.data_mut().ctx().file(file_number)?;
-                    file.note_lock(first, kind.into());
-                }
-                answer(locked)
+                let file = context(&mut store)?.file(file_number)?;
+                answer(locked.and_then(|()| file.waited_for(first, count, kind.into())))
             })
         },
     )?;
@@ -342,7 +340,7 @@ fn waits<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> 
         "[method]file.wait-change",
         |mut store: Store<'_, T>, (file, seen, timeout): (File, u64, u64)| {
             Box::new(async move {
-                let file = store.data_mut().ctx().file(file.rep())?;
+                let file = context(&mut store)?.file(file.rep())?;
                 match file.wait_change(seen, duration(timeout)) {
                     Ok(wait) => answer(parked(&mut store, wait).await?),
                     Err(error) => answer(Err(error)),
@@ -352,6 +350,7 @@ fn waits<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> 
     )?;
     instance.func_wrap_async("sleep", |mut store: Store<'_, T>, (time,): (u64,)| {
         Box::new(async move {
+            context(&mut store)?;
             // Without a timer thread it would return at once: better a trap than
             // a guest that spins.
             let nap = parked(&mut store, Nap::new(duration(time))).await?;

@@ -8,7 +8,7 @@ use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::instance_builder::WallClock;
-use crate::limits::Limits;
+use crate::limits::{Limits, Stopped};
 use crate::machine::{Clocks, Seat};
 use crate::{Ctx, View};
 use std::convert::Infallible;
@@ -18,6 +18,12 @@ use std::time::Duration;
 /// How much of what a guest says on its standard error is kept. It speaks only
 /// to panic; beyond this its writes fail, which a panic survives.
 const STDERR_BYTES_MAX: usize = 16 << 10;
+
+/// How many of WASI's resources (streams, things to poll) a guest may hold: a component of ours needs
+/// a handful, and each is memory of the host's.
+const WASI_RESOURCES_MAX: usize = 1000;
+/// How many random bytes one call may ask of the host.
+const RANDOM_BYTES_MAX: u64 = 64 << 10;
 
 /// What an instance stands on.
 enum Under {
@@ -41,6 +47,7 @@ impl State {
         // input or output, no network. The monotonic clock and the random source are real.
         let wasi = WasiCtx::builder()
             .stderr(stderr.clone())
+            .max_random_size(RANDOM_BYTES_MAX)
             .wall_clock(clock)
             .allow_tcp(false)
             .allow_udp(false)
@@ -49,7 +56,7 @@ impl State {
         Self {
             under: Under::System(ctx),
             wasi,
-            table: ResourceTable::new(),
+            table: wasi_table(),
             limits,
             stderr,
         }
@@ -61,6 +68,7 @@ impl State {
         let seed = u128::from(clocks.random()) << 64 | u128::from(clocks.random());
         let wasi = WasiCtx::builder()
             .stderr(stderr.clone())
+            .max_random_size(RANDOM_BYTES_MAX)
             .wall_clock(MachineClocks(Arc::clone(&clocks)))
             .monotonic_clock(MachineClocks(Arc::clone(&clocks)))
             .secure_random(MachineClocks(Arc::clone(&clocks)))
@@ -73,7 +81,7 @@ impl State {
         Self {
             under: Under::Machine(seat),
             wasi,
-            table: ResourceTable::new(),
+            table: wasi_table(),
             limits,
             stderr,
         }
@@ -92,6 +100,14 @@ impl State {
         self.seat().ok().and_then(Seat::slice)
     }
 
+    /// See [`Ctx::check`]. A machine's files are cut by nobody.
+    pub(crate) fn check(&mut self) -> Result<(), Stopped> {
+        match &mut self.under {
+            Under::System(ctx) => ctx.check(),
+            Under::Machine(_) => Ok(()),
+        }
+    }
+
     /// Closes all files: their locks are released, their mappings undone.
     pub(crate) fn release(&mut self) {
         match &mut self.under {
@@ -99,6 +115,12 @@ impl State {
             Under::Machine(seat) => seat.release(),
         }
     }
+}
+
+fn wasi_table() -> ResourceTable {
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(WASI_RESOURCES_MAX);
+    table
 }
 
 // SAFETY: the two promises of `View`. The engine comes from `pooled_engine`,
@@ -167,5 +189,19 @@ impl rand_core::TryRng for MachineClocks {
             chunk.copy_from_slice(&random[..chunk.len()]);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_may_hold_so_many_resources_of_wasi_and_no_more() {
+        let mut table = wasi_table();
+        for _ in 0..WASI_RESOURCES_MAX {
+            table.push(()).unwrap();
+        }
+        table.push(()).unwrap_err();
     }
 }

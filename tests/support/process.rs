@@ -5,7 +5,7 @@
 //! `{"ok": …}` or `{"error": …}`; `flood` answers once for each commit.
 
 use serde_json::{Value, json};
-use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::io::{BufRead as _, BufReader, Lines, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -36,6 +36,38 @@ impl Process {
         let mut command = Command::new(program);
         command.arg(system_name(system)).arg(path);
         Self::spawn(command.arg(journal_name(journal)))
+    }
+
+    /// The same, started by `prefix`, a command that goes on with what follows it.
+    ///
+    /// # Errors
+    /// What the process says that can't open the file.
+    ///
+    /// # Panics
+    /// When it can't be started.
+    pub fn start_by(
+        prefix: &[&str],
+        program: &str,
+        system: System,
+        path: &Path,
+        journal: JournalChoice,
+    ) -> Result<Self, String> {
+        let mut words = prefix.iter().copied().chain([program]);
+        let mut command = Command::new(words.next().unwrap_or(program));
+        command.args(words).arg(system_name(system)).arg(path);
+        let mut process =
+            Self::spawn_unheard(command.arg(journal_name(journal)).stderr(Stdio::piped()));
+        match process.try_answer() {
+            Some(_) => Ok(process),
+            None => {
+                let mut said = String::new();
+                if let Some(mut stderr) = process.child.stderr.take() {
+                    let _ = stderr.read_to_string(&mut said);
+                }
+                let status = process.child.wait();
+                Err(format!("{status:?}: {said}"))
+            }
+        }
     }
 
     /// The same with something mounted over the file's directory, which only
@@ -114,6 +146,12 @@ impl Process {
     }
 
     fn spawn(command: &mut Command) -> Self {
+        let mut process = Self::spawn_unheard(command);
+        assert_eq!(process.answer(), json!({"ok": "open"}));
+        process
+    }
+
+    fn spawn_unheard(command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -122,13 +160,11 @@ impl Process {
         let (Some(requests), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             panic!("the child has no pipes");
         };
-        let mut process = Self {
+        Self {
             child,
             requests,
             answers: BufReader::new(stdout).lines(),
-        };
-        assert_eq!(process.answer(), json!({"ok": "open"}));
-        process
+        }
     }
 
     /// Sends a request without waiting.

@@ -8,6 +8,8 @@ mod apt_sources;
 mod c_compiler;
 mod component;
 mod debian;
+mod deny;
+mod fuzz;
 mod loom;
 mod patch;
 mod paths;
@@ -17,6 +19,9 @@ mod python;
 mod staging;
 mod steps;
 mod toolchain;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+mod unsafe_inventory;
 
 use std::process::{Command, ExitCode};
 
@@ -34,9 +39,13 @@ usage: cargo xtask <command>
   python              make the Python environment that holds BeaverDB, for comparison
   demo [args…]        run the demo
   test [args…]        lint, then run all tests; args go to `cargo test`
-                      --no-lint skips formatting and clippy
+                      --no-lint skips formatting, clippy and, where cargo-deny is installed,
+                      the check of dependencies
   loom                run the concurrency models deeper than `test` does
   bench [args…]       run the benchmarks
+  fuzz [name…]        fuzz all targets, or these, one after the other; needs a nightly toolchain
+                      --seconds N  each for so long (default: 60)
+                      --jobs N     so many at a time
   planted [name…]     build components with planted faults, for the simulator to find
   harness [args…]     prove or refute what a store claims: `cargo xtask harness help`
 
@@ -67,7 +76,10 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(command: &str, args: Vec<String>) -> Result<ExitCode> {
-    let takes_args = matches!(command, "demo" | "test" | "bench" | "harness" | "planted");
+    let takes_args = matches!(
+        command,
+        "demo" | "test" | "bench" | "harness" | "planted" | "fuzz"
+    );
     if !takes_args && !args.is_empty() {
         bail!(
             "`{command}` takes no arguments, but got: {}",
@@ -101,6 +113,7 @@ fn dispatch(command: &str, args: Vec<String>) -> Result<ExitCode> {
         "harness" => run_program("beaver-harness", args),
         "test" => test(args),
         "loom" => loom::run(),
+        "fuzz" => fuzz::run(&args),
         "planted" => planted::run(&args).map(|()| ExitCode::SUCCESS),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
@@ -143,6 +156,11 @@ fn test(args: Vec<String>) -> Result<ExitCode> {
                 .args(["--exclude", component::PACKAGE])
                 .args(["--", "-D", "warnings"]);
             if let Some(code) = steps.command("clippy", &mut clippy)? {
+                return Ok(Some(code));
+            }
+            if let Some(mut deny) = deny::command()
+                && let Some(code) = steps.command("dependencies", &mut deny)?
+            {
                 return Ok(Some(code));
             }
             // A component that somebody else built leaves no toolchain here to lint ours with.

@@ -27,6 +27,11 @@ pub(crate) fn component() -> PathBuf {
     target().join("component").join("beaver.wasm")
 }
 
+/// The fuzzing targets and their corpora.
+pub(crate) fn fuzz() -> PathBuf {
+    root().join("fuzz")
+}
+
 /// The patches that plant faults into the component.
 pub(crate) fn planted_patches() -> PathBuf {
     root().join("harness").join("sim").join("planted")

@@ -7,7 +7,7 @@
 
 use crate::history::{Operation, Outcome, Seen, SessionEnd, TaskOutcome};
 use crate::protocol::{LockName, Op};
-use crate::report::words::cut;
+use crate::report::words::{cut, remains};
 use crate::report::{Judged, OpGroup};
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap};
@@ -255,6 +255,10 @@ fn data(judged: &Judged) -> Data {
             Seen::Waiting { .. } => continue,
             Seen::IntegrityCheck(said) => format!("integrity_check: {said}"),
             Seen::Audit(said) => format!("audit: {said}"),
+            Seen::Remains {
+                wal_bytes,
+                hot_journal,
+            } => remains(*wal_bytes, *hot_journal),
             Seen::NotReopened { worker, message } => {
                 format!("worker {worker} could not open the store again: {message}")
             }

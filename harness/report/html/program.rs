@@ -7,7 +7,7 @@ use crate::check::{CheckResult, Verdict, Violation};
 use crate::history::{Operation, Seen};
 use crate::report::excerpt::{NEIGHBOURS, STRETCHES};
 use crate::report::statement::{parameters, statement};
-use crate::report::words::{count, counted, duration, plain, rate};
+use crate::report::words::{count, counted, duration, plain, rate, remains};
 use crate::report::{Judged, Outcome, Report, RunReport};
 use maud::{Markup, PreEscaped, html};
 
@@ -133,6 +133,7 @@ fn notes(judged: &Judged) -> Markup {
                                 Seen::NotReopened { worker, message } => { "worker " (worker) " could not open the store again: " (plain(message)) },
                                 Seen::IntegrityCheck(said) => { "integrity_check: " (plain(said)) },
                                 Seen::Audit(said) => { "audit: " (plain(said)) },
+                                Seen::Remains { wal_bytes, hot_journal } => { (remains(*wal_bytes, *hot_journal)) },
                                 Seen::Waiting { lock, count, .. } => { (count) " hold or wait for " (plain(&lock.to_string())) },
                             }
                         }

@@ -41,21 +41,10 @@ impl Crew<'_> {
                 let doomed = self.doom(fault, self.mates(worker), Doom::Dying);
                 let ending = process.kill();
                 self.keep_notes(number, &process);
-                let how = match &ending {
-                    Ok(Ending::Killed) | Err(_) => SessionEnd::Killed,
-                    Ok(Ending::GivenUp) => SessionEnd::GivenUp,
-                    Ok(Ending::Before(why)) => {
-                        let note = format!("process {number} was lost before it was killed: {why}");
-                        self.recorder.seen(Seen::Note(note));
-                        SessionEnd::Lost
-                    }
-                };
-                for (worker, live) in doomed {
-                    *lock(&self.live[worker as usize]) = None;
-                    self.recorder.over(live.session, how);
-                }
+                self.bury(number, doomed, &ending);
                 ending?;
             }
+            Fault::KillAll { sqlite_first } => return self.kill_all(fault, sqlite_first),
             Fault::Stop { for_ms, .. } => {
                 let slot = self.slot(worker);
                 let opening = lock(&slot.opening);
@@ -89,6 +78,28 @@ impl Crew<'_> {
         Ok(true)
     }
 
+    /// Enters how the sessions of a process ended that was to be killed.
+    pub(super) fn bury(
+        &self,
+        number: u32,
+        doomed: Vec<(u32, Live)>,
+        ending: &anyhow::Result<Ending>,
+    ) {
+        let how = match ending {
+            Ok(Ending::Killed) | Err(_) => SessionEnd::Killed,
+            Ok(Ending::GivenUp) => SessionEnd::GivenUp,
+            Ok(Ending::Before(why)) => {
+                let note = format!("process {number} was lost before it was killed: {why}");
+                self.recorder.seen(Seen::Note(note));
+                SessionEnd::Lost
+            }
+        };
+        for (worker, live) in doomed {
+            *lock(&self.live[worker as usize]) = None;
+            self.recorder.over(live.session, how);
+        }
+    }
+
     /// Stops a process for a while. One that has just ended is nobody's trouble.
     fn pause(&self, started: &Started, fault: Fault, time: Duration) -> bool {
         let entered = lock(&started.entered);
@@ -120,7 +131,7 @@ impl Crew<'_> {
     /// Enters what is about to be done to the sessions of these workers, and notes how they end.
     /// All in one go: a worker that finds its session doomed gives it up at once, which must
     /// not come before the fault. Nothing is entered if a single client isn't there.
-    fn doom(
+    pub(super) fn doom(
         &self,
         fault: Fault,
         workers: impl Iterator<Item = usize>,
@@ -130,7 +141,7 @@ impl Crew<'_> {
             .filter_map(|worker| Some((u32::try_from(worker).ok()?, lock(&self.live[worker]))))
             .collect();
         lives.retain(|(_, live)| live.is_some());
-        if lives.is_empty() && !matches!(fault, Fault::Kill { .. }) {
+        if lives.is_empty() && !matches!(fault, Fault::Kill { .. } | Fault::KillAll { .. }) {
             return Vec::new();
         }
         let sessions = lives.iter().flat_map(|(_, live)| live.as_ref());

@@ -54,7 +54,18 @@ impl File {
         self.unsynced.push(Change { at, what });
     }
 
-    /// Moves pages, not bytes: a sync costs as much as there were changes.
+    /// Makes what was changed up to a moment durable.
+    pub(super) fn sync_to(&mut self, moment: Moment) {
+        let later = self.unsynced.partition_point(|change| change.at <= moment);
+        if later == self.unsynced.len() {
+            return self.sync();
+        }
+        for change in self.unsynced.drain(..later) {
+            change.what.apply(&mut self.durable);
+        }
+    }
+
+    /// Makes everything durable. Moves pages, not bytes: it costs as much as there were changes.
     pub(super) fn sync(&mut self) {
         for change in self.unsynced.drain(..) {
             match change.what {
@@ -100,6 +111,25 @@ mod tests {
         assert_eq!(file.durable.to_vec(), vec![1; 9000]);
         file.sync();
         assert_eq!(file.durable.to_vec(), expected);
+        assert!(file.unsynced.is_empty());
+    }
+
+    #[test]
+    fn a_sync_takes_over_nothing_that_came_after_it_had_begun() {
+        let mut file = File::default();
+        let write = |offset, byte| What::Write {
+            offset,
+            data: vec![byte; 100].into(),
+        };
+        file.change(1, write(0, 1));
+        file.change(2, What::Resize(60));
+        file.change(3, write(50, 2));
+        file.change(4, What::Resize(90));
+        file.sync_to(2);
+        assert_eq!(file.durable.to_vec(), [1; 60]);
+        assert_eq!(file.unsynced.len(), 2);
+        file.sync_to(4);
+        assert_eq!(file.durable.to_vec(), file.live.to_vec());
         assert!(file.unsynced.is_empty());
     }
 }

@@ -226,7 +226,7 @@ fn a_name_is_durable_after_a_sync_of_the_directory() {
     let mut disk = Disk::new();
     let db = disk.open("db", true, false).unwrap();
     disk.write_at(db, 0, &[1]).unwrap();
-    disk.sync(db).unwrap();
+    disk.sync(db, disk.sync_begins()).unwrap();
     let nothing = loss(LossStyle::Nothing);
     assert_eq!(outcomes(&disk, nothing), BTreeSet::from([None]));
     let journal = Loss {
@@ -295,7 +295,7 @@ fn a_new_file_of_an_old_name_is_another_file() {
     disk.delete("db", false).unwrap();
     let new = disk.open("db", true, true).unwrap();
     disk.write_at(new, 0, &[2]).unwrap();
-    disk.sync(new).unwrap();
+    disk.sync(new, disk.sync_begins()).unwrap();
     assert_eq!(disk.size(old), 10);
     assert_eq!(
         outcomes(&disk, Loss::default()),
@@ -324,7 +324,7 @@ fn a_deleted_file_lasts_as_long_as_somebody_has_it_open() {
     assert_eq!(buffer, [9, 1]);
     disk.close(db);
     assert!(disk.files.is_empty());
-    assert_eq!(disk.sync(db), Err(DiskError::NotFound));
+    assert_eq!(disk.sync(db, disk.sync_begins()), Err(DiskError::NotFound));
 }
 
 #[test]

@@ -49,6 +49,10 @@ const OFFSET_MAX: u64 = i64::MAX as u64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileId(u32);
 
+/// When a sync began: it promises nothing of what was written later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncPoint(Moment);
+
 /// Why something couldn't be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DiskError {
@@ -170,10 +174,16 @@ impl Disk {
         Ok(())
     }
 
-    /// Makes contents and size durable, but not the name. (A sync that does nothing is one that
-    /// isn't called.)
-    pub fn sync(&mut self, file: FileId) -> Result<(), DiskError> {
-        self.files.get_mut(&file).ok_or(DiskError::NotFound)?.sync();
+    /// What a sync that begins now is about.
+    pub fn sync_begins(&self) -> SyncPoint {
+        SyncPoint(self.now)
+    }
+
+    /// Makes contents and size durable as they were when the sync began, but not the name. (A sync
+    /// that does nothing is one that isn't called.)
+    pub fn sync(&mut self, file: FileId, begun: SyncPoint) -> Result<(), DiskError> {
+        let synced = self.files.get_mut(&file).ok_or(DiskError::NotFound)?;
+        synced.sync_to(begun.0);
         self.names.file_synced(file);
         Ok(())
     }

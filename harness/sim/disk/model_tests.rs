@@ -142,7 +142,7 @@ fn play(ops: &[Op]) -> (Disk, Model) {
             }
             Op::Sync(name) => {
                 if let Some(file) = model.find(name) {
-                    disk.sync(model.files[file].id).unwrap();
+                    disk.sync(model.files[file].id, disk.sync_begins()).unwrap();
                     let versions = &mut model.files[file].versions;
                     versions.drain(..versions.len() - 1);
                     versions[0].change = None;

@@ -23,6 +23,7 @@ use crate::manager::MAX_VALUE_BYTES;
 use rusqlite::blob::{Blob as Incremental, ZeroBlob};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, MAIN_DB, OptionalExtension as _, Row, ToSql, params};
+use std::ffi::CStr;
 
 /// Up to this size a blob is a value like any other to SQLite, and made in
 /// memory, three times over.
@@ -80,7 +81,7 @@ pub(super) fn read(
     // The size of the blob is an `i32`, and the offset within it.
     let offset = usize::try_from(offset).unwrap_or(usize::MAX);
     make_room(data, length)?;
-    let blob = connection.blob_open(MAIN_DB, c"beaver_blobs", c"data", version.row, true)?;
+    let blob = open(connection, c"data", version.row, true)?;
     blob.read_at_exact(data, offset)?;
     Ok(true)
 }
@@ -113,7 +114,7 @@ pub(super) fn get(connection: &Connection, store: &str, key: &str) -> Result<Opt
             let mut data = Vec::new();
             make_room(&mut data, size as usize)?;
             let row = row.get(3)?;
-            let blob = connection.blob_open(MAIN_DB, c"beaver_blobs", c"data", row, true)?;
+            let blob = open(connection, c"data", row, true)?;
             blob.read_at_exact(&mut data, 0)?;
             data
         }
@@ -180,11 +181,9 @@ pub(super) fn put_in_pieces(
     let zeros = metadata.map(|text| ZeroBlob(text.len() as u64));
     let row = upsert(connection, store, key, &ZeroBlob(size), &zeros)?;
     if let Some(text) = metadata {
-        connection
-            .blob_open(MAIN_DB, c"beaver_blobs", c"metadata", row, false)?
-            .write_at(text.as_bytes(), 0)?;
+        open(connection, c"metadata", row, false)?.write_at(text.as_bytes(), 0)?;
     }
-    fill(&mut connection.blob_open(MAIN_DB, c"beaver_blobs", c"data", row, false)?)
+    fill(&mut open(connection, c"data", row, false)?)
 }
 
 /// Whether a row with these values is one that SQLite takes.
@@ -270,6 +269,21 @@ fn text(value: ValueRef<'_>) -> Result<Option<String>> {
     }
 }
 
+/// Opens a column of a row that is there, to be read and written in place.
+fn open<'a>(
+    connection: &'a Connection,
+    column: &CStr,
+    row: i64,
+    read_only: bool,
+) -> Result<Incremental<'a>> {
+    let opened = connection.blob_open(MAIN_DB, c"beaver_blobs", column, row, read_only);
+    opened.map_err(|error| match Error::from(error) {
+        // The value is a number, or the table isn't one: somebody else's work.
+        Error::Failed { message, .. } => Error::Corrupt(format!("the data of a blob: {message}")),
+        other => other,
+    })
+}
+
 /// Makes `data` as long as `length`; a typed error where memory doesn't suffice.
 fn make_room(data: &mut Vec<u8>, length: usize) -> Result<()> {
     data.try_reserve_exact(length)
@@ -281,6 +295,25 @@ fn make_room(data: &mut Vec<u8>, length: usize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::database::Database;
+    use crate::options::Options;
+
+    #[test]
+    fn numbers_in_the_place_of_data_are_corrupt() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        let database = Database::open(path.to_str().unwrap(), &Options::default()).unwrap();
+        let store = database.blob("s").unwrap();
+        for data in [&1.5 as &dyn ToSql, &7] {
+            let sql = "INSERT OR REPLACE INTO beaver_blobs VALUES ('s', 'k', ?1, NULL)";
+            database.inner.connection.execute(sql, [data]).unwrap();
+            let said = store.read("k", 0, 1);
+            assert!(matches!(said, Err(Error::Corrupt(_))), "{said:?}");
+            assert!(matches!(store.get("k"), Err(Error::Corrupt(_))));
+            let mut reader = store.reader("k").unwrap().unwrap();
+            assert!(matches!(reader.read_at(0, 1), Err(Error::Corrupt(_))));
+        }
+    }
 
     #[test]
     fn what_sqlite_would_not_take_is_refused_before() {

@@ -4,6 +4,8 @@
 //! - Dropping it first gives the guest its memory back, then releases every
 //!   lock, then deletes the file if so asked. The locks go at once, even while
 //!   a wait that was made here still keeps the descriptors open.
+//! - What is written is found by others: nobody becomes the writer of a file that lost its name
+//!   (deleted, moved away, replaced), and nothing is added to such a log.
 //! - Numbers from the guest are checked before the system sees them.
 
 mod main_db;
@@ -143,6 +145,9 @@ impl OpenFile {
     pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), ErrorCode> {
         self.check_writable()?;
         self.check_growth(check_range(offset, data.len())?)?;
+        if self.main.is_none() {
+            self.check_log_unmoved()?;
+        }
         let mut done = 0;
         while done < data.len() {
             let at = offset + done as u64;
@@ -187,6 +192,9 @@ impl OpenFile {
 
     /// Raises the lock; see the WIT's `lock`.
     pub fn lock(&mut self, level: LockLevel) -> Result<(), ErrorCode> {
+        if level >= LockLevel::Reserved && self.lock.level() < LockLevel::Reserved {
+            self.check_unmoved()?;
+        }
         let shm = self.shm.as_deref();
         // As native SQLite: whoever still uses the wal-index must not find the
         // database locked away, even if a careless `close` in its process
@@ -250,7 +258,7 @@ impl OpenFile {
                 self.shm.insert(Arc::new(attached))
             }
         };
-        if !shm.ensure_region(region, extend, self.max_file_bytes)? {
+        if !shm.ensure_region(&self.grant, region, extend, self.max_file_bytes)? {
             return Ok(false);
         }
         debug_assert_eq!(region as usize, self.mappings.len());
@@ -265,14 +273,29 @@ impl OpenFile {
         let wants = SlotLock::new(first, count, kind)?;
         // Not attached: SQLite maps before it locks.
         let shm = self.shm.as_ref().ok_or(ErrorCode::InvalidArgument)?;
+        self.check_writer(wants)?;
         shm.try_lock(wants)?;
         self.note_lock(first, kind);
         Ok(())
     }
 
-    /// To be called after a wait for slots has got them; `shm_try_lock` does it
-    /// itself.
-    pub(crate) fn note_lock(&self, first: u32, kind: ShmLockKind) {
+    /// To be called after a wait for slots has got them. On an error they are given back:
+    /// much may have happened to the files meanwhile.
+    pub(crate) fn waited_for(
+        &self,
+        first: u32,
+        count: u32,
+        kind: ShmLockKind,
+    ) -> Result<(), ErrorCode> {
+        if let Err(error) = self.check_writer(SlotLock::new(first, count, kind)?) {
+            self.shm_unlock(first, count, kind)?;
+            return Err(error);
+        }
+        self.note_lock(first, kind);
+        Ok(())
+    }
+
+    fn note_lock(&self, first: u32, kind: ShmLockKind) {
         if kind == ShmLockKind::Exclusive && first == 0 {
             self.note_writer();
         }
@@ -289,7 +312,10 @@ impl OpenFile {
         timeout: Duration,
     ) -> ShmWait {
         match (&self.shm, SlotLock::new(first, count, kind)) {
-            (Some(shm), Ok(wants)) => ShmWait::new(Arc::clone(shm), wants, timeout),
+            (Some(shm), Ok(wants)) => match self.check_writer(wants) {
+                Ok(()) => ShmWait::new(Arc::clone(shm), wants, timeout),
+                Err(error) => ShmWait::known(Err(error)),
+            },
             // Not attached: SQLite maps before it locks.
             _ => ShmWait::known(Err(ErrorCode::InvalidArgument)),
         }
@@ -330,6 +356,16 @@ impl OpenFile {
         deleted
     }
 
+    /// Whether somebody cut the wal-index since this handle attached to it: then nothing that
+    /// the guest has read of it counts.
+    pub(crate) fn has_lost_wal_index(&self) -> bool {
+        let Some(shm) = &self.shm else { return false };
+        if self.mappings.are_lost() && !shm.is_cut() {
+            shm.note_cut();
+        }
+        shm.is_cut()
+    }
+
     fn check_writable(&self) -> Result<(), ErrorCode> {
         if self.read_only {
             Err(ErrorCode::ReadOnly)
@@ -338,10 +374,45 @@ impl OpenFile {
         }
     }
 
-    /// The limit is on growth: what is large already may still be changed.
+    /// Before these slots are locked: is it to become the writer, and may it?
+    fn check_writer(&self, wants: SlotLock) -> Result<(), ErrorCode> {
+        if wants.kind() == ShmLockKind::Exclusive && wants.first() == 0 {
+            self.check_unmoved()?;
+        }
+        Ok(())
+    }
+
+    /// An error when the database isn't found under its name any more, or its wal-index is
+    /// harmed: what would be written, nobody else would see.
+    fn check_unmoved(&self) -> Result<(), ErrorCode> {
+        match self.grant.stat(&self.name) {
+            Ok(stat) if FileId::of(&stat) == self.id => {}
+            Ok(_) | Err(ErrorCode::NotFound) => return Err(ErrorCode::Io),
+            // Where looking isn't allowed any more, nothing says that it moved.
+            Err(_) => {}
+        }
+        match &self.shm {
+            Some(shm) => shm.check_unharmed(),
+            None => Ok(()),
+        }
+    }
+
+    /// An error when a log or journal was deleted: who looks for it wouldn't find it.
+    fn check_log_unmoved(&self) -> Result<(), ErrorCode> {
+        if rustix::fs::fstat(&self.fd)?.st_nlink == 0 {
+            return Err(ErrorCode::Io);
+        }
+        Ok(())
+    }
+
+    /// The limits are on growth: what is large already may still be changed.
     fn check_growth(&self, end: u64) -> Result<(), ErrorCode> {
-        if end > self.max_file_bytes && end > self.size()? {
-            return Err(ErrorCode::Full);
+        if end > self.max_file_bytes || self.grant.has_quota() {
+            let growth = end.saturating_sub(self.size()?);
+            if growth > 0 && end > self.max_file_bytes {
+                return Err(ErrorCode::Full);
+            }
+            self.grant.take_bytes(growth)?;
         }
         Ok(())
     }

@@ -169,3 +169,100 @@ fn delete_on_close_deletes_its_own_file_only() {
     drop(file);
     assert!(path.exists());
 }
+
+#[test]
+fn nobody_becomes_the_writer_of_a_file_that_lost_its_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let (aside, taken) = (path("aside"), path("db"));
+    for how in ["deleted", "moved", "replaced"] {
+        let mut file = open_db(directory.path());
+        file.write_at(0, b"x").unwrap();
+        file.lock(LockLevel::Shared).unwrap();
+        match how {
+            "deleted" => fs::remove_file(&taken).unwrap(),
+            "moved" => fs::rename(&taken, &aside).unwrap(),
+            _ => {
+                fs::write(&aside, "other").unwrap();
+                fs::rename(&aside, &taken).unwrap();
+            }
+        }
+        for level in [LockLevel::Reserved, LockLevel::Exclusive] {
+            assert_eq!(file.lock(level), Err(ErrorCode::Io), "{how}");
+        }
+        assert_eq!(file.read_vec(0, 1).unwrap(), b"x", "it is still readable");
+        file.unlock(LockLevel::Unlocked).unwrap();
+        if how == "moved" {
+            fs::rename(&aside, &taken).unwrap();
+            file.lock(LockLevel::Shared).unwrap();
+            file.lock(LockLevel::Exclusive).unwrap();
+        }
+        drop(file);
+        let mut next = open_db(directory.path());
+        next.lock(LockLevel::Shared).unwrap();
+        next.lock(LockLevel::Reserved).unwrap();
+        drop(next);
+        let _ = fs::remove_file(&taken);
+    }
+}
+
+#[test]
+fn a_log_that_was_deleted_is_not_written() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, kind) in [
+        ("db-wal", FileKind::Wal),
+        ("db-journal", FileKind::MainJournal),
+    ] {
+        let log = storage(directory.path())
+            .open_file(name, kind, CREATE)
+            .unwrap();
+        log.write_at(0, b"x").unwrap();
+        fs::remove_file(directory.path().join(name)).unwrap();
+        assert_eq!(log.write_at(1, b"y"), Err(ErrorCode::Io));
+        assert_eq!(log.size().unwrap(), 1);
+    }
+}
+
+#[test]
+fn a_wal_index_that_was_deleted_or_is_another_databases_lets_nobody_write() {
+    use super::super::testing::{Memory, attached};
+    let directory = tempfile::tempdir().unwrap();
+    let writer = SlotLock::new(0, 1, ShmLockKind::Exclusive).unwrap();
+    let old = attached(directory.path());
+    old.file.check_writer(writer).unwrap();
+    fs::rename(directory.path().join("db"), directory.path().join("aside")).unwrap();
+    let (mut next, memory) = (open_db(directory.path()), Memory::new());
+    assert_eq!(memory.map(&mut next, 0, true), Err(ErrorCode::Io));
+    let kind = ShmLockKind::Exclusive;
+    assert_eq!(old.file.shm_try_lock(0, 1, kind), Err(ErrorCode::Io));
+    let wait = old.file.shm_lock(0, 1, kind, Duration::ZERO);
+    assert_eq!(super::super::testing::block_on(wait), Err(ErrorCode::Io));
+    old.file.shm_try_lock(3, 1, kind).unwrap();
+    // Or it happened while the writer waited.
+    old.file.shm.as_ref().unwrap().try_lock(writer).unwrap();
+    assert_eq!(old.file.waited_for(0, 1, kind), Err(ErrorCode::Io));
+    assert_eq!(
+        old.file.shm_unlock(0, 1, kind),
+        Err(ErrorCode::InvalidArgument)
+    );
+    drop(old);
+    assert!(memory.map(&mut next, 0, true).unwrap());
+    next.shm_try_lock(0, 1, kind).unwrap();
+    next.shm_unlock(0, 1, kind).unwrap();
+    fs::remove_file(directory.path().join("db-shm")).unwrap();
+    assert_eq!(next.shm_try_lock(0, 1, kind), Err(ErrorCode::Io));
+    drop(next);
+}
+
+/// The system has one regular file at hand whose reading and writing fail so.
+#[test]
+fn an_io_error_of_the_system_is_io() {
+    let limits = StorageLimits::default();
+    let storage = Storage::new(Grant::directory("/proc/self").unwrap(), limits);
+    let file = storage
+        .open_file("mem", FileKind::MainDb, OpenFlags::default())
+        .unwrap();
+    assert_eq!(file.read_at(0, &mut [0]), Err(ErrorCode::Io));
+    assert_eq!(file.read_vec(0, 1), Err(ErrorCode::Io));
+    assert_eq!(file.write_at(0, b"x"), Err(ErrorCode::Io));
+}

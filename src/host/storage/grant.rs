@@ -2,15 +2,16 @@
 //!
 //! What must stay true: each open, stat and delete is one path component
 //! relative to the granted directory's descriptor and never follows a symbolic
-//! link; what is opened is a regular file; no host path leaves this module,
+//! link; what is opened is a regular file that has no second name; no host path leaves this module,
 //! in an error or otherwise.
 
 use super::error::ErrorCode;
 use super::kinds::FileKind;
+use super::quota::{FILE_BYTES_MIN, Quota};
 use super::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
-use std::ffi::OsStr;
+use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -27,6 +28,10 @@ const NEW_FILE_MODE: u32 = 0o644;
 ///
 /// Every guest that may write a database is as trusted as any process that may
 /// write that file: the wal-index is mapped into its memory.
+///
+/// A file that has a second name (a hard link) is refused, whatever its first: the
+/// directory says nothing of who else it belongs to, and SQLite's locks and logs go by one name.
+/// See [`allow_hard_links`](Grant::allow_hard_links).
 #[derive(Clone, Debug)]
 pub struct Grant {
     directory: Arc<OwnedFd>,
@@ -35,6 +40,9 @@ pub struct Grant {
     read_only: bool,
     shared_memory: bool,
     waking: bool,
+    hard_links: bool,
+    /// Shared by clones.
+    quota: Option<Arc<Quota>>,
 }
 
 impl Grant {
@@ -56,6 +64,8 @@ impl Grant {
             read_only: false,
             shared_memory: true,
             waking: true,
+            hard_links: false,
+            quota: None,
         })
     }
 
@@ -88,6 +98,26 @@ impl Grant {
     #[must_use]
     pub fn read_only(mut self) -> Grant {
         self.read_only = true;
+        self
+    }
+
+    /// Limits what the granted files may hold together, in bytes: of a directory, all that lies
+    /// in it. Whatever would make them larger answers `full`. It holds for all instances that
+    /// are given this grant or a clone of it, together; each file counts as 4096 bytes at
+    /// least, so their number is limited too. The directory has to be one that can be listed.
+    /// Default: no limit but the disk's.
+    #[must_use]
+    pub fn max_total_bytes(mut self, bytes: u64) -> Grant {
+        self.quota = Some(Arc::new(Quota::new(bytes)));
+        self
+    }
+
+    /// Opens files that have further names, too: for directories that are kept
+    /// by linking (`cp --link`). That nobody uses a database by two names at a time is the
+    /// embedder's business then, and that no name leads to a file which guests may not touch.
+    #[must_use]
+    pub fn allow_hard_links(mut self) -> Grant {
+        self.hard_links = true;
         self
     }
 
@@ -160,7 +190,7 @@ impl Grant {
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let fd = retry(|| rustix::fs::openat(&self.directory, name, flags, mode))?;
         let stat = rustix::fs::fstat(&fd)?;
-        if !is_regular(&stat) {
+        if !is_regular(&stat) || (stat.st_nlink > 1 && !self.hard_links) {
             return Err(ErrorCode::Access);
         }
         Ok((fd, stat))
@@ -175,6 +205,9 @@ impl Grant {
         flags: OFlags,
         like: Option<&Stat>,
     ) -> Result<(OwnedFd, Stat), ErrorCode> {
+        if self.has_quota() && matches!(self.stat(name), Err(ErrorCode::NotFound)) {
+            self.take_bytes(FILE_BYTES_MIN)?;
+        }
         let Some(like) = like else {
             return self.open(
                 name,
@@ -195,6 +228,46 @@ impl Grant {
             let _ = rustix::fs::fchown(&fd, Some(user), Some(group));
         }
         Ok((fd, stat))
+    }
+
+    /// To be asked before `bytes` are added to a file. `full`: they may not.
+    pub(crate) fn take_bytes(&self, bytes: u64) -> Result<(), ErrorCode> {
+        match &self.quota {
+            Some(quota) => quota.take(bytes, || self.used_bytes()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether [`take_bytes`](Self::take_bytes) may refuse.
+    pub(crate) fn has_quota(&self) -> bool {
+        self.quota.is_some()
+    }
+
+    /// What all files that may be named have now.
+    fn used_bytes(&self) -> Result<u64, ErrorCode> {
+        let mut used = 0_u64;
+        let mut add = |name: &CStr| {
+            // Gone meanwhile, or nothing that grows.
+            if let Ok(stat) = rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW)
+                && is_regular(&stat)
+            {
+                used = used.saturating_add(stat.st_size.unsigned_abs().max(FILE_BYTES_MIN));
+            }
+        };
+        match &self.only {
+            Some(only) => {
+                for suffix in SUFFIXES.iter().copied().chain([""]) {
+                    let name = CString::new(format!("{only}{suffix}"));
+                    add(&name.map_err(|_| ErrorCode::InvalidArgument)?);
+                }
+            }
+            None => {
+                for entry in rustix::fs::Dir::read_from(&self.directory)? {
+                    add(entry?.file_name());
+                }
+            }
+        }
+        Ok(used)
     }
 
     pub(crate) fn stat(&self, name: &str) -> Result<Stat, ErrorCode> {

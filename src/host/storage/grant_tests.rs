@@ -88,6 +88,49 @@ fn only_regular_files_are_opened_and_a_fifo_does_not_hang() {
 }
 
 #[test]
+fn a_file_with_a_second_name_is_refused_unless_the_embedder_allows_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let inside = directory.path().join("inside");
+    fs::create_dir(&inside).unwrap();
+    let secret = directory.path().join("secret");
+    let grant = Grant::directory(&inside).unwrap();
+    let of = |grant: &Grant| Storage::new(grant.clone(), StorageLimits::default());
+    let names = [
+        ("db", FileKind::MainDb),
+        ("db-journal", FileKind::MainJournal),
+        ("db-wal", FileKind::Wal),
+    ];
+    // Empty ones too: as root, the host would give them to the database's owner.
+    for content in ["x", ""] {
+        for (name, kind) in names {
+            fs::write(&secret, content).unwrap();
+            fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+            fs::hard_link(&secret, inside.join(name)).unwrap();
+            for flags in [CREATE, EXISTING, READ_ONLY] {
+                let opened = of(&grant).open_file(name, kind, flags).map(|_| ());
+                assert_eq!(opened, Err(ErrorCode::Access), "{name} {flags:?}");
+                let read_only = of(&grant.clone().read_only());
+                let opened = read_only.open_file(name, kind, flags).map(|_| ());
+                assert_eq!(opened, Err(ErrorCode::Access), "{name} {flags:?}");
+            }
+            assert_eq!(fs::metadata(&secret).unwrap().mode() & 0o777, 0o600);
+            let allowed = of(&grant.clone().allow_hard_links());
+            allowed.open_file(name, kind, EXISTING).unwrap();
+            fs::remove_file(inside.join(name)).unwrap();
+        }
+    }
+    // The wal-index, which a guest can't open by name.
+    fs::hard_link(&secret, inside.join("db-shm")).unwrap();
+    let storage = of(&grant);
+    let mut file = storage.open_file("db", FileKind::MainDb, CREATE).unwrap();
+    let memory = super::super::testing::Memory::new();
+    assert_eq!(memory.map(&mut file, 0, true), Err(ErrorCode::Access));
+    fs::remove_file(inside.join("db-shm")).unwrap();
+    assert!(memory.map(&mut file, 0, true).unwrap());
+    drop(file);
+}
+
+#[test]
 fn kinds_and_suffixes_belong_together() {
     let directory = tempfile::tempdir().unwrap();
     let storage = storage(directory.path());
@@ -202,4 +245,64 @@ fn what_lies_beside_a_database_may_be_used_by_the_same_people() {
     memory.map(&mut file, 0, true).unwrap();
     assert_eq!(fs::metadata(path("db-shm")).unwrap().mode() & 0o777, 0o666);
     drop(file);
+}
+
+#[test]
+fn all_files_of_a_grant_together_stay_within_its_limit() {
+    const LIMIT: u64 = 100 << 10;
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let stored = || -> u64 {
+        let entries = fs::read_dir(directory.path()).unwrap();
+        let sizes = entries.map(|entry| entry.unwrap().metadata().unwrap().len());
+        sizes.sum()
+    };
+    fs::write(path("theirs"), vec![0; 20 << 10]).unwrap();
+    let grant = Grant::directory(directory.path())
+        .unwrap()
+        .max_total_bytes(LIMIT);
+    // Two instances, whose limit is one.
+    let storages = [(); 2].map(|()| Storage::new(grant.clone(), StorageLimits::default()));
+    let file = |at: usize, name: &str| storages[at].open_file(name, FileKind::MainDb, CREATE);
+    let (one, other) = (file(0, "one").unwrap(), file(1, "other").unwrap());
+    one.write_at(0, &[1; 30 << 10]).unwrap();
+    other.write_at(0, &[1; 30 << 10]).unwrap();
+    assert_eq!(one.write_at(30 << 10, &[1; 30 << 10]), Err(ErrorCode::Full));
+    assert_eq!(other.truncate(60 << 10), Err(ErrorCode::Full));
+    // What is there may be changed, and cut.
+    one.write_at(0, &[2; 30 << 10]).unwrap();
+    other.truncate(10 << 10).unwrap();
+    one.write_at(30 << 10, &[1; 20 << 10]).unwrap();
+    assert!(stored() <= LIMIT, "{}", stored());
+    // Neither a hole nor a wal-index gets round it.
+    assert_eq!(one.write_at(1 << 40, b"x"), Err(ErrorCode::Full));
+    let memory = super::super::testing::Memory::new();
+    let mut third = file(0, "third").unwrap();
+    assert_eq!(memory.map(&mut third, 0, true), Err(ErrorCode::Full));
+    // Nor any number of empty files.
+    let made = (0..100)
+        .take_while(|n| file(0, &format!("empty{n}")).is_ok())
+        .count();
+    assert!(made < 25, "{made}");
+    storages[0]
+        .open_file("one", FileKind::MainDb, CREATE)
+        .unwrap();
+    drop(third);
+}
+
+#[test]
+fn a_file_grants_limit_is_for_that_database_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("other.db"), vec![0; 1 << 20]).unwrap();
+    let grant = Grant::file(directory.path().join("app.db")).unwrap();
+    let storage = Storage::new(grant.max_total_bytes(64 << 10), StorageLimits::default());
+    let file = storage
+        .open_file("app.db", FileKind::MainDb, CREATE)
+        .unwrap();
+    let wal = storage
+        .open_file("app.db-wal", FileKind::Wal, CREATE)
+        .unwrap();
+    file.write_at(0, &[1; 30 << 10]).unwrap();
+    wal.write_at(0, &[1; 30 << 10]).unwrap();
+    assert_eq!(wal.write_at(30 << 10, &[1; 10 << 10]), Err(ErrorCode::Full));
 }

@@ -6,12 +6,14 @@
 //!   else happens to the handle: before its locks go (somebody might truncate
 //!   the file, and a guest access would be a SIGBUS) and before the guest's
 //!   memory is reused.
-//! - Nothing is ever mapped past the file's end.
+//! - Nothing is ever mapped past the file's end. Should somebody cut the file later,
+//!   `sigbus` puts zeros in the regions' places; they are restored as ever.
 //! - Nothing is ever mapped over what isn't private anonymous memory: not over
 //!   a component's static data, not over another mapping.
 #![allow(unsafe_code)]
 
 use super::error::ErrorCode;
+use super::sigbus::{Entry, Owner};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
@@ -40,12 +42,20 @@ fn page_bytes() -> Option<usize> {
 pub(crate) struct Mappings {
     /// Addresses, not pointers: they are never dereferenced here, only handed
     /// to `mmap`.
-    regions: Vec<usize>,
+    regions: Vec<Entry>,
+    /// Whose they are to the handler of `SIGBUS`; since the first.
+    owner: Option<Owner>,
 }
 
 impl Mappings {
     pub(crate) fn len(&self) -> usize {
         self.regions.len()
+    }
+
+    /// Whether somebody cut the file under the guest, which has found zeros since.
+    pub(crate) fn are_lost(&self) -> bool {
+        // All regions are lost at once.
+        self.regions.first().is_some_and(Entry::is_lost)
     }
 
     /// Whether `[at, at + len)` can take region `region`: the right size and
@@ -59,7 +69,7 @@ impl Mappings {
             return Err(ErrorCode::InvalidArgument);
         }
         if let Some(mapped) = self.regions.get(region) {
-            return if *mapped == at {
+            return if mapped.at() == at {
                 Ok(true)
             } else {
                 Err(ErrorCode::InvalidArgument)
@@ -68,7 +78,7 @@ impl Mappings {
         if self
             .regions
             .iter()
-            .any(|other| other.abs_diff(at) < REGION_BYTES)
+            .any(|other| other.at().abs_diff(at) < REGION_BYTES)
         {
             return Err(ErrorCode::InvalidArgument);
         }
@@ -85,6 +95,10 @@ impl Mappings {
         let offset = (self.regions.len() * REGION_BYTES) as u64;
         // Before the mapping exists, so that no failure comes after it.
         self.regions.try_reserve(1).map_err(|_| ErrorCode::Io)?;
+        let owner = match &self.owner {
+            Some(owner) => owner,
+            None => self.owner.insert(Owner::new()?),
+        };
         // Only over plain anonymous memory. A pool of instances maps a
         // component's static data from a file, and counts on that mapping to
         // bring the data back for the next instance: replaced by zeros, the
@@ -95,6 +109,7 @@ impl Mappings {
         // SAFETY: the caller lets us replace this very range.
         unsafe { rustix::mm::madvise(at.cast(), REGION_BYTES, Advice::LinuxFree) }
             .map_err(|_| ErrorCode::InvalidArgument)?;
+        let entry = owner.enter(at.expose_provenance())?;
         // SAFETY: the caller gives us exactly this range to replace
         // (MAP_FIXED touches nothing outside it), and no Rust reference into
         // it outlives the guest's call.
@@ -109,24 +124,24 @@ impl Mappings {
             )
         }
         .map_err(map_error)?;
-        self.regions.push(at.expose_provenance());
+        self.regions.push(entry);
         Ok(())
     }
 
     /// Puts private zeroed memory where regions were. On an error the rest
     /// stays mapped and recorded.
     pub(crate) fn restore(&mut self) -> Result<(), ErrorCode> {
-        while let Some(last) = self.regions.last().copied() {
+        while let Some(last) = self.regions.last().map(Entry::at) {
             // Neighbours in one call: the kernel may have merged them into one
             // mapping, and splitting it would need a new one, which fails when
             // the process has as many as it may.
             let mut start = last;
             let mut count = 1;
             for at in self.regions.iter().rev().skip(1) {
-                if at.checked_add(REGION_BYTES) != Some(start) {
+                if at.at().checked_add(REGION_BYTES) != Some(start) {
                     break;
                 }
-                start = *at;
+                start = at.at();
                 count += 1;
             }
             // SAFETY: `map_next`'s contract: these ranges are still the

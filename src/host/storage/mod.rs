@@ -4,7 +4,7 @@
 //!
 //! The rooms: `grant` opens files; `file` is one of them; `lock` (state
 //! machine) and `ofd` (system calls) lock the database; `mapping` and `shm`
-//! are the wal-index, `queue` (order) and `shm_wait` (future) its waiters;
+//! are the wal-index, `sigbus` survives its being cut, `queue` (order) and `shm_wait` (future) its waiters;
 //! `token` and `hub` notice commits; `timer` wakes; `registry` finds what
 //! handles of one file share.
 //!
@@ -19,6 +19,7 @@
 mod claim;
 mod commits;
 mod error;
+mod extent;
 mod fd_limit;
 mod file;
 mod grant;
@@ -28,9 +29,11 @@ mod lock;
 mod mapping;
 mod ofd;
 mod queue;
+mod quota;
 mod registry;
 mod shm;
 mod shm_wait;
+mod sigbus;
 mod sync;
 mod timer;
 mod token;
@@ -56,6 +59,7 @@ pub use watch::{Begin, Interest, WatcherId, Watchers};
 
 pub(crate) use mapping::Mappings;
 pub use mapping::REGION_BYTES;
+pub(crate) use sigbus::losses;
 
 use sync::{Arc, AtomicUsize, Ordering};
 

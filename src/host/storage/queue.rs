@@ -15,7 +15,9 @@
 //!   the wake-up on ([`SlotQueue::leave`]).
 
 use super::error::ErrorCode;
+use super::extent::Extent;
 use super::kinds::ShmLockKind;
+use super::registry::FileId;
 use std::collections::BTreeMap;
 use std::task::Waker;
 
@@ -78,6 +80,10 @@ struct Waiter {
 /// The waiters and holders of one wal-index in this process.
 #[derive(Debug, Default)]
 pub(crate) struct SlotQueue {
+    /// Here because those who share the queue share the file.
+    pub(crate) extent: Extent,
+    /// Whose wal-index it is, since the first that attached.
+    pub(crate) database: Option<FileId>,
     next_ticket: u64,
     waiters: BTreeMap<Ticket, Waiter>,
     /// Handles of this process that share each slot.

@@ -7,6 +7,8 @@
 //!   believed.
 //! - What this process holds (`SlotQueue`) and what the kernel was told change
 //!   together, under the queue's mutex.
+//! - A wal-index that somebody cut is nobody's any more who was attached before: see
+//!   `extent` and `sigbus`.
 //! - A closed handle never takes a lock again, although a wait that somebody
 //!   still owns keeps its descriptor open.
 
@@ -17,6 +19,7 @@ use super::lock::{ByteRange, RangeLock};
 use super::mapping::REGION_BYTES;
 use super::queue::{SLOTS, SlotLock, SlotQueue};
 use super::registry::{FileId, Registry, Shared};
+use super::sigbus;
 use super::sync::{Arc, AtomicBool, AtomicU8, Mutex, Ordering};
 use rustix::fs::{FallocateFlags, OFlags, Stat};
 use std::os::fd::OwnedFd;
@@ -47,6 +50,8 @@ pub(crate) struct Shm<F: ByteRange = OwnedFd> {
     // Before `fd`: the registry's entry must go while the inode is still ours.
     queue: SharedQueue,
     held: Held,
+    /// How often the file was found cut before we attached.
+    cuts: u32,
     fd: F,
     id: FileId,
 }
@@ -111,15 +116,27 @@ impl Shm {
             let queue = QUEUES.get(id, Mutex::default);
             // One at a time in this process: the switch's write lock of a
             // neighbour would look like a busy file.
-            let guard = queue.lock();
+            let mut guard = queue.lock();
+            // The database was replaced, and others still use this with the one before: it
+            // says nothing of ours. (Not `busy`, at which SQLite would try for ten seconds.)
+            let of = *guard.database.get_or_insert(FileId::of(database));
+            if of != FileId::of(database) {
+                return Err(ErrorCode::Io);
+            }
             if !throw_switch(&fd)? {
                 continue;
             }
+            // Shorter than those here know it: somebody cut it (or we did just now, and
+            // there is nobody).
+            note_size(&mut guard, size(&fd)?);
+            let cuts = guard.extent.cuts();
             drop(guard);
             // Whoever was last may have deleted the file between our opening
             // it and taking the switch: then nobody else will ever find ours.
             if rustix::fs::fstat(&fd)?.st_nlink > 0 {
-                return Ok(Shm::new(queue, fd, id));
+                let mut shm = Shm::new(queue, fd, id);
+                shm.cuts = cuts;
+                return Ok(shm);
             }
         }
         Err(ErrorCode::Busy)
@@ -133,12 +150,19 @@ impl Shm {
     /// `extend` is false.
     pub(crate) fn ensure_region(
         &self,
+        grant: &Grant,
         region: u32,
         extend: bool,
         max_bytes: u64,
     ) -> Result<bool, ErrorCode> {
         let end = (u64::from(region) + 1) * REGION_BYTES as u64;
-        let size = rustix::fs::fstat(&self.fd)?.st_size.unsigned_abs();
+        // One at a time, so that none finds the size from before another's growth.
+        let mut queue = self.queue.lock();
+        let size = size(&self.fd)?;
+        note_size(&mut queue, size);
+        if queue.extent.cuts() != self.cuts {
+            return Err(ErrorCode::Io);
+        }
         if size >= end {
             return Ok(true);
         }
@@ -149,13 +173,37 @@ impl Shm {
         if end > max_bytes {
             return Err(ErrorCode::Full);
         }
+        grant.take_bytes(end - size)?;
         // Really allocated, from the start: writing to a hole when the disk is
         // full is no error code but a SIGBUS.
         match retry(|| rustix::fs::fallocate(&self.fd, FallocateFlags::empty(), 0, end)) {
             Err(ErrorCode::Unsupported) => self.write_each_page(size, end)?,
             other => other?,
         }
+        note_size(&mut queue, end);
         Ok(true)
+    }
+
+    /// Notes that the file was found cut, for all who attached before.
+    pub(crate) fn note_cut(&self) {
+        self.queue.lock().extent.cut_since(self.cuts);
+        sigbus::note_loss();
+    }
+
+    /// An error when the file isn't what others will find: deleted, or cut.
+    pub(crate) fn check_unharmed(&self) -> Result<(), ErrorCode> {
+        let stat = rustix::fs::fstat(&self.fd)?;
+        let mut queue = self.queue.lock();
+        note_size(&mut queue, stat.st_size.unsigned_abs());
+        if stat.st_nlink == 0 || queue.extent.cuts() != self.cuts {
+            return Err(ErrorCode::Io);
+        }
+        Ok(())
+    }
+
+    /// Whether the file was cut since this handle attached to it.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.queue.lock().extent.cuts() != self.cuts
     }
 
     /// For file systems without `fallocate`: native SQLite's way, one byte at
@@ -179,6 +227,7 @@ impl<F: ByteRange> Shm<F> {
         Shm {
             queue,
             held: Held::default(),
+            cuts: 0,
             fd,
             id,
         }
@@ -319,6 +368,17 @@ impl<F: ByteRange> Drop for Shm<F> {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// Notes the size of a wal-index; makes everybody look if it was cut.
+fn note_size(queue: &mut SlotQueue, bytes: u64) {
+    if queue.extent.saw(bytes) {
+        sigbus::note_loss();
+    }
+}
+
+fn size(fd: &OwnedFd) -> Result<u64, ErrorCode> {
+    Ok(rustix::fs::fstat(fd)?.st_size.unsigned_abs())
 }
 
 /// Takes part in the dead-man switch; `false`: somebody is at it right now.

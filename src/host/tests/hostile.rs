@@ -22,6 +22,7 @@ const THERE: u32 = 0x50000;
 
 /// `shm-answer`s.
 const DONE: i32 = 0;
+const BUSY: i32 = 1;
 const NO_SUCH_SLOTS: i32 = 2;
 
 const ACCESS: i32 = -1;
@@ -356,6 +357,67 @@ async fn the_next_instance_in_a_slot_does_not_see_the_wal_index() {
         let shm = std::fs::read(directory.path().join("t.db-shm")).unwrap();
         assert_eq!(shm[400..404], mark.to_le_bytes());
     }
+}
+
+/// Whoever reads the memory of a guest, its own code or the host on its behalf, finds zeros where
+/// the file was cut, and the guest ends with its next call.
+#[tokio::test]
+async fn a_wal_index_that_was_cut_ends_the_guest_and_nobody_else() {
+    let (directory, grant) = directory();
+    let host = Host::new(2);
+    let mut bystander = host.guest(grant.clone()).await;
+    for by_the_host in [false, true] {
+        let mut guest = host.guest(grant.clone()).await;
+        let file = guest.open().await;
+        assert_eq!(guest.map(file, 0, HERE, REGION).await, 1);
+        guest.poke(HERE, u32::from_le_bytes(*b"t.db")).await;
+        let shm = std::fs::File::options()
+            .write(true)
+            .open(directory.path().join("t.db-shm"))
+            .unwrap();
+        shm.set_len(0).unwrap();
+        if by_the_host {
+            // A file's name that lies there.
+            let name = (HERE, 4u32, 0u32, CREATE);
+            let error = guest.try_call::<_, i32>("open", name).await.unwrap_err();
+            assert!(format!("{error:?}").contains("cut"), "{error:?}");
+        } else {
+            assert_eq!(guest.peek(HERE).await, 0);
+            guest.poke(HERE, 1).await;
+            let read = (file, 0u64, 4u32);
+            let error = guest.try_call::<_, i32>("read-at", read).await.unwrap_err();
+            assert!(format!("{error:?}").contains("cut"), "{error:?}");
+        }
+        bystander.open().await;
+    }
+}
+
+/// No limit on computing ends a guest that sleeps; whoever calls it can, by letting go of the call.
+#[tokio::test]
+async fn a_guest_that_sleeps_as_the_writer_holds_up_others_only_for_as_long_as_its_call_lives() {
+    let (_directory, grant) = directory();
+    let host = Host::new(2);
+    let (mut hog, mut other) = (host.guest(grant.clone()).await, host.guest(grant).await);
+    let writer = |file: u32| (file, 0u32, 1u32, 1u32);
+    let mut numbers = Vec::new();
+    for guest in [&mut hog, &mut other] {
+        let file = guest.open().await;
+        assert_eq!(guest.map(file, 0, HERE, REGION).await, 1);
+        numbers.push(guest.call("number", (file,)).await.unsigned_abs());
+    }
+    assert_eq!(hog.call("lock", writer(numbers[0])).await, DONE);
+    let call = tokio::spawn(async move {
+        let sleep = hog
+            .instance
+            .get_typed_func::<(u64,), ()>(&mut hog.store, "sleep")
+            .unwrap();
+        sleep.call_async(&mut hog.store, (u64::MAX,)).await
+    });
+    tokio::task::yield_now().await;
+    assert_eq!(other.call("lock", writer(numbers[1])).await, BUSY);
+    call.abort();
+    assert!(call.await.unwrap_err().is_cancelled());
+    assert_eq!(other.call("lock", writer(numbers[1])).await, DONE);
 }
 
 #[tokio::test]

@@ -168,6 +168,56 @@ async fn an_instance_may_have_a_wall_clock_that_goes_in_steps() {
     );
 }
 
+/// What one instance has stamped, the next one finds an hour in the future.
+#[tokio::test]
+async fn a_clock_that_is_set_back_an_hour_moves_no_lock_and_no_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = host();
+    let start = async |offset_ms| {
+        let grant = Grant::directory(directory.path()).unwrap();
+        let instance = host.instance(grant).wall_clock_offset_ms(offset_ms);
+        let mut instance = instance.start().await.unwrap();
+        let options = OpenOptions::default();
+        let database = instance.open("a.db", &options).await.unwrap();
+        (instance, database)
+    };
+    let (mut before, database) = start(0).await;
+    let lock = before.lock(&database, "l").await.unwrap();
+    lock.acquire(&mut before, LockOptions::default())
+        .await
+        .unwrap();
+    let first = lock.fencing_token(&mut before).await.unwrap();
+    let queue = before.queue(&database, "q").await.unwrap();
+    queue.put(&mut before, "1", 1.0).await.unwrap();
+    let dict = before.dict(&database, "d").await.unwrap();
+    let ttl = Some(Duration::from_secs(60));
+    dict.set(&mut before, "k", "1", ttl).await.unwrap();
+
+    let (mut after, database) = start(-3_600_000).await;
+    let wanted = after.lock(&database, "l").await.unwrap();
+    assert!(!wanted.try_acquire(&mut after, None).await.unwrap());
+    let taken = after.queue(&database, "q").await.unwrap();
+    taken.put(&mut after, "2", 1.0).await.unwrap();
+    for expected in ["1", "2"] {
+        let item = taken.get(&mut after, None).await.unwrap();
+        assert_eq!(item.data, expected);
+    }
+    let dict = after.dict(&database, "d").await.unwrap();
+    assert_eq!(
+        dict.get(&mut after, "k").await.unwrap().as_deref(),
+        Some("1")
+    );
+    // The holder is known to be gone, whatever the clocks say of its time to live.
+    drop(before);
+    let options = LockOptions {
+        timeout: Some(Duration::from_secs(20)),
+        ttl: None,
+    };
+    wanted.acquire(&mut after, options).await.unwrap();
+    let second = wanted.fencing_token(&mut after).await.unwrap();
+    assert!(second > first, "{second:?} after {first:?}");
+}
+
 fn unix_seconds() -> f64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.unwrap().as_secs_f64()

@@ -3,8 +3,8 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use beaver_tests::{
-    BlobWriter, Dict, IfExists, JournalChoice, Listener, Lock, LockOptions, Options, Store, System,
-    Transaction, ms, s,
+    BlobWriter, Dict, IfExists, JournalChoice, Listener, Lock, LockOptions, Options, Outcome,
+    Store, System, Transaction, ms, s,
 };
 use rusqlite::OptionalExtension as _;
 use serde_json::{Value, json};
@@ -38,13 +38,21 @@ fn main() -> Result<()> {
         uploads: Vec::new(),
         transaction: None,
         readers: Vec::new(),
+        hoard: Vec::new(),
     };
     answer(&json!({"ok": "open"}))?;
     for line in std::io::stdin().lock().lines() {
         let request: Value = serde_json::from_str(&line?)?;
         answer(&match child.run(&request) {
             Ok(value) => json!({"ok": value}),
-            Err(error) => json!({"error": format!("{error:#}")}),
+            Err(error) => {
+                let outcome = match error.downcast_ref().map(beaver_tests::Error::outcome) {
+                    Some(Outcome::NotApplied) => "not-applied",
+                    Some(Outcome::Unknown) => "unknown",
+                    None => "none",
+                };
+                json!({"error": format!("{error:#}"), "outcome": outcome})
+            }
         })?;
     }
     Ok(())
@@ -66,6 +74,8 @@ struct Child {
     uploads: Vec<BlobWriter>,
     transaction: Option<Transaction>,
     readers: Vec<rusqlite::Connection>,
+    /// Every file handle that there was.
+    hoard: Vec<std::fs::File>,
 }
 
 impl Child {
@@ -209,6 +219,17 @@ impl Child {
                     writer.write(&vec![n as u8; 1 << 20])?;
                 }
                 self.uploads.push(writer);
+                Ok(Value::Null)
+            }
+            // Leaves the process no file handle.
+            "hoard" => {
+                while let Ok(file) = std::fs::File::open("/dev/null") {
+                    self.hoard.push(file);
+                }
+                Ok(self.hoard.len().into())
+            }
+            "unhoard" => {
+                self.hoard.clear();
                 Ok(Value::Null)
             }
             "begin" => {

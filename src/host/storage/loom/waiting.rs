@@ -11,6 +11,8 @@ mod claim;
 mod commits;
 #[path = "../error.rs"]
 mod error;
+#[path = "../extent.rs"]
+mod extent;
 #[path = "../grant.rs"]
 mod grant;
 #[path = "../hub.rs"]
@@ -25,12 +27,16 @@ mod mapping;
 mod ofd;
 #[path = "../queue.rs"]
 mod queue;
+#[path = "../quota.rs"]
+mod quota;
 #[path = "../registry.rs"]
 mod registry;
 #[path = "../shm.rs"]
 mod shm_of;
 #[path = "../shm_wait.rs"]
 mod shm_wait;
+#[path = "../sigbus.rs"]
+mod sigbus;
 #[path = "../watch.rs"]
 mod watch;
 

@@ -1,0 +1,71 @@
+//! Tables of ours that aren't what they should be, made with SQLite's own means.
+
+use beaver_core::rusqlite::{self, Connection};
+use std::path::Path;
+
+/// Makes one of the tables another thing. What SQLite refuses is left as it was.
+pub(super) fn change(path: &Path, kind: &str, table: &str) {
+    let Ok(connection) = Connection::open(path) else {
+        return;
+    };
+    let table = format!(
+        "beaver_{}",
+        table.replace(|c: char| !c.is_alphanumeric(), "_")
+    );
+    let columns = columns(&connection, &table).join(", ");
+    let instead = |what: &str| format!("ALTER TABLE {table} RENAME TO other; {what}");
+    let sql = match kind {
+        "missing" => format!("DROP TABLE {table}"),
+        "view" => instead(&format!("CREATE VIEW {table} AS SELECT * FROM other")),
+        "writable_view" => instead(&format!(
+            "CREATE VIEW {table} AS SELECT * FROM other;
+             CREATE TRIGGER w INSTEAD OF INSERT ON {table} BEGIN SELECT 1; END"
+        )),
+        "endless_view" => instead(&format!("CREATE VIEW {table} AS SELECT * FROM {table}")),
+        "fts5" => instead(&format!(
+            "CREATE VIRTUAL TABLE {table} USING fts5({columns})"
+        )),
+        "rtree" => instead(&format!(
+            "CREATE VIRTUAL TABLE {table} USING rtree(id, a, b)"
+        )),
+        "dbstat" => instead(&format!("CREATE VIRTUAL TABLE {table} USING dbstat")),
+        "other_columns" => instead(&format!("CREATE TABLE {table} (a, b, c)")),
+        "untyped" => instead(&format!("CREATE TABLE {table} ({columns})")),
+        "generated" => format!("ALTER TABLE {table} ADD COLUMN more AS (1 / 0)"),
+        "more_columns" => format!("ALTER TABLE {table} ADD COLUMN more DEFAULT 'x'"),
+        "without_rowid" => instead(&format!(
+            "CREATE TABLE {table} ({columns}, PRIMARY KEY ({columns})) WITHOUT ROWID"
+        )),
+        "refusing" => format!(
+            "CREATE TRIGGER r BEFORE INSERT ON {table} BEGIN SELECT raise(FAIL, 'no'); END;
+             CREATE TRIGGER d BEFORE DELETE ON {table} BEGIN SELECT raise(ROLLBACK, 'no'); END"
+        ),
+        "deleting" => format!(
+            "CREATE TRIGGER d AFTER INSERT ON {table} BEGIN DELETE FROM {table}; END;
+             CREATE TRIGGER u AFTER UPDATE ON {table} BEGIN DELETE FROM beaver_lock_waiters; END"
+        ),
+        "doubling" => format!(
+            "CREATE TRIGGER d AFTER DELETE ON {table} BEGIN
+                 INSERT INTO {table} SELECT * FROM {table} LIMIT 1; END"
+        ),
+        "shadow" => format!(
+            "CREATE TRIGGER s AFTER INSERT ON {table} BEGIN
+                 UPDATE beaver_fts_index_data SET block = x'00'; END"
+        ),
+        "failing_index" => format!("CREATE INDEX f ON {table} (abs(rowid) / 0, json(rowid))"),
+        "reserved" => format!("CREATE INDEX beaver_edges_by_target ON {table} (rowid)"),
+        _ => return,
+    };
+    let _ = connection.execute_batch(&sql);
+}
+
+fn columns(connection: &Connection, table: &str) -> Vec<String> {
+    let names = || {
+        connection
+            .prepare("SELECT name FROM pragma_table_info(?1)")?
+            .query_map([table], |row| row.get(0))?
+            .collect()
+    };
+    let names: Result<_, rusqlite::Error> = names();
+    names.unwrap_or_default()
+}
