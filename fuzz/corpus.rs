@@ -102,4 +102,6 @@ targets! {
     history
     operations
     storage
+    component_files
+    component_arguments
 }

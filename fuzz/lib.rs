@@ -15,6 +15,9 @@
 )]
 
 mod clock;
+mod component;
+pub mod component_arguments;
+pub mod component_files;
 pub mod dump;
 pub mod files;
 pub mod fts;
@@ -60,6 +63,8 @@ pub const TARGETS: &[Target] = &[
     history::TARGET,
     operations::TARGET,
     storage::TARGET,
+    component_files::TARGET,
+    component_arguments::TARGET,
 ];
 
 /// The target of this name.

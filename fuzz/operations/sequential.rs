@@ -143,21 +143,18 @@ fn follow(
     match &operation.outcome {
         Outcome::Ok { value, .. } => {
             let right = candidate.ask(op);
-            // A lock that could not be given back, or that somebody left who is gone, is or isn't held.
-            let is_lock = matches!(
-                op,
-                Op::LockAcquire { .. }
-                    | Op::LockRelease { .. }
-                    | Op::LockRenew { .. }
-                    | Op::LockWaiting { .. }
-            );
+            // One that could not be given back, or that somebody left who is gone, is or isn't held.
             match right {
                 Ok((right, _)) if same(op, value, &right) => Ok(vec![candidate]),
-                _ if is_lock && is_excusable => Ok(vec![candidate]),
+                _ if is_of_lock(op) && is_excusable => Ok(vec![candidate]),
                 right => Err(format!("{op:?} gave {value}, not {right:?}")),
             }
         }
         Outcome::Fail(failure) => {
+            let refuses = failure.error == ErrorCode::InTransaction && is_of_lock(op);
+            if refuses && candidate.in_transaction {
+                return Ok(vec![candidate]);
+            }
             if is_excusable && is_of_a_fault(failure) {
                 candidate.undone(op);
                 return Ok(vec![candidate]);
@@ -189,6 +186,16 @@ impl Candidate {
             drop(self.ask(&Op::Rollback));
         }
     }
+}
+
+fn is_of_lock(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::LockAcquire { .. }
+            | Op::LockRelease { .. }
+            | Op::LockRenew { .. }
+            | Op::LockWaiting { .. }
+    )
 }
 
 /// Who can't wait because of its own transaction may say the one or the other.
