@@ -22,7 +22,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 pub const TARGET: Target = Target {
     name: "operations",
     run,
-    tries: 60,
+    tries: 25,
     bytes_max: 512,
 };
 

@@ -35,6 +35,8 @@ impl Folder {
         fs::create_dir(root.join("granted/folder.db")).unwrap();
         fs::write(root.join("secret.db"), &secret).unwrap();
         fs::write(root.join("granted").join(ONE), b"granted").unwrap();
+        fs::write(root.join("second.db"), &secret).unwrap();
+        fs::hard_link(root.join("second.db"), root.join("granted/second.db")).unwrap();
         symlink("../secret.db", root.join("granted/link.db")).unwrap();
         symlink("../secret.db", root.join("granted/one.db-wal")).unwrap();
         symlink("..", root.join("granted/up")).unwrap();
@@ -138,6 +140,7 @@ pub(super) fn name(input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
         "one.db",
         "two.db",
         "link.db",
+        "second.db",
         "folder.db",
         "up",
         "../secret.db",
