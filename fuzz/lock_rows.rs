@@ -59,7 +59,7 @@ fn run(bytes: &[u8]) {
     drop(connection);
     let path = scratch.path();
     let sweep = Sweep::open(path.to_str().unwrap(), &options(), is_about_rows);
-    sweep.unwrap().everything();
+    sweep.unwrap().everything(None);
     let connection = Connection::open(path).unwrap();
     let said: String = connection
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))

@@ -99,21 +99,27 @@ impl Sweep {
         })
     }
 
-    /// Everything: reading, writing, locks, the file, and last removing.
-    pub(crate) fn everything(&self) {
-        self.managers();
-        self.dict();
-        self.list();
-        self.queue();
-        self.collection();
-        self.blob();
-        self.log();
-        self.channel();
-        self.locks();
-        self.transaction();
-        self.file();
-        self.clear();
-        self.managers();
+    /// Everything: reading, writing, locks, the file, and last removing. Or one part of it.
+    pub(crate) fn everything(&self, only: Option<&str>) {
+        let parts: [(&str, fn(&Self)); 12] = [
+            ("managers", Self::managers),
+            ("dict", Self::dict),
+            ("list", Self::list),
+            ("queue", Self::queue),
+            ("collection", Self::collection),
+            ("blob", Self::blob),
+            ("log", Self::log),
+            ("channel", Self::channel),
+            ("locks", Self::locks),
+            ("transaction", Self::transaction),
+            ("file", Self::file),
+            ("clear", Self::clear),
+        ];
+        for (name, part) in parts {
+            if only.is_none_or(|only| only == name) {
+                part(self);
+            }
+        }
     }
 
     fn managers(&self) {

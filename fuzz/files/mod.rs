@@ -11,6 +11,7 @@
 //! swap PAGE PAGE       of the database
 //! move PAGE PAGE       the second becomes the same as the first
 //! schema KIND TABLE    see `schemas.rs`
+//! only PART            do no more with it; see `sweep.rs`
 //! broken               the checksums of log and journal stay as they are
 //! ```
 //!
@@ -44,9 +45,12 @@ const LENGTH_MAX: usize = 1 << 20;
 fn run(bytes: &[u8]) {
     let scratch = Scratch::new();
     let files = Files::make(bytes, &scratch);
+    let input = String::from_utf8_lossy(bytes);
+    let mut lines = input.split('\n').take(EDITS_MAX);
+    let only = lines.find_map(|line| line.strip_prefix("only "));
     let path = files.path.to_str().unwrap();
     if let Some(sweep) = Sweep::open(path, &files.options, |_| true) {
-        sweep.everything();
+        sweep.everything(only);
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! What must stay true: no page holds more than [`PAGE_BYTES`] plus one row,
 //! however many rows were asked for, and no statement stays open between pages,
-//! so that a forgotten cursor can't hold back the write-ahead log.
+//! so that a forgotten cursor can't hold back the write-ahead log. Each page is after the last one, also
+//! in a damaged index, where SQLite may find what is behind a key before it: reading comes to an end.
 
 use crate::error::{Error, Result};
 use rusqlite::{Row, Statement};
@@ -40,6 +41,28 @@ pub(crate) fn read_page<T>(
     Ok(page)
 }
 
+/// Refuses keys that don't ascend from `after` on.
+///
+/// # Errors
+/// [`Error::Corrupt`]: the index is damaged, and the next page could be this one again.
+pub(crate) fn check_order<K: PartialOrd>(
+    after: Option<K>,
+    keys: impl IntoIterator<Item = K>,
+) -> Result<()> {
+    let mut last = after;
+    for key in keys {
+        if last.is_some_and(|last| last >= key) {
+            return Err(out_of_order());
+        }
+        last = Some(key);
+    }
+    Ok(())
+}
+
+pub(crate) fn out_of_order() -> Error {
+    Error::Corrupt("an index of the file is out of order".into())
+}
+
 /// Makes an iterator over rows of something with `next_page`.
 macro_rules! pages_iterator {
     ($type:ty, $item:ty) => {
@@ -67,3 +90,103 @@ macro_rules! pages_iterator {
     };
 }
 pub(crate) use pages_iterator;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Database, JournalChoice, Options};
+
+    /// The reading of every kind of thing that is read page by page, over a file in which each
+    /// text `k8` is another, smaller or larger, so that it isn't where it should be.
+    #[test]
+    fn reading_ends_in_a_damaged_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options {
+            journal: JournalChoice::Rollback,
+            ..Options::default()
+        };
+        let whole = folder.path().join("whole.db");
+        fill(&Database::open(whole.to_str().unwrap(), &options).unwrap());
+        let bytes = std::fs::read(&whole).unwrap();
+        for other in [b"a8", b"z8", b"k3"] {
+            let mut damaged = bytes.clone();
+            for at in 0..damaged.len() - 1 {
+                if damaged[at..].starts_with(b"k8") {
+                    damaged[at..at + 2].copy_from_slice(other);
+                }
+            }
+            let path = folder.path().join("damaged.db");
+            std::fs::write(&path, &damaged).unwrap();
+            let database = Database::open(path.to_str().unwrap(), &options).unwrap();
+            let ends: Vec<_> = [1, 3, 100].map(|max| read_all(&database, max)).concat();
+            assert!(ends.iter().all(|end| *end), "{ends:?}");
+        }
+    }
+
+    const COUNT: usize = 10;
+
+    fn fill(database: &Database) {
+        let transaction = database.begin().unwrap();
+        let collection = database.collection("c").unwrap();
+        for number in 0..COUNT {
+            let key = format!("k{number}");
+            let (key, index) = (key.as_str(), &crate::IndexOptions::default());
+            database.dict("d").unwrap().set(key, "1", None).unwrap();
+            database.blob("b").unwrap().put(key, b"1", None).unwrap();
+            collection.index(Some(key), None, None, index).unwrap();
+            collection.connect("a", key, "to", None).unwrap();
+            collection.connect(key, "a", "to", None).unwrap();
+            database.dict(key).unwrap().set("x", "1", None).unwrap();
+            database.list(key).unwrap().push("1").unwrap();
+        }
+        transaction.commit().unwrap();
+    }
+
+    /// Whether each comes to an end, or to an error that says why not.
+    fn read_all(database: &Database, max: u32) -> Vec<bool> {
+        fn ends<T>(mut page: impl FnMut() -> Result<Vec<T>>) -> bool {
+            for _ in 0..100 {
+                match page() {
+                    Ok(page) if page.is_empty() => return true,
+                    Ok(_) => {}
+                    Err(error) => return matches!(error, Error::Corrupt(_)),
+                }
+            }
+            false
+        }
+        let dict = database.dict("d").unwrap();
+        let blob = database.blob("b").unwrap();
+        let collection = database.collection("c").unwrap();
+        let (mut keys, mut items) = (dict.keys().unwrap(), dict.items().unwrap());
+        let (mut blobs, mut documents) = (blob.keys().unwrap(), collection.documents().unwrap());
+        let mut managers = database.managers(true).unwrap();
+        let mut all = vec![
+            ends(|| keys.next_page(max)),
+            ends(|| items.next_page(max)),
+            ends(|| blobs.next_page(max)),
+            ends(|| documents.next_page(max)),
+            ends(|| managers.next_page(max)),
+        ];
+        for direction in [crate::Direction::Outgoing, crate::Direction::Incoming] {
+            let mut edges = collection.edges("a", direction).unwrap();
+            let mut neighbors = collection.neighbors("a", None, direction).unwrap();
+            all.push(ends(|| edges.next_page(max)));
+            all.push(ends(|| neighbors.next_page(max)));
+        }
+        all
+    }
+
+    #[test]
+    fn only_what_ascends_is_in_order() {
+        assert!(check_order(None, ["", "a", "b"]).is_ok());
+        assert!(check_order(Some("a"), []).is_ok());
+        for (after, keys) in [
+            (Some("a"), vec!["a"]),
+            (None, vec!["b", "a"]),
+            (Some("b"), vec!["a"]),
+        ] {
+            assert!(matches!(check_order(after, keys), Err(Error::Corrupt(_))));
+        }
+        assert!(check_order(Some((1.0, 2)), [(1.0, 3), (2.0, 0)]).is_ok());
+    }
+}

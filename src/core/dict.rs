@@ -4,7 +4,7 @@
 //! values are Python's JSON text, or an encrypted form of it (`secret.rs`); a
 //! write counts up the manager's version.
 
-use crate::cursor::{check_max, pages_iterator, read_page};
+use crate::cursor::{check_max, check_order, pages_iterator, read_page};
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::events::{self, Event, Payload};
@@ -470,6 +470,8 @@ impl Position {
                 },
             )
         })?;
+        let keys = page.iter().map(|entry| entry.key.as_str());
+        check_order(self.after.as_deref(), keys)?;
         if let Some(secret) = self.secret.as_deref() {
             for Entry { key, value } in &mut page {
                 *value = reveal(Some(secret), &self.manager.name, key, std::mem::take(value))?;

@@ -10,7 +10,7 @@
 //! - **Positions are of committed rows.** No follower looks while a transaction
 //!   is open on its connection: it could see what is rolled back later.
 
-use crate::cursor::{PAGE_BYTES, check_max};
+use crate::cursor::{PAGE_BYTES, check_max, check_order};
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::manager::Manager;
@@ -153,6 +153,7 @@ impl Follower {
                 if rowid > until {
                     break;
                 }
+                check_order(Some(seen), [rowid])?;
                 seen = rowid;
                 if !row.get::<_, bool>(1)? {
                     continue;

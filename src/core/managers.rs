@@ -3,7 +3,7 @@
 //! What must stay true: only tables that are there are read, none is made; what
 //! has expired counts as absent, as everywhere.
 
-use crate::cursor::{PAGE_BYTES, check_max, pages_iterator, read_page};
+use crate::cursor::{PAGE_BYTES, check_max, check_order, pages_iterator, read_page};
 use crate::database::Database;
 use crate::error::Result;
 use rusqlite::{Connection, params};
@@ -235,6 +235,8 @@ impl Managers {
                         Ok((entry, size))
                     })?;
                 }
+                let names = rows.iter().map(|entry: &ManagerEntry| entry.name.as_str());
+                check_order(Some(after.as_str()), names)?;
                 match rows.last() {
                     Some(last) => after.clone_from(&last.name),
                     None => {

@@ -4,7 +4,7 @@
 //! contiguous in queue order; among equal priorities the order of `put`s is the
 //! order of their commits, whatever the clocks say.
 
-use crate::cursor::{check_max, pages_iterator, read_page};
+use crate::cursor::{check_max, check_order, pages_iterator, read_page};
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::events::{self, Event, Payload};
@@ -453,6 +453,8 @@ impl QueueItems {
                 },
             )
         })?;
+        let place = |(rowid, item): &(i64, Item)| (item.priority, item.timestamp, *rowid);
+        check_order(self.after, page.iter().map(place))?;
         match page.last() {
             Some((rowid, last)) => self.after = Some((last.priority, last.timestamp, *rowid)),
             None => self.done = true,

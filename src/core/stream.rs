@@ -7,7 +7,7 @@
 //! of the last. It works for whoever deletes, Python too. `VACUUM` keeps the
 //! rowids of tables that have an index, as both have (tried in `tests/streams.rs`).
 
-use crate::cursor::{check_max, read_page};
+use crate::cursor::{check_max, check_order, read_page};
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::manager::Manager;
@@ -204,6 +204,7 @@ impl Range {
                 },
             )
         })?;
+        check_order(Some(self.after), page.iter().map(|record| record.timestamp))?;
         match page.last() {
             Some(last) => self.after = last.timestamp,
             None => self.done = true,

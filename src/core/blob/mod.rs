@@ -11,7 +11,7 @@ mod reader;
 mod row;
 mod writer;
 
-use crate::cursor::{check_max, pages_iterator, read_page};
+use crate::cursor::{check_max, check_order, pages_iterator, read_page};
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::json::python_text;
@@ -395,6 +395,7 @@ impl BlobKeys {
                 },
             )
         })?;
+        check_order(self.after.as_deref(), page.iter().map(String::as_str))?;
         match page.last() {
             Some(last) => self.after = Some(last.clone()),
             None => self.done = true,

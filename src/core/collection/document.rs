@@ -8,7 +8,7 @@ use super::FullText;
 use super::graph::{Neighborhood, neighbor_page};
 use super::text::Fields;
 use super::vector;
-use crate::cursor::{check_max, pages_iterator, read_page};
+use crate::cursor::{check_max, check_order, pages_iterator, read_page};
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::manager::{MAX_VALUE_BYTES, Manager};
@@ -338,6 +338,7 @@ fn page(
             Ok((document, size))
         },
     )?;
+    check_order(after, page.iter().map(|document| document.id.as_str()))?;
     let last = page.last().map(|last| last.id.clone());
     Ok((page, last))
 }

@@ -7,7 +7,7 @@
 
 use super::Collection;
 use super::document::{self, Document, Documents};
-use crate::cursor::{PAGE_BYTES, check_max, pages_iterator, read_page};
+use crate::cursor::{PAGE_BYTES, check_max, check_order, pages_iterator, read_page};
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::events::{Event, Payload};
@@ -263,6 +263,7 @@ pub(super) fn neighbor_page(
         if last.as_deref() == Some(id) {
             continue;
         }
+        check_order(last.as_deref(), [id])?;
         if let Some(document) = document::get(connection, name, id)? {
             bytes += document.size();
             page.push(document);
@@ -298,13 +299,14 @@ impl Edges {
             let page = self
                 .database
                 .read(|connection| self.read(connection, max))?;
+            let incoming = self.incoming;
+            let place = |edge: &Edge| {
+                let other = if incoming { &edge.source } else { &edge.target };
+                (other.clone(), edge.label.clone())
+            };
+            check_order(self.after.clone(), page.iter().map(place))?;
             if let Some(last) = page.last() {
-                let other = if self.incoming {
-                    &last.source
-                } else {
-                    &last.target
-                };
-                self.after = Some((other.clone(), last.label.clone()));
+                self.after = Some(place(last));
                 return Ok(page);
             }
             if self.direction == Direction::Both && !self.incoming {

@@ -5,7 +5,7 @@
 //! once and in order, also when the order keys are spread between two pages.
 
 use super::List;
-use crate::cursor::{PAGE_BYTES, check_max, pages_iterator};
+use crate::cursor::{PAGE_BYTES, check_max, out_of_order, pages_iterator};
 use crate::database::Database;
 use crate::error::Result;
 use crate::manager::Manager;
@@ -190,18 +190,23 @@ impl ListItems {
             last.filter(|_| self.position.key == f64::INFINITY)
         ])?;
         let (mut page, mut rowids, mut bytes) = (Vec::new(), Vec::new(), 0);
-        let (mut key, mut next) = (self.position.key, None);
+        let (mut key, mut next, mut before) = (self.position.key, None, None);
         while let Some(row) = rows.next()? {
             if row.get::<_, i64>(3)? != self.position.spreads && key != f64::NEG_INFINITY {
                 return Ok(None);
             }
             let (value, rowid): (String, i64) = (row.get(0)?, row.get(1)?);
+            let order: f64 = row.get(2)?;
+            if order < key || before.is_some_and(|before| order <= before) {
+                return Err(out_of_order());
+            }
+            before = Some(order);
             if page.len() as u64 >= max || bytes >= PAGE_BYTES {
                 next = Some(Mark::new(rowid, &value));
                 break;
             }
             self.position.spreads = row.get(3)?;
-            key = row.get::<_, f64>(2)?.next_up();
+            key = order.next_up();
             bytes += value.len();
             page.push(value);
             rowids.push(rowid);
