@@ -244,3 +244,40 @@ fn readings() -> Vec<Step> {
     // A lock or a transaction that stayed is in the way of none of them.
     ops.into_iter().map(Step::from).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use beaver_harness::history::Outcome;
+    use serde_json::json;
+
+    /// The comparison has to see a wrong answer, or it would show nothing.
+    #[test]
+    fn an_answer_that_is_not_the_reference_stores_is_found() {
+        let push = |value| {
+            Step::from(Op::ListPush {
+                name: "a".into(),
+                value: json!(value),
+            })
+        };
+        let plan = Plan::from(program(vec![vec![push(1), push(2)]], true));
+        let settings = Settings {
+            policy: Policy::Script,
+            faults: Some([].into_iter().collect()),
+            ..Settings::default()
+        };
+        let mut ran = {
+            let simulator = simulator().lock().unwrap();
+            simulator.run(&plan, &settings).unwrap()
+        };
+        sequential::compare(&ran).unwrap();
+        let mut all = ran.history.operations.iter_mut();
+        let read = all.find(|it| it.ok() == Some(&json!([1, 2]))).unwrap();
+        read.outcome = Outcome::Ok {
+            value: json!([2, 1]),
+            commit: None,
+        };
+        let wrong = sequential::compare(&ran).unwrap_err();
+        assert!(wrong.contains("ListItems"), "{wrong}");
+    }
+}
