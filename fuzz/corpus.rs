@@ -100,5 +100,8 @@ targets! {
     secret
     protocol
     history
+    operations
     storage
+    component_files
+    component_arguments
 }

@@ -15,6 +15,9 @@
 )]
 
 mod clock;
+mod component;
+pub mod component_arguments;
+pub mod component_files;
 pub mod dump;
 pub mod files;
 pub mod fts;
@@ -24,6 +27,7 @@ pub mod history;
 pub mod json;
 pub mod list;
 pub mod lock_rows;
+pub mod operations;
 mod ops;
 pub mod protocol;
 mod scratch;
@@ -57,7 +61,10 @@ pub const TARGETS: &[Target] = &[
     secret::TARGET,
     protocol::TARGET,
     history::TARGET,
+    operations::TARGET,
     storage::TARGET,
+    component_files::TARGET,
+    component_arguments::TARGET,
 ];
 
 /// The target of this name.

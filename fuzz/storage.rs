@@ -22,7 +22,7 @@ use wasmtime::component::Val;
 pub const TARGET: Target = Target {
     name: "storage",
     run,
-    tries: 150,
+    tries: 40,
     bytes_max: 1024,
 };
 
@@ -214,11 +214,11 @@ impl Seat {
         let Some(Doing::Nothing(mut guest)) = self.doing.take() else {
             return Ok(());
         };
-        if let Some(name) = &name {
-            if !finished(guest.write(NAME_AT, name)) {
-                self.replace(folder);
-                return Ok(());
-            }
+        if let Some(name) = &name
+            && !finished(guest.write(NAME_AT, name))
+        {
+            self.replace(folder);
+            return Ok(());
         }
         if let (true, Some(Val::U32(file))) = (function == CLOSE, arguments.first()) {
             self.files.retain(|known| known != file);

@@ -43,39 +43,48 @@ const EDITS_MAX: usize = 24;
 const LENGTH_MAX: usize = 1 << 20;
 
 fn run(bytes: &[u8]) {
-    let input = String::from_utf8_lossy(bytes);
     let scratch = Scratch::new();
-    let mut files = Files {
-        path: scratch.path(),
-        options: options(),
-        sealed: true,
-    };
-    let lines: Vec<&str> = input.split('\n').take(EDITS_MAX).collect();
-    let base = lines.iter().find_map(|line| line.strip_prefix("base "));
-    let base: usize = base.map_or(0, |number| number.parse().unwrap_or(0));
-    files.put(&BASES[base % BASES.len()]);
-    let only = lines.iter().find_map(|line| line.strip_prefix("only "));
-    for line in &lines {
-        let parts: Vec<&str> = line.split(' ').collect();
-        files.edit(&parts);
-    }
-    if files.sealed {
-        files.change("w", |log| seal::seal_log(log));
-        files.change("j", |journal| seal::seal_journal(journal));
-    }
+    let files = Files::make(bytes, &scratch);
+    let input = String::from_utf8_lossy(bytes);
+    let mut lines = input.split('\n').take(EDITS_MAX);
+    let only = lines.find_map(|line| line.strip_prefix("only "));
     let path = files.path.to_str().unwrap();
     if let Some(sweep) = Sweep::open(path, &files.options, |_| true) {
         sweep.everything(only);
     }
 }
 
-struct Files {
+/// A database and what is beside it, and how it is to be opened.
+pub(crate) struct Files {
     path: PathBuf,
-    options: Options,
+    pub(crate) options: Options,
     sealed: bool,
 }
 
 impl Files {
+    /// As the input says.
+    pub(crate) fn make(bytes: &[u8], scratch: &Scratch) -> Self {
+        let input = String::from_utf8_lossy(bytes);
+        let mut files = Self {
+            path: scratch.path(),
+            options: options(),
+            sealed: true,
+        };
+        let lines: Vec<&str> = input.split('\n').take(EDITS_MAX).collect();
+        let base = lines.iter().find_map(|line| line.strip_prefix("base "));
+        let base: usize = base.map_or(0, |number| number.parse().unwrap_or(0));
+        files.put(&BASES[base % BASES.len()]);
+        for line in lines {
+            let parts: Vec<&str> = line.split(' ').collect();
+            files.edit(&parts);
+        }
+        if files.sealed {
+            files.change("w", |log| seal::seal_log(log));
+            files.change("j", |journal| seal::seal_journal(journal));
+        }
+        files
+    }
+
     fn put(&self, base: &Base) {
         std::fs::write(&self.path, &base.database).unwrap();
         for (file, bytes) in [("w", &base.log), ("j", &base.journal)] {

@@ -298,7 +298,7 @@ impl Maker<'_, '_> {
         Ok(match op {
             Op::DictGet { .. } => self.ops.one_of(&[None, Some(number)])?.into(),
             Op::DictDelete { .. } | Op::BlobDelete { .. } | Op::CollectionDrop { .. } => {
-                json!(number % 2 == 0)
+                json!(number.is_multiple_of(2))
             }
             Op::ListItems { .. }
             | Op::LogRead { .. }

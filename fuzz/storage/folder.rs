@@ -35,6 +35,8 @@ impl Folder {
         fs::create_dir(root.join("granted/folder.db")).unwrap();
         fs::write(root.join("secret.db"), &secret).unwrap();
         fs::write(root.join("granted").join(ONE), b"granted").unwrap();
+        fs::write(root.join("second.db"), &secret).unwrap();
+        fs::hard_link(root.join("second.db"), root.join("granted/second.db")).unwrap();
         symlink("../secret.db", root.join("granted/link.db")).unwrap();
         symlink("../secret.db", root.join("granted/one.db-wal")).unwrap();
         symlink("..", root.join("granted/up")).unwrap();
@@ -138,6 +140,7 @@ pub(super) fn name(input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
         "one.db",
         "two.db",
         "link.db",
+        "second.db",
         "folder.db",
         "up",
         "../secret.db",
@@ -166,4 +169,39 @@ pub(super) fn name(input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
             .into_bytes(),
         _ => (input.choose(&given)?.to_string() + input.choose(&suffixes)?).into_bytes(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    /// Each check has to see what it is for, or it would show nothing.
+    #[test]
+    fn what_must_not_be_is_found() {
+        let is_found = |what: &dyn Fn(&Folder) -> Option<File>| {
+            let folder = Folder::new();
+            folder.check();
+            let kept = what(&folder);
+            let found = catch_unwind(AssertUnwindSafe(|| folder.check())).is_err();
+            drop(kept);
+            found
+        };
+        let one = |folder: &Folder| folder.granted().join(ONE);
+        assert!(is_found(&|folder| {
+            fs::write(folder.scratch.folder().join("secret.db"), b"changed").unwrap();
+            None
+        }));
+        assert!(is_found(&|folder| {
+            fs::write(folder.scratch.folder().join("new.db"), b"").unwrap();
+            None
+        }));
+        assert!(is_found(&|folder| Some(File::open(one(folder)).unwrap())));
+        assert!(is_found(&|folder| {
+            let file = File::options().write(true).open(one(folder)).unwrap();
+            file.set_len(FILE_BYTES_MAX + 1).unwrap();
+            None
+        }));
+        assert!(!is_found(&|_| None));
+    }
 }

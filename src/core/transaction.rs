@@ -76,7 +76,7 @@ impl Drop for Transaction {
 #[cfg(test)]
 mod tests {
     use crate::error::Error;
-    use crate::{Database, Options};
+    use crate::{Database, MatchOptions, Options};
 
     #[test]
     fn a_table_that_cannot_be_made_again_yet_is_missed_by_nobody_else_and_no_sql_error() {
@@ -90,10 +90,13 @@ mod tests {
         let dict = database.dict("d").unwrap();
         let transaction = database.begin().unwrap();
         let list = database.list("l").unwrap();
+        let documents = database.collection("c").unwrap();
         list.push("1").unwrap();
         refuse(true).unwrap();
         transaction.rollback().unwrap();
         assert_eq!(list.len().unwrap_err(), Error::ReadOnly);
+        let matched = documents.match_text("word", &MatchOptions::default());
+        assert_eq!(matched.unwrap_err(), Error::ReadOnly);
         assert_eq!(dict.len().unwrap(), 0);
         refuse(false).unwrap();
         assert_eq!(list.len().unwrap(), 0);

@@ -199,13 +199,12 @@ impl Database {
             undone = transaction.and_then(WriteTransaction::commit).err();
         }
         self.set_busy_timeout(self.inner.options.busy_timeout)?;
-        match (read(&self.inner.connection), undone) {
-            // A table is missing that was made in a transaction that has been undone.
-            (Err(Error::Failed { .. }), Some(why)) if !self.inner.unmade.borrow().is_empty() => {
-                Err(why)
-            }
-            (result, _) => result,
-        }
+        read(&self.inner.connection).map_err(|error| match undone {
+            // It was made in a transaction that has been undone. (Of a full-text query SQLite says
+            // so as it says what is wrong with one.)
+            Some(why) if error.to_string().contains("no such table") => why,
+            _ => error,
+        })
     }
 
     /// Runs several reads on one state of the database.
