@@ -70,7 +70,7 @@ pub(super) fn seal_journal(journal: &mut [u8]) {
         number(&journal[20..]) as usize,
         number(&journal[24..]) as usize,
     );
-    if page < 512 || page > 65_536 {
+    if !(512..=65_536).contains(&page) {
         return;
     }
     let Some(records) = journal.get_mut(sector..) else {
