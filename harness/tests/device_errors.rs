@@ -21,7 +21,7 @@ fn sweep(seed: u64, rollback_journal: bool, blow: Blow) -> Swept {
         seed,
         steps_max: 6,
         policy: Policy::Random,
-        full_durability: Some(seed % 2 == 0),
+        full_durability: Some(seed.is_multiple_of(2)),
         rollback_journal: Some(rollback_journal),
         ..Settings::default()
     };
