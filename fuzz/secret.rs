@@ -27,6 +27,7 @@ use base64ct::{Base64Url, Encoding as _};
 use beaver_core::rusqlite::types::Value;
 use beaver_core::rusqlite::{Connection, params};
 use beaver_core::{Database, Dict, Error};
+use std::rc::Rc;
 
 /// See the module.
 pub const TARGET: Target = Target {
@@ -45,6 +46,7 @@ const SECRET: &str = "open sesame";
 
 /// A dictionary that is made once in each thread, since deriving its key takes long.
 struct Fixture {
+    clock: Rc<Clock>,
     database: Database,
     dict: Dict,
     /// Somebody who writes to the file.
@@ -66,7 +68,8 @@ impl Fixture {
     fn new() -> Self {
         let scratch = Scratch::new();
         let path = scratch.path();
-        let database = Database::open_with(path.to_str().unwrap(), &options(), Clock::new());
+        let clock = Clock::new();
+        let database = Database::open_with(path.to_str().unwrap(), &options(), clock.clone());
         let database = database.unwrap();
         let dict = database.dict_encrypted("e", SECRET).unwrap();
         for (key, value) in VALUES.iter().enumerate() {
@@ -81,6 +84,7 @@ impl Fixture {
         Self {
             stored: stored.collect(),
             registration: read("__security__", "e").unwrap(),
+            clock,
             database,
             dict,
             stranger,
@@ -98,6 +102,7 @@ impl Fixture {
     }
 
     fn run(&self, bytes: &[u8]) {
+        self.clock.begin();
         let input = String::from_utf8_lossy(bytes);
         let mut values: Vec<Value> = self.stored.iter().cloned().map(Value::Text).collect();
         let mut registration = self.registration.clone();

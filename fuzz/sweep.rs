@@ -31,6 +31,9 @@ pub(crate) struct Sweep {
     expects: fn(&Error) -> bool,
 }
 
+/// Some of the operations.
+type Part = fn(&Sweep);
+
 /// Waits for nothing but as long as [`LOCK_WAIT`] for locks.
 pub(crate) fn options() -> Options {
     Options {
@@ -101,7 +104,7 @@ impl Sweep {
 
     /// Everything: reading, writing, locks, the file, and last removing. Or one part of it.
     pub(crate) fn everything(&self, only: Option<&str>) {
-        let parts: [(&str, fn(&Self)); 12] = [
+        let parts: [(&str, Part); 12] = [
             ("managers", Self::managers),
             ("dict", Self::dict),
             ("list", Self::list),

@@ -86,7 +86,9 @@ fn state(connection: &Connection, name: &str, id: &str) -> Result<State> {
              FROM beaver_vector_change_log WHERE collection_name = ?1",
         )
         .map_err(|error| match Error::from(error) {
-            Error::UnsupportedFormat(message) if message.contains("base_version") => {
+            Error::Failed { message, .. } | Error::UnsupportedFormat(message)
+                if message.contains("base_version") =>
+            {
                 Error::UnsupportedFormat(
                     "the file's vectors were kept by BeaverDB 0.20 or older, in another table"
                         .into(),
