@@ -97,7 +97,8 @@ mod tests {
     use crate::{Database, JournalChoice, Options};
 
     /// The reading of every kind of thing that is read page by page, over a file in which each
-    /// text `k8` is another, smaller or larger, so that it isn't where it should be.
+    /// text `k8`, or each such number, is another, smaller or larger, so that it isn't where it
+    /// should be.
     #[test]
     fn reading_ends_in_a_damaged_index() {
         let folder = tempfile::tempdir().unwrap();
@@ -108,13 +109,26 @@ mod tests {
         let whole = folder.path().join("whole.db");
         fill(&Database::open(whole.to_str().unwrap(), &options).unwrap());
         let bytes = std::fs::read(&whole).unwrap();
-        for other in [b"a8", b"z8", b"k3"] {
+        let text = |other: &[u8; 2]| (b"k8".to_vec(), other.to_vec());
+        let number = |other| {
+            let bytes = |number: f64| number.to_be_bytes().to_vec();
+            (bytes(stamp(8)), bytes(stamp(other)))
+        };
+        for (old, new) in [
+            text(b"a8"),
+            text(b"z8"),
+            text(b"k3"),
+            number(0),
+            number(99),
+            number(3),
+        ] {
             let mut damaged = bytes.clone();
-            for at in 0..damaged.len() - 1 {
-                if damaged[at..].starts_with(b"k8") {
-                    damaged[at..at + 2].copy_from_slice(other);
+            for at in 0..damaged.len() {
+                if damaged[at..].starts_with(&old) {
+                    damaged[at..at + new.len()].copy_from_slice(&new);
                 }
             }
+            assert_ne!(damaged, bytes);
             let path = folder.path().join("damaged.db");
             std::fs::write(&path, &damaged).unwrap();
             let database = Database::open(path.to_str().unwrap(), &options).unwrap();
@@ -123,7 +137,12 @@ mod tests {
         }
     }
 
-    const COUNT: usize = 10;
+    const COUNT: u64 = 10;
+
+    /// A number that SQLite stores in eight bytes.
+    fn stamp(number: u64) -> f64 {
+        f64::from_bits(0x41d9_54fc_40a5_a501 + number)
+    }
 
     fn fill(database: &Database) {
         let transaction = database.begin().unwrap();
@@ -138,6 +157,13 @@ mod tests {
             collection.connect(key, "a", "to", None).unwrap();
             database.dict(key).unwrap().set("x", "1", None).unwrap();
             database.list(key).unwrap().push("1").unwrap();
+            let stamp = stamp(number + 1);
+            database.queue("q").unwrap().put("1", stamp).unwrap();
+            let log = database.log("g").unwrap();
+            log.append("1", Some(stamp)).unwrap();
+            let sql = "INSERT INTO beaver_lists VALUES ('l', ?1, '1')";
+            database.list("l").unwrap();
+            database.inner.connection.execute(sql, [stamp]).unwrap();
         }
         transaction.commit().unwrap();
     }
@@ -167,6 +193,12 @@ mod tests {
             ends(|| documents.next_page(max)),
             ends(|| managers.next_page(max)),
         ];
+        let mut listed = database.list("l").unwrap().items().unwrap();
+        let mut queued = database.queue("q").unwrap().items().unwrap();
+        let mut logged = database.log("g").unwrap().entries().unwrap();
+        all.push(ends(|| listed.next_page(max)));
+        all.push(ends(|| queued.next_page(max)));
+        all.push(ends(|| logged.next_page(max)));
         for direction in [crate::Direction::Outgoing, crate::Direction::Incoming] {
             let mut edges = collection.edges("a", direction).unwrap();
             let mut neighbors = collection.neighbors("a", None, direction).unwrap();
