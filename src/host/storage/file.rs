@@ -4,11 +4,10 @@
 //! - Dropping it first gives the guest its memory back, then releases every
 //!   lock, then deletes the file if so asked. The locks go at once, even while
 //!   a wait that was made here still keeps the descriptors open.
-//! - What is written is found by others: nobody becomes the writer of a file that lost its name
-//!   (deleted, moved away, replaced), and nothing is added to such a log.
 //! - Numbers from the guest are checked before the system sees them.
 
 mod main_db;
+mod unharmed;
 
 use main_db::MainDb;
 
@@ -279,22 +278,6 @@ impl OpenFile {
         Ok(())
     }
 
-    /// To be called after a wait for slots has got them. On an error they are given back:
-    /// much may have happened to the files meanwhile.
-    pub(crate) fn waited_for(
-        &self,
-        first: u32,
-        count: u32,
-        kind: ShmLockKind,
-    ) -> Result<(), ErrorCode> {
-        if let Err(error) = self.check_writer(SlotLock::new(first, count, kind)?) {
-            self.shm_unlock(first, count, kind)?;
-            return Err(error);
-        }
-        self.note_lock(first, kind);
-        Ok(())
-    }
-
     fn note_lock(&self, first: u32, kind: ShmLockKind) {
         if kind == ShmLockKind::Exclusive && first == 0 {
             self.note_writer();
@@ -356,53 +339,12 @@ impl OpenFile {
         deleted
     }
 
-    /// Whether somebody cut the wal-index since this handle attached to it: then nothing that
-    /// the guest has read of it counts.
-    pub(crate) fn has_lost_wal_index(&self) -> bool {
-        let Some(shm) = &self.shm else { return false };
-        if self.mappings.are_lost() && !shm.is_cut() {
-            shm.note_cut();
-        }
-        shm.is_cut()
-    }
-
     fn check_writable(&self) -> Result<(), ErrorCode> {
         if self.read_only {
             Err(ErrorCode::ReadOnly)
         } else {
             Ok(())
         }
-    }
-
-    /// Before these slots are locked: is it to become the writer, and may it?
-    fn check_writer(&self, wants: SlotLock) -> Result<(), ErrorCode> {
-        if wants.kind() == ShmLockKind::Exclusive && wants.first() == 0 {
-            self.check_unmoved()?;
-        }
-        Ok(())
-    }
-
-    /// An error when the database isn't found under its name any more, or its wal-index is
-    /// harmed: what would be written, nobody else would see.
-    fn check_unmoved(&self) -> Result<(), ErrorCode> {
-        match self.grant.stat(&self.name) {
-            Ok(stat) if FileId::of(&stat) == self.id => {}
-            Ok(_) | Err(ErrorCode::NotFound) => return Err(ErrorCode::Io),
-            // Where looking isn't allowed any more, nothing says that it moved.
-            Err(_) => {}
-        }
-        match &self.shm {
-            Some(shm) => shm.check_unharmed(),
-            None => Ok(()),
-        }
-    }
-
-    /// An error when a log or journal was deleted: who looks for it wouldn't find it.
-    fn check_log_unmoved(&self) -> Result<(), ErrorCode> {
-        if rustix::fs::fstat(&self.fd)?.st_nlink == 0 {
-            return Err(ErrorCode::Io);
-        }
-        Ok(())
     }
 
     /// The limits are on growth: what is large already may still be changed.
