@@ -5,7 +5,7 @@
 
 use crate::Target;
 use crate::scratch::Scratch;
-use arbitrary::{Arbitrary, Unstructured};
+use arbitrary::{Result, Unstructured};
 use beaver_core::{Error, List};
 
 /// See the module.
@@ -18,7 +18,7 @@ pub const TARGET: Target = Target {
 
 const STEPS_MAX: usize = 64;
 
-#[derive(Arbitrary, Debug)]
+#[derive(Debug)]
 enum Step {
     Push,
     Prepend,
@@ -32,14 +32,44 @@ enum Step {
     Clear,
 }
 
+impl Step {
+    fn of(input: &mut Unstructured<'_>) -> Result<Self> {
+        Ok(match input.int_in_range(0..=9)? {
+            0 => Self::Push,
+            1 => Self::Prepend,
+            2 => Self::Pop,
+            3 => Self::PopFirst,
+            4 => Self::Insert(Index::of(input)?),
+            5 => Self::Set(Index::of(input)?),
+            6 => Self::Delete(Index::of(input)?),
+            7 => Self::Get(Index::of(input)?),
+            8 => Self::Slice(Index::perhaps(input)?, Index::perhaps(input)?),
+            _ => Self::Clear,
+        })
+    }
+}
+
 /// Mostly one that may be in the list.
-#[derive(Arbitrary, Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Index {
     Near(i8),
     Any(i64),
 }
 
 impl Index {
+    fn of(input: &mut Unstructured<'_>) -> Result<Self> {
+        Ok(if input.ratio(3, 4)? {
+            Self::Near(input.arbitrary()?)
+        } else {
+            Self::Any(input.arbitrary()?)
+        })
+    }
+
+    fn perhaps(input: &mut Unstructured<'_>) -> Result<Option<Self>> {
+        let is_given = input.ratio(3, 4)?;
+        is_given.then(|| Self::of(input)).transpose()
+    }
+
     fn get(self) -> i64 {
         match self {
             Self::Near(index) => index.into(),
@@ -58,11 +88,11 @@ fn run(bytes: &[u8]) {
         if input.is_empty() {
             break;
         }
-        let Ok(step) = Step::arbitrary(&mut input) else {
+        let Ok(step) = Step::of(&mut input) else {
             break;
         };
         take(&list, &mut model, &step, number.to_string());
-        let items: Vec<String> = list.items().unwrap().map(Result::unwrap).collect();
+        let items: Vec<String> = list.items().unwrap().map(|item| item.unwrap()).collect();
         assert_eq!(items, model, "after {step:?}");
         assert_eq!(list.len().unwrap(), model.len() as u64);
     }
@@ -109,7 +139,7 @@ fn take(list: &List, model: &mut Vec<String>, step: &Step, new: String) {
             let (from, to) = (bound(start, 0), bound(stop, model.len()));
             let wanted = model.get(from..to).unwrap_or_default();
             let items = list.slice(start.map(Index::get), stop.map(Index::get));
-            let items: Vec<String> = items.unwrap().map(Result::unwrap).collect();
+            let items: Vec<String> = items.unwrap().map(|item| item.unwrap()).collect();
             assert_eq!(items, wanted, "{step:?}");
         }
         Step::Clear => {
