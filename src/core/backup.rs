@@ -44,8 +44,8 @@ impl Database {
     /// SQLite opens, also read-only. Nobody holds a lock in it. When this
     /// returns it is on the device. Until then, and after a failure or a crash,
     /// a new file holds a database that every BeaverDB refuses to open (an
-    /// unfinished backup, which the next one takes the place of), and a file
-    /// that was to be replaced is as it was before.
+    /// unfinished backup, which the next one takes the place of), or is empty if
+    /// nothing was written yet, and a file that was to be replaced is as it was before.
     ///
     /// With a write-ahead log writers go on meanwhile, and the log can't start
     /// over until the end. With a rollback journal a commit of somebody else
