@@ -20,8 +20,8 @@ use crate::storage::{ErrorCode, OpenFile, Storage, StorageLimits};
 
 /// A mapped region splits the process's memory map in up to three, and Linux
 /// allows 65,530 parts for all instances together. This many regions serve a
-/// write-ahead log of 16 GiB.
-const REGIONS_MAX: usize = 1024;
+/// write-ahead log of 4 GiB.
+const REGIONS_MAX: usize = 256;
 
 /// What [`add_to_linker`](crate::add_to_linker) needs of a store's data: the
 /// files that the guest may open, and those it has open.
@@ -60,8 +60,18 @@ impl Ctx {
         self.mapped.clear();
     }
 
-    /// An error, with which the guest is to trap, when somebody cut a wal-index under it. To be
-    /// asked before anything that the guest computed is given to anybody.
+    /// An error when somebody cut a wal-index under the guest, which may have read zeros in its
+    /// place. Ask it after each call of the guest, before what it computed is given to
+    /// anybody; [`Host`](crate::Host) and [`Instance`](crate::Instance) do. The guest's own calls
+    /// of the storage interface ask it by themselves. The instance is to be dropped then.
+    ///
+    /// # Errors
+    /// The loss, as what the guest's call would have ended with.
+    pub fn check_wal_index(&mut self) -> wasmtime::Result<()> {
+        self.check().map_err(wasmtime::Error::new)
+    }
+
+    /// The same, with the reason as it is found again by downcast.
     pub(crate) fn check(&mut self) -> Result<(), Stopped> {
         let losses = storage::losses();
         if losses != self.losses_seen {

@@ -50,7 +50,8 @@ pub(crate) type Wire<R> = Result<R, wire::ErrorCode>;
 /// imports it as any Rust program does, but needs only its clocks, its random
 /// source, and standard error for the message of a panic; give it no more.
 /// Waiting needs a Tokio runtime with timers, and calls made with wasmtime's
-/// `async` functions.
+/// `async` functions. After each call of the guest ask
+/// [`Ctx::check_wal_index`](crate::Ctx::check_wal_index).
 pub fn add_to_linker<T: View>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     let mut instance = linker.instance("beaver:host/storage@0.1.0")?;
     instance.resource(
@@ -71,7 +72,7 @@ pub fn add_to_linker<T: View>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
 /// The context of the guest that calls. An error when it is to trap.
 fn context<'a, T: View>(store: &'a mut Store<'_, T>) -> wasmtime::Result<&'a mut Ctx> {
     let ctx = store.data_mut().ctx();
-    ctx.check().map_err(wasmtime::Error::new)?;
+    ctx.check_wal_index()?;
     Ok(ctx)
 }
 

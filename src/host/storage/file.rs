@@ -18,6 +18,7 @@ use super::kinds::{FileKind, LockLevel, OpenFlags, ShmLockKind, SyncKind};
 use super::lock::FileLock;
 use super::mapping::Mappings;
 use super::queue::SlotLock;
+use super::quota::Taken;
 use super::registry::FileId;
 use super::shm::Shm;
 use super::shm_wait::ShmWait;
@@ -82,11 +83,13 @@ impl OpenFile {
         };
         let id = FileId::of(&stat);
         let main = (kind == FileKind::MainDb).then(|| MainDb::new(id, name));
+        let fd = Arc::new(fd);
+        grant.remember(&fd);
         Ok(OpenFile {
             mappings: Mappings::default(),
             shm: None,
             lock: FileLock::new(),
-            fd: Arc::new(fd),
+            fd,
             id,
             grant: grant.clone(),
             name: name.into(),
@@ -143,7 +146,7 @@ impl OpenFile {
     /// Writes all of `data`, growing the file as needed.
     pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), ErrorCode> {
         self.check_writable()?;
-        self.check_growth(check_range(offset, data.len())?)?;
+        let _taken = self.check_growth(check_range(offset, data.len())?)?;
         if self.main.is_none() {
             self.check_log_unmoved()?;
         }
@@ -170,7 +173,7 @@ impl OpenFile {
         if size > OFFSET_MAX {
             return Err(ErrorCode::InvalidArgument);
         }
-        self.check_growth(size)?;
+        let _taken = self.check_growth(size)?;
         retry(|| rustix::fs::ftruncate(&self.fd, size))
     }
 
@@ -347,16 +350,20 @@ impl OpenFile {
         }
     }
 
-    /// The limits are on growth: what is large already may still be changed.
-    fn check_growth(&self, end: u64) -> Result<(), ErrorCode> {
-        if end > self.max_file_bytes || self.grant.has_quota() {
-            let growth = end.saturating_sub(self.size()?);
-            if growth > 0 && end > self.max_file_bytes {
-                return Err(ErrorCode::Full);
-            }
-            self.grant.take_bytes(growth)?;
+    /// The limits are on growth: what is large already may still be changed. The answer is to be
+    /// kept until it has grown.
+    fn check_growth(&self, end: u64) -> Result<Option<Taken>, ErrorCode> {
+        if end <= self.max_file_bytes && !self.grant.has_quota() {
+            return Ok(None);
         }
-        Ok(())
+        let growth = end.saturating_sub(self.size()?);
+        if growth == 0 {
+            return Ok(None);
+        }
+        if end > self.max_file_bytes {
+            return Err(ErrorCode::Full);
+        }
+        self.grant.take_bytes(growth)
     }
 
     /// Deletes the name, if it still is this file's.

@@ -7,7 +7,7 @@
 
 use super::error::ErrorCode;
 use super::kinds::FileKind;
-use super::quota::{FILE_BYTES_MIN, Quota};
+use super::quota::{FILE_BYTES_MIN, Quota, Taken};
 use super::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
@@ -103,7 +103,8 @@ impl Grant {
 
     /// Limits what the granted files may hold together, in bytes: of a directory, all that lies
     /// in it. Whatever would make them larger answers `full`. It holds for all instances that
-    /// are given this grant or a clone of it, together; each file counts as 4096 bytes at
+    /// are given this grant or a clone of it, together, also while several of them write; what was
+    /// deleted counts until nobody has it open. Each file counts as 4096 bytes at
     /// least, so their number is limited too. The directory has to be one that can be listed.
     /// Default: no limit but the disk's.
     #[must_use]
@@ -205,9 +206,11 @@ impl Grant {
         flags: OFlags,
         like: Option<&Stat>,
     ) -> Result<(OwnedFd, Stat), ErrorCode> {
-        if self.has_quota() && matches!(self.stat(name), Err(ErrorCode::NotFound)) {
-            self.take_bytes(FILE_BYTES_MIN)?;
-        }
+        let _taken = if self.has_quota() && matches!(self.stat(name), Err(ErrorCode::NotFound)) {
+            self.take_bytes(FILE_BYTES_MIN)?
+        } else {
+            None
+        };
         let Some(like) = like else {
             return self.open(
                 name,
@@ -230,11 +233,19 @@ impl Grant {
         Ok((fd, stat))
     }
 
-    /// To be asked before `bytes` are added to a file. `full`: they may not.
-    pub(crate) fn take_bytes(&self, bytes: u64) -> Result<(), ErrorCode> {
+    /// To be asked before `bytes` are added to a file, and kept until they are. `full`: they may
+    /// not.
+    pub(crate) fn take_bytes(&self, bytes: u64) -> Result<Option<Taken>, ErrorCode> {
         match &self.quota {
-            Some(quota) => quota.take(bytes, || self.used_bytes()),
-            None => Ok(()),
+            Some(quota) => quota.take(bytes, || self.named_bytes()).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// To be told of each opened file: it may lose its name and still grow.
+    pub(crate) fn remember(&self, file: &Arc<OwnedFd>) {
+        if let Some(quota) = &self.quota {
+            quota.remember(file);
         }
     }
 
@@ -244,7 +255,7 @@ impl Grant {
     }
 
     /// What all files that may be named have now.
-    fn used_bytes(&self) -> Result<u64, ErrorCode> {
+    fn named_bytes(&self) -> Result<u64, ErrorCode> {
         let mut used = 0_u64;
         let mut add = |name: &CStr| {
             // Gone meanwhile, or nothing that grows.

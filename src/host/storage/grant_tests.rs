@@ -306,3 +306,28 @@ fn a_file_grants_limit_is_for_that_database_alone() {
     wal.write_at(0, &[1; 30 << 10]).unwrap();
     assert_eq!(wal.write_at(30 << 10, &[1; 10 << 10]), Err(ErrorCode::Full));
 }
+
+#[test]
+fn what_was_deleted_counts_until_nobody_has_it_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let grant = Grant::directory(dir.path())
+        .unwrap()
+        .max_total_bytes(64 << 10);
+    let storage = Storage::new(grant, StorageLimits::default());
+    let how = OpenFlags {
+        create: true,
+        ..OpenFlags::default()
+    };
+    let open = |name| storage.open_file(name, FileKind::MainDb, how);
+    let first = open("a.db").unwrap();
+    first.write_at(0, &[1; 40 << 10]).unwrap();
+    storage.delete_file("a.db", false).unwrap();
+    let second = open("b.db").unwrap();
+    assert_eq!(second.write_at(0, &[1; 40 << 10]), Err(ErrorCode::Full));
+    assert_eq!(
+        first.write_at(40 << 10, &[1; 40 << 10]),
+        Err(ErrorCode::Full)
+    );
+    drop(first);
+    second.write_at(0, &[1; 40 << 10]).unwrap();
+}

@@ -173,7 +173,7 @@ impl Shm {
         if end > max_bytes {
             return Err(ErrorCode::Full);
         }
-        grant.take_bytes(end - size)?;
+        let _taken = grant.take_bytes(end - size)?;
         // Really allocated, from the start: writing to a hole when the disk is
         // full is no error code but a SIGBUS.
         match retry(|| rustix::fs::fallocate(&self.fd, FallocateFlags::empty(), 0, end)) {
