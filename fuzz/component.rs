@@ -54,7 +54,8 @@ pub(crate) fn expect<T>(scratch: &Scratch, called: Result<T, Error>) -> Result<O
         Ok(value) => return Ok(Some(value)),
         Err(error) => error,
     };
-    let said = error.to_string();
+    // Both what a person is shown and all that an embedder is given.
+    let said = format!("{error}\n{error:?}");
     let path = scratch.folder().display().to_string();
     assert!(
         !said.contains(&path),
@@ -95,5 +96,24 @@ pub(crate) fn check_files(scratch: &Scratch) {
             "{:?} has {len} bytes",
             entry.file_name()
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use beaver_host::client::DbError;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    /// The check has to see a path, or it would show nothing.
+    #[test]
+    fn a_path_in_an_error_is_found() {
+        let scratch = Scratch::new();
+        let tried = |text: String| {
+            let called = Err::<(), _>(Error::Db(DbError::InvalidArgument(text)));
+            catch_unwind(AssertUnwindSafe(|| expect(&scratch, called)))
+        };
+        assert!(matches!(tried("f.db".to_owned()), Ok(Ok(None))));
+        assert!(tried(format!("{}: no", scratch.path().display())).is_err());
     }
 }
