@@ -5,7 +5,7 @@
 //! host's.
 
 use crate::scratch::Scratch;
-use beaver_host::client::OpenOptions;
+use beaver_host::client::{DbError, OpenOptions};
 use beaver_host::{Error, Grant, Host, Instance};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -48,19 +48,29 @@ pub(crate) async fn instance(scratch: &Scratch) -> Instance {
 #[derive(Debug)]
 pub(crate) struct Gone;
 
-/// What a call came to: none if it was answered with an error.
-pub(crate) fn expect<T>(scratch: &Scratch, called: Result<T, Error>) -> Result<Option<T>, Gone> {
+/// What a call came to: none if it was answered with an error. `may_fail`: with what messages it may
+/// fail that has no kind of its own.
+pub(crate) fn expect<T>(
+    scratch: &Scratch,
+    called: Result<T, Error>,
+    may_fail: fn(&str) -> bool,
+) -> Result<Option<T>, Gone> {
     let error = match called {
         Ok(value) => return Ok(Some(value)),
         Err(error) => error,
     };
-    let said = error.to_string();
+    // Both what a person is shown and all that an embedder is given.
+    let said = format!("{error}\n{error:?}");
     let path = scratch.folder().display().to_string();
     assert!(
         !said.contains(&path),
         "a path of the host's is told: {said}"
     );
     match error {
+        Error::Db(DbError::Failed(failure)) => {
+            assert!(may_fail(&failure.message), "{said}");
+            Ok(None)
+        }
         Error::Db(_) | Error::ForeignHandle => Ok(None),
         Error::CpuLimit(_) | Error::CallTimeout(_) | Error::MemoryLimit(_) | Error::Poisoned => {
             Err(Gone)
@@ -95,5 +105,38 @@ pub(crate) fn check_files(scratch: &Scratch) {
             "{:?} has {len} bytes",
             entry.file_name()
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use beaver_host::client::{Failure, Outcome};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    /// The check has to see a path, or it would show nothing.
+    #[test]
+    fn a_path_in_an_error_is_found() {
+        let scratch = Scratch::new();
+        let tried = |text: String| {
+            let called = Err::<(), _>(Error::Db(DbError::InvalidArgument(text)));
+            catch_unwind(AssertUnwindSafe(|| expect(&scratch, called, |_| true)))
+        };
+        assert!(matches!(tried("f.db".to_owned()), Ok(Ok(None))));
+        assert!(tried(format!("{}: no", scratch.path().display())).is_err());
+    }
+
+    #[test]
+    fn a_failure_without_a_kind_is_found() {
+        let scratch = Scratch::new();
+        let tried = |may_fail: fn(&str) -> bool| {
+            let called = Err::<(), _>(Error::Db(DbError::Failed(Failure {
+                message: "why".to_owned(),
+                outcome: Outcome::NotApplied,
+            })));
+            catch_unwind(AssertUnwindSafe(|| expect(&scratch, called, may_fail)))
+        };
+        assert!(matches!(tried(|why| why == "why"), Ok(Ok(None))));
+        assert!(tried(|_| false).is_err());
     }
 }

@@ -1,7 +1,9 @@
 //! Any arguments at the component's own functions, through the host's client.
 //!
 //! What must stay true: each call is answered with a result or a typed error, never with a trap; and the
-//! instance goes on as if a call that failed had not been.
+//! instance goes on as if a call that failed had not been: what is stored is the same as before.
+
+mod stored;
 
 use crate::Target;
 use crate::component::{Gone, expect, instance, run as run_calls};
@@ -9,10 +11,11 @@ use crate::scratch::Scratch;
 use arbitrary::{Arbitrary, Result as Made, Unstructured};
 use beaver_host::client::{
     Database, Direction, FullText, HybridOptions, IfExists, IndexOptions, LockOptions,
-    MatchOptions, Metric, OpenOptions, Ranking, WalkOptions,
+    MatchOptions, Metric, OpenOptions, Outcome, Ranking, WalkOptions,
 };
 use beaver_host::{Error, Instance};
 use std::time::Duration;
+use stored::Stored;
 
 /// See the module.
 pub const TARGET: Target = Target {
@@ -22,6 +25,7 @@ pub const TARGET: Target = Target {
     bytes_max: 1024,
 };
 
+const FILE: &str = "a.db";
 const CALLS_MAX: usize = 48;
 
 fn run(bytes: &[u8]) {
@@ -39,24 +43,34 @@ async fn calls(scratch: &Scratch, input: &mut Unstructured<'_>) -> Result<(), Go
         lock_wait: Some(Duration::ZERO),
         ..OpenOptions::default()
     };
-    let opened = instance.open("a.db", &options).await;
-    let database = expect(scratch, opened)?.unwrap();
+    let opened = instance.open(FILE, &options).await;
+    let database = expect(scratch, opened, never)?.unwrap();
+    let mut stored = Stored::new(&scratch.folder().join(FILE));
     for _ in 0..CALLS_MAX {
         if input.is_empty() {
             break;
         }
         let Ok(call) = Call::make(input) else { break };
         let called = call.by(&mut instance, &database).await;
-        if let Err(error) = &called
-            && error.is_fatal()
-        {
+        let failed = called.as_ref().err().map(|error| {
             let said = format!("{call:?}: {error}");
-            expect(scratch, called).unwrap_or_else(|gone| panic!("{gone:?} by {said}"));
+            (said, error.outcome() == Outcome::NotApplied)
+        });
+        let went = expect(scratch, called, never);
+        let has_changed = stored.has_changed();
+        if let Some((said, is_undone)) = failed {
+            went.unwrap_or_else(|gone| panic!("{gone:?} by {said}"));
+            assert!(!(is_undone && has_changed), "not undone: {said}");
         }
-        expect(scratch, called_again(&mut instance, &database).await)?.unwrap();
+        expect(scratch, called_again(&mut instance, &database).await, never)?.unwrap();
     }
-    drop(database);
-    expect(scratch, instance.close().await).map(drop)
+    drop((stored, database));
+    expect(scratch, instance.close().await, never).map(drop)
+}
+
+/// No argument is why something fails that has no error of its own.
+fn never(_: &str) -> bool {
+    false
 }
 
 /// What always works, but in a transaction of nobody's.

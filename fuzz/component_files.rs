@@ -7,6 +7,7 @@
 
 use crate::Target;
 use crate::component::{Gone, check_files, expect, instance, run as run_calls, still_serves};
+use crate::failed::is_of_a_file;
 use crate::files::Files;
 use crate::scratch::Scratch;
 use beaver_core::{JournalChoice, OpenMode};
@@ -59,7 +60,7 @@ async fn everything(scratch: &Scratch, options: &OpenOptions) -> Result<(), Gone
     let on = &mut instance;
     macro_rules! tried {
         ($called:expr) => {
-            expect(scratch, $called.await)?
+            expect(scratch, $called.await, is_of_a_file)?
         };
     }
     macro_rules! paged {
@@ -151,5 +152,5 @@ async fn everything(scratch: &Scratch, options: &OpenOptions) -> Result<(), Gone
     tried!(database.vacuum(on));
     tried!(database.checkpoint(on));
     drop(database);
-    expect(scratch, instance.close().await).map(drop)
+    expect(scratch, instance.close().await, is_of_a_file).map(drop)
 }

@@ -19,6 +19,7 @@ mod component;
 pub mod component_arguments;
 pub mod component_files;
 pub mod dump;
+mod failed;
 pub mod files;
 pub mod fts;
 pub mod graph;

@@ -249,27 +249,35 @@ fn readings() -> Vec<Step> {
 mod tests {
     use super::*;
     use beaver_harness::history::Outcome;
+    use beaver_harness::protocol::Failure;
     use serde_json::json;
+
+    fn push(value: u64) -> Step {
+        Step::from(Op::ListPush {
+            name: "a".into(),
+            value: json!(value),
+        })
+    }
+
+    fn items() -> Step {
+        Step::from(Op::ListItems { name: "a".into() })
+    }
+
+    fn simulated(steps: Vec<Step>, faults: Vec<Fault>) -> Simulated {
+        let plan = Plan::from(program(vec![steps], true));
+        let settings = Settings {
+            policy: Policy::Script,
+            faults: Some(faults.into_iter().collect()),
+            ..Settings::default()
+        };
+        let simulator = simulator().lock().unwrap_or_else(PoisonError::into_inner);
+        simulator.run(&plan, &settings).unwrap()
+    }
 
     /// The comparison has to see a wrong answer, or it would show nothing.
     #[test]
     fn an_answer_that_is_not_the_reference_stores_is_found() {
-        let push = |value| {
-            Step::from(Op::ListPush {
-                name: "a".into(),
-                value: json!(value),
-            })
-        };
-        let plan = Plan::from(program(vec![vec![push(1), push(2)]], true));
-        let settings = Settings {
-            policy: Policy::Script,
-            faults: Some([].into_iter().collect()),
-            ..Settings::default()
-        };
-        let mut ran = {
-            let simulator = simulator().lock().unwrap();
-            simulator.run(&plan, &settings).unwrap()
-        };
+        let mut ran = simulated(vec![push(1), push(2)], Vec::new());
         sequential::compare(&ran).unwrap();
         let mut all = ran.history.operations.iter_mut();
         let read = all.find(|it| it.ok() == Some(&json!([1, 2]))).unwrap();
@@ -279,5 +287,35 @@ mod tests {
         };
         let wrong = sequential::compare(&ran).unwrap_err();
         assert!(wrong.contains("ListItems"), "{wrong}");
+    }
+
+    /// A fault is why what it meets fails, and what comes after it; never what was over before.
+    #[test]
+    fn a_failure_before_the_first_fault_is_found() {
+        let steps = || vec![items(), push(1), push(2)];
+        let calls = simulated(steps(), Vec::new()).calls[0];
+        for blow in [Blow::Full(1), Blow::Drop] {
+            let fault = Fault {
+                worker: 0,
+                // After the steps, before the last of the readings.
+                call: calls * 3 / 4,
+                blow,
+            };
+            let fails = |at: fn(usize) -> usize| {
+                let mut ran = simulated(steps(), vec![fault]);
+                sequential::compare(&ran).unwrap();
+                assert_eq!(ran.faults.len(), 1);
+                let at = at(ran.history.operations.len());
+                ran.history.operations[at].outcome = Outcome::Fail(Failure {
+                    error: ErrorCode::Busy,
+                    definite: true,
+                    message: String::new(),
+                });
+                sequential::compare(&ran)
+            };
+            let wrong = fails(|_| 0).unwrap_err();
+            assert!(wrong.contains("ListItems"), "{wrong}");
+            fails(|count| count - 1).unwrap();
+        }
     }
 }

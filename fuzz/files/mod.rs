@@ -22,11 +22,12 @@ mod schemas;
 mod seal;
 
 use crate::Target;
+use crate::failed::is_of_a_file;
 use crate::hex::overwrite;
 use crate::scratch::Scratch;
 use crate::sweep::{Sweep, options};
 use bases::{BASES, Base};
-use beaver_core::{JournalChoice, OpenMode, Options};
+use beaver_core::{Error, JournalChoice, OpenMode, Options};
 use std::path::PathBuf;
 
 /// See the module.
@@ -49,8 +50,16 @@ fn run(bytes: &[u8]) {
     let mut lines = input.split('\n').take(EDITS_MAX);
     let only = lines.find_map(|line| line.strip_prefix("only "));
     let path = files.path.to_str().unwrap();
-    if let Some(sweep) = Sweep::open(path, &files.options, |_| true) {
+    if let Some(sweep) = Sweep::open(path, &files.options, expects) {
         sweep.everything(only);
+    }
+}
+
+/// Whether a file can be why.
+fn expects(error: &Error) -> bool {
+    match error {
+        Error::Failed { message, .. } => is_of_a_file(message),
+        _ => true,
     }
 }
 

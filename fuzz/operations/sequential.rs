@@ -5,10 +5,10 @@
 //! otherwise is out. When none is left, something is wrong.
 
 use beaver_harness::driver::{Answer, Client, Driver as _, Process, Reference};
-use beaver_harness::history::{Operation, Outcome};
+use beaver_harness::history::{Operation, Outcome, Seen};
 use beaver_harness::program::Fault;
 use beaver_harness::protocol::{ErrorCode, Failure, Init, Op, VERSION};
-use beaver_harness::sim::{Blow, Simulated};
+use beaver_harness::sim::{self, Blow, Simulated};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,6 +92,7 @@ impl Candidate {
 pub(super) fn compare(ran: &Simulated) -> Result<(), String> {
     let mut candidates = vec![Candidate::new()];
     let mut session = None;
+    let fault_ns = first_fault_ns(ran)?;
     // What was before a power loss that may take commits back is compared.
     let losses = ran.history.faults.iter();
     let mut losses = losses.filter(|fault| fault.fault == Fault::PowerLoss);
@@ -109,7 +110,8 @@ pub(super) fn compare(ran: &Simulated) -> Result<(), String> {
             candidates.iter_mut().for_each(Candidate::next_session);
         }
         session = Some(operation.session);
-        let is_excusable = has_met_device(ran);
+        // What had ended before the first fault has no excuse.
+        let is_excusable = operation.completed_ns.unwrap_or(u64::MAX) >= fault_ns;
         let mut wrong = String::new();
         let mut left = Vec::new();
         for candidate in candidates {
@@ -126,12 +128,30 @@ pub(super) fn compare(ran: &Simulated) -> Result<(), String> {
     Ok(())
 }
 
-fn has_met_device(ran: &Simulated) -> bool {
-    !ran.faults.is_empty()
-        && ran
-            .faults
-            .iter()
-            .any(|fault| !matches!(fault.blow, Blow::Slow(_)))
+/// When the first fault came to pass that may be why something fails: the end of time if none did.
+fn first_fault_ns(ran: &Simulated) -> Result<u64, String> {
+    let mut first_ns = u64::MAX;
+    for fault in &ran.faults {
+        let at_ns = match fault.blow {
+            Blow::Slow(_) => None,
+            Blow::Io | Blow::ShortWrite | Blow::Full(_) | Blow::Busy => {
+                Some(noted_ns(ran, fault).ok_or(format!("the history lacks {fault:?}"))?)
+            }
+            // They stand in the history as faults.
+            _ => ran.history.faults.iter().map(|it| it.at_ns).min(),
+        };
+        first_ns = first_ns.min(at_ns.unwrap_or(u64::MAX));
+    }
+    Ok(first_ns)
+}
+
+/// When the simulator noted what it did at a call.
+fn noted_ns(ran: &Simulated, fault: &sim::Fault) -> Option<u64> {
+    let sim::Fault { worker, call, .. } = fault;
+    let begin = format!("worker {worker}, host call {call}: ");
+    let mut seen = ran.history.observations.iter();
+    let noted = seen.find(|it| matches!(&it.seen, Seen::Note(note) if note.starts_with(&begin)));
+    noted.map(|it| it.at_ns)
 }
 
 fn follow(

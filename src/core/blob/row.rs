@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::manager::MAX_VALUE_BYTES;
 use rusqlite::blob::{Blob as Incremental, ZeroBlob};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, MAIN_DB, OptionalExtension as _, Row, ToSql, params};
+use rusqlite::{Connection, MAIN_DB, OptionalExtension as _, Row, ToSql, ffi, params};
 use std::ffi::CStr;
 
 /// Up to this size a blob is a value like any other to SQLite, and made in
@@ -277,10 +277,19 @@ fn open<'a>(
     read_only: bool,
 ) -> Result<Incremental<'a>> {
     let opened = connection.blob_open(MAIN_DB, c"beaver_blobs", column, row, read_only);
-    opened.map_err(|error| match Error::from(error) {
-        // The value is a number, or the table isn't one: somebody else's work.
-        Error::Failed { message, .. } => Error::Corrupt(format!("the data of a blob: {message}")),
-        other => other,
+    opened.map_err(|error| {
+        // The value is a number, or the table isn't one: somebody else's work. What the device or an
+        // interruption may cause has codes of its own and says nothing about the file.
+        let is_about_the_value = matches!(
+            &error,
+            rusqlite::Error::SqliteFailure(failure, _) if failure.extended_code == ffi::SQLITE_ERROR
+        );
+        match Error::from(error) {
+            Error::Failed { message, .. } if is_about_the_value => {
+                Error::Corrupt(format!("the data of a blob: {message}"))
+            }
+            other => other,
+        }
     })
 }
 
@@ -312,6 +321,27 @@ mod tests {
             assert!(matches!(store.get("k"), Err(Error::Corrupt(_))));
             let mut reader = store.reader("k").unwrap().unwrap();
             assert!(matches!(reader.read_at(0, 1), Err(Error::Corrupt(_))));
+        }
+    }
+
+    #[test]
+    fn an_interruption_is_no_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        let database = Database::open(path.to_str().unwrap(), &Options::default()).unwrap();
+        database.blob("s").unwrap().put("k", b"1", None).unwrap();
+        let connection = &database.inner.connection;
+        let mut statement = connection
+            .prepare("SELECT rowid FROM beaver_blobs")
+            .unwrap();
+        // As long as it is under way, SQLite keeps an interruption in mind.
+        let mut rows = statement.query([]).unwrap();
+        let row = rows.next().unwrap().unwrap().get(0).unwrap();
+        connection.get_interrupt_handle().interrupt();
+        match open(connection, c"data", row, true) {
+            Err(Error::Failed { message, .. }) => assert!(message.contains("interrupted")),
+            Err(other) => panic!("{other:?}"),
+            Ok(_) => panic!("opened in spite of the interruption"),
         }
     }
 
