@@ -2,7 +2,7 @@
 //!
 //! What must stay true, whatever they pass: the host answers with a typed error, or traps the guest and
 //! serves the next one; nothing outside the granted folder is changed, or read; files stay within their
-//! limits; no memory but the caller's changes; and when all are gone, so are their
+//! limits, each and all together; no memory but the caller's changes; and when all are gone, so are their
 //! locks, descriptors and mappings.
 
 mod folder;
@@ -10,6 +10,7 @@ mod guest;
 
 use crate::Target;
 use arbitrary::{Arbitrary, Result, Unstructured};
+use beaver_host::Grant;
 use folder::{Folder, MARK};
 use guest::{CLOSE, FUNCTIONS, Function, Guest, MEMORY_BYTES, OPEN_FILE, OPEN_FILES_MAX};
 use std::pin::{Pin, pin};
@@ -71,6 +72,8 @@ enum Doing {
 struct Seat {
     /// Always something, but within a step.
     doing: Option<Doing>,
+    /// What all were granted together, if they were.
+    limited: Option<Grant>,
     is_of_one_file: bool,
     how: u8,
     /// The handles that it was given.
@@ -80,12 +83,15 @@ struct Seat {
 
 fn play(folder: &Folder, input: &mut Unstructured<'_>) -> Result<()> {
     let mut seats = Vec::new();
+    // One run in eight has a limit for all; then nobody has a grant of their own beside it.
+    let is_limited = matches!(input.peek_bytes(1), Some([224..=255]));
+    let limited = is_limited.then(|| folder.limited());
     for number in 0..SEATS {
-        let is_of_one_file = number == SEATS - 1;
+        let is_of_one_file = number == SEATS - 1 && !is_limited;
         // One in four is restricted in some way.
         let how: u8 = input.arbitrary()?;
         let how = if how < 64 { how % 8 } else { 0 };
-        seats.push(Seat::new(folder, is_of_one_file, how));
+        seats.push(Seat::new(folder, limited.clone(), is_of_one_file, how));
     }
     for _ in 0..STEPS_MAX {
         if input.is_empty() {
@@ -93,6 +99,9 @@ fn play(folder: &Folder, input: &mut Unstructured<'_>) -> Result<()> {
         }
         let seat = input.int_in_range(0..=SEATS - 1)?;
         seats[seat].step(folder, input)?;
+        if is_limited {
+            folder.check_total();
+        }
     }
     for seat in &mut seats {
         if let Some(Doing::Nothing(mut guest)) = seat.doing.take() {
@@ -104,15 +113,20 @@ fn play(folder: &Folder, input: &mut Unstructured<'_>) -> Result<()> {
 }
 
 impl Seat {
-    fn new(folder: &Folder, is_of_one_file: bool, how: u8) -> Self {
+    fn new(folder: &Folder, limited: Option<Grant>, is_of_one_file: bool, how: u8) -> Self {
+        let grant = match &limited {
+            Some(limited) => Folder::restricted(limited.clone(), how),
+            None => folder.grant(is_of_one_file, how),
+        };
         let guest = finished(async {
-            let mut guest = Guest::new(folder.grant(is_of_one_file, how)).await;
+            let mut guest = Guest::new(grant).await;
             let zeros = guest.count(8, 0).await;
             assert_eq!(zeros, u64::from(MEMORY_BYTES / 8), "new memory isn't empty");
             guest
         });
         Self {
             doing: Some(Doing::Nothing(guest)),
+            limited,
             is_of_one_file,
             how,
             files: Vec::new(),
@@ -131,7 +145,7 @@ impl Seat {
     fn replace(&mut self, folder: &Folder) {
         // The old one goes first, with all that it holds.
         self.doing = None;
-        *self = Self::new(folder, self.is_of_one_file, self.how);
+        *self = Self::new(folder, self.limited.take(), self.is_of_one_file, self.how);
     }
 
     fn step(&mut self, folder: &Folder, input: &mut Unstructured<'_>) -> Result<()> {

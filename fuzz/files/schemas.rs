@@ -14,16 +14,39 @@ pub(super) fn change(path: &Path, kind: &str, table: &str) {
     );
     let columns = columns(&connection, &table).join(", ");
     let instead = |what: &str| format!("ALTER TABLE {table} RENAME TO other; {what}");
+    // SQLite takes the row of the schema for the same as before.
+    let disguised = |what: &str, disguise: &str| {
+        format!(
+            "{}; PRAGMA writable_schema = ON;
+             UPDATE sqlite_schema SET {disguise} WHERE name = '{table}'",
+            instead(what)
+        )
+    };
+    let view = format!("CREATE VIEW {table} AS SELECT * FROM other");
+    let fts5 = format!("CREATE VIRTUAL TABLE {table} USING fts5({columns})");
     let sql = match kind {
         "missing" => format!("DROP TABLE {table}"),
-        "view" => instead(&format!("CREATE VIEW {table} AS SELECT * FROM other")),
+        "view" => instead(&view),
         "writable_view" => instead(&format!(
-            "CREATE VIEW {table} AS SELECT * FROM other;
+            "{view};
              CREATE TRIGGER w INSTEAD OF INSERT ON {table} BEGIN SELECT 1; END"
         )),
+        "capital_view" => {
+            let table = table.to_uppercase();
+            instead(&format!(
+                "CREATE VIEW {table} AS SELECT * FROM other;
+                 CREATE TRIGGER w INSTEAD OF INSERT ON {table} BEGIN SELECT 1; END;
+                 CREATE TRIGGER d INSTEAD OF DELETE ON {table} BEGIN SELECT 1; END"
+            ))
+        }
+        "view_of_type" => disguised(&view, "type = 'VIEW'"),
+        "view_of_bytes" => disguised(&view, "name = CAST(name AS BLOB)"),
+        "view_of_nul" => disguised(&view, "name = name || char(0) || 'x'"),
         "endless_view" => instead(&format!("CREATE VIEW {table} AS SELECT * FROM {table}")),
-        "fts5" => instead(&format!(
-            "CREATE VIRTUAL TABLE {table} USING fts5({columns})"
+        "fts5" => instead(&fts5),
+        "rooted" => disguised(&fts5, "rootpage = 2"),
+        "commented" => instead(&format!(
+            "CREATE VIRTUAL TABLE {table}/* USING fts5( */ USING rtree(id, a, b)"
         )),
         "rtree" => instead(&format!(
             "CREATE VIRTUAL TABLE {table} USING rtree(id, a, b)"
@@ -68,4 +91,48 @@ fn columns(connection: &Connection, table: &str) -> Vec<String> {
     };
     let names: Result<_, rusqlite::Error> = names();
     names.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::bases::BASES;
+    use crate::scratch::Scratch;
+    use crate::sweep::options;
+    use beaver_core::{Database, Error};
+
+    /// A change that SQLite refused, or takes for damage, would try nothing.
+    #[test]
+    fn what_is_no_table_of_ours_is_refused_as_that() {
+        for table in ["lists", "fts_index"] {
+            for kind in [
+                "view",
+                "writable_view",
+                "capital_view",
+                "view_of_type",
+                "view_of_bytes",
+                "view_of_nul",
+                "endless_view",
+                "fts5",
+                "rooted",
+                "commented",
+                "rtree",
+                "dbstat",
+            ] {
+                // FTS5 in the place of FTS5 is what it should be.
+                if table == "fts_index" && ["fts5", "rooted"].contains(&kind) {
+                    continue;
+                }
+                let scratch = Scratch::new();
+                let path = scratch.path();
+                std::fs::write(&path, &BASES[0].database).unwrap();
+                change(&path, kind, table);
+                let said = Database::open(path.to_str().unwrap(), &options()).err();
+                match &said {
+                    Some(Error::UnsupportedFormat(said)) if said.contains("kind of table") => {}
+                    other => panic!("{kind} {table}: {other:?}"),
+                }
+            }
+        }
+    }
 }

@@ -8,9 +8,10 @@ use crate::scratch::Scratch;
 use arbitrary::{Result, Unstructured};
 use beaver_host::Grant;
 use rustix::fs::{FlockOperation, fcntl_lock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 /// What stands in files that were granted to nobody.
@@ -18,12 +19,16 @@ pub(super) const MARK: u64 = u64::from_le_bytes(*b"\xffSECRET\xfe");
 
 /// The database that one guest is granted by name.
 const ONE: &str = "one.db";
+/// What all files of the folder may hold together where that is limited, in bytes.
+const TOTAL_BYTES_MAX: u64 = 256 << 10;
 const SUFFIXES: [&str; 4] = ["", "-journal", "-wal", "-shm"];
 
 pub(super) struct Folder {
     /// Gone when this is dropped.
     scratch: Scratch,
     outside: BTreeMap<PathBuf, Vec<u8>>,
+    /// What it holds before any guest comes, in bytes.
+    first_bytes: u64,
 }
 
 impl Folder {
@@ -40,12 +45,23 @@ impl Folder {
         symlink("../secret.db", root.join("granted/link.db")).unwrap();
         symlink("../secret.db", root.join("granted/one.db-wal")).unwrap();
         symlink("..", root.join("granted/up")).unwrap();
-        let outside = outside(root);
-        Self { scratch, outside }
+        let mut folder = Self {
+            outside: outside(root),
+            first_bytes: 0,
+            scratch,
+        };
+        folder.first_bytes = folder.total_bytes();
+        folder
     }
 
     fn granted(&self) -> PathBuf {
         self.scratch.folder().join("granted")
+    }
+
+    /// All of the folder, with a limit that all clones share.
+    pub(super) fn limited(&self) -> Grant {
+        let grant = Grant::directory(self.granted()).unwrap();
+        grant.max_total_bytes(TOTAL_BYTES_MAX)
     }
 
     /// All of the folder or one file; `how`: with what restrictions.
@@ -54,7 +70,10 @@ impl Folder {
             true => Grant::file(self.granted().join(ONE)),
             false => Grant::directory(self.granted()),
         };
-        let mut grant = grant.unwrap();
+        Self::restricted(grant.unwrap(), how)
+    }
+
+    pub(super) fn restricted(mut grant: Grant, how: u8) -> Grant {
         if how & 1 != 0 {
             grant = grant.read_only();
         }
@@ -82,6 +101,37 @@ impl Folder {
         if let Ok(found) = fs::symlink_metadata(self.granted().join(name)) {
             assert!(found.is_file(), "{name:?} was opened");
         }
+    }
+
+    /// Where all guests that write share the limit, at any time.
+    pub(super) fn check_total(&self) {
+        let bytes = self.total_bytes();
+        let most = TOTAL_BYTES_MAX.max(self.first_bytes);
+        assert!(bytes <= most, "all files have {bytes} bytes");
+    }
+
+    /// The files that have a name here, and those that are open without one.
+    fn total_bytes(&self) -> u64 {
+        let mut files = HashMap::new();
+        let mut add = |found: fs::Metadata| {
+            if found.is_file() {
+                files.insert((found.dev(), found.ino()), found.len());
+            }
+        };
+        for entry in fs::read_dir(self.granted()).unwrap() {
+            add(entry.unwrap().metadata().unwrap());
+        }
+        for descriptor in fs::read_dir("/proc/self/fd").unwrap().flatten() {
+            // One of another thread's may be closed meanwhile.
+            if let (Ok(leads), Ok(found)) = (
+                fs::read_link(descriptor.path()),
+                fs::metadata(descriptor.path()),
+            ) && leads.starts_with(self.granted())
+            {
+                add(found);
+            }
+        }
+        files.values().sum()
     }
 
     /// When all guests are gone.
@@ -119,18 +169,29 @@ impl Folder {
     }
 }
 
-/// All that isn't in the granted folder, and the folder's own names that aren't files.
+/// All that isn't in the granted folder, and the folder's own names that nobody is granted: those of
+/// links, of folders, and of files that have another name.
 fn outside(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
-    for entry in fs::read_dir(root).unwrap() {
-        let path = entry.unwrap().path();
-        let bytes = if path.is_file() {
-            fs::read(&path).unwrap()
-        } else {
-            Vec::new()
-        };
-        found.insert(path, bytes);
-    }
+    let mut add = |folder: &Path, is_all: bool| {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let is = fs::symlink_metadata(&path).unwrap();
+            let bytes = if is.is_symlink() {
+                fs::read_link(&path).unwrap().into_os_string().into_vec()
+            } else if is.is_dir() {
+                Vec::new()
+            } else if is_all || is.nlink() > 1 {
+                fs::read(&path).unwrap()
+            } else {
+                continue;
+            };
+            found.insert(path, bytes);
+        }
+    };
+    add(root, true);
+    add(&root.join("granted"), false);
+    add(&root.join("granted/folder.db"), true);
     found
 }
 
@@ -202,6 +263,50 @@ mod tests {
             file.set_len(FILE_BYTES_MAX + 1).unwrap();
             None
         }));
+        for name in ["link.db", "up", "one.db-wal", "second.db"] {
+            assert!(is_found(&|folder| {
+                fs::remove_file(folder.granted().join(name)).unwrap();
+                None
+            }));
+        }
+        assert!(is_found(&|folder| {
+            fs::remove_file(folder.granted().join("up")).unwrap();
+            symlink(".", folder.granted().join("up")).unwrap();
+            None
+        }));
+        assert!(is_found(&|folder| {
+            fs::remove_dir(folder.granted().join("folder.db")).unwrap();
+            None
+        }));
+        assert!(is_found(&|folder| {
+            fs::write(folder.granted().join("folder.db/in.db"), b"").unwrap();
+            None
+        }));
+        assert!(!is_found(&|folder| {
+            fs::write(folder.granted().join("two.db"), b"any").unwrap();
+            None
+        }));
         assert!(!is_found(&|_| None));
+    }
+
+    #[test]
+    fn too_much_in_all_is_found() {
+        let folder = Folder::new();
+        folder.check_total();
+        let path = folder.granted().join("two.db");
+        let file = File::create(&path).unwrap();
+        let rest = TOTAL_BYTES_MAX - folder.first_bytes;
+        file.set_len(rest).unwrap();
+        folder.check_total();
+        // It counts once, whether it has a name or is only open.
+        fs::remove_file(&path).unwrap();
+        folder.check_total();
+        file.set_len(rest + 1).unwrap();
+        let is_found = || catch_unwind(AssertUnwindSafe(|| folder.check_total())).is_err();
+        assert!(is_found());
+        drop(file);
+        assert!(!is_found());
+        File::create(&path).unwrap().set_len(rest + 1).unwrap();
+        assert!(is_found());
     }
 }
