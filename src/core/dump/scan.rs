@@ -2,8 +2,9 @@
 //!
 //! What must stay true: a piece may end anywhere between two characters; no
 //! recursion, and of the text nothing is kept but an unfinished number or word;
-//! a token's text is the input's, unaltered. Besides JSON it takes what Python
-//! prints and reads: `NaN`, `Infinity`, `-Infinity`.
+//! a token's text is the input's, unaltered; what is wrong is told behind the
+//! same tokens and with the same place, whatever the pieces. Besides JSON it
+//! takes what Python prints and reads: `NaN`, `Infinity`, `-Infinity`.
 
 use crate::error::{Error, Result};
 use crate::manager::MAX_VALUE_BYTES;
@@ -56,6 +57,29 @@ enum Escape {
     Digits(u8),
 }
 
+impl Escape {
+    /// Where a string is after one more byte, which doesn't end it.
+    fn after(self, byte: u8) -> std::result::Result<Self, Problem> {
+        match (self, byte) {
+            (Self::None, b'\\') => Ok(Self::Begun),
+            (Self::None, 0..=0x1f) => Err("a control character must be escaped"),
+            (Self::None, _) => Ok(Self::None),
+            (Self::Begun, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(Self::None),
+            (Self::Begun, b'u') => Ok(Self::Digits(4)),
+            (Self::Begun, _) => Err("an unknown escape"),
+            (Self::Digits(1), digit) if digit.is_ascii_hexdigit() => Ok(Self::None),
+            (Self::Digits(left), digit) if digit.is_ascii_hexdigit() => Ok(Self::Digits(left - 1)),
+            (Self::Digits(_), _) => Err("four hexadecimal digits are expected after \\u"),
+        }
+    }
+}
+
+/// What is wrong with the text.
+type Problem = &'static str;
+
+/// A token, or none when what is left is no whole one.
+type Scanned<T> = std::result::Result<Option<T>, Problem>;
+
 #[derive(Debug)]
 pub(super) struct Scanner {
     state: State,
@@ -89,23 +113,26 @@ impl Scanner {
         let start = *at;
         let token = self.scan(text, at);
         self.offset += (*at - start) as u64;
-        token
+        token.map_err(|problem| self.at_offset(problem))
     }
 
     /// The end of the text: its last token, if the end made it one.
     pub(super) fn finish(&mut self) -> Result<Option<Token<'static>>> {
         let last = match self.state {
-            State::Scalar => Some(self.end_scalar()?),
+            State::Scalar => {
+                let last = self.end_scalar();
+                Some(last.map_err(|problem| self.at_offset(problem))?)
+            }
             _ => None,
         };
         if self.state == State::After && self.open.is_empty() {
             Ok(last)
         } else {
-            self.fail("the text ends too early,")
+            Err(self.at_offset("the text ends too early,"))
         }
     }
 
-    fn scan<'a>(&mut self, text: &'a str, at: &mut usize) -> Result<Option<Token<'a>>> {
+    fn scan<'a>(&mut self, text: &'a str, at: &mut usize) -> Scanned<Token<'a>> {
         let bytes = text.as_bytes();
         if let State::Text { key, escape } = self.state {
             return self.string(text, at, key, escape);
@@ -114,7 +141,7 @@ impl Scanner {
             if self.state == State::Scalar {
                 if matches!(byte, b'-' | b'+' | b'.') || byte.is_ascii_alphanumeric() {
                     if self.scalar.len() == MAX_VALUE_BYTES {
-                        return self.fail("too long a number");
+                        return Err("too long a number");
                     }
                     self.scalar.push(char::from(byte));
                     *at += 1;
@@ -136,7 +163,7 @@ impl Scanner {
         Ok(None)
     }
 
-    fn punctuation(&mut self, byte: u8) -> Result<Option<Token<'static>>> {
+    fn punctuation(&mut self, byte: u8) -> Scanned<Token<'static>> {
         let inside = self.open.last().copied();
         let (token, state) = match (self.state, byte) {
             (State::FirstValue, b']') => return self.close(']'),
@@ -166,26 +193,26 @@ impl Scanner {
             (State::Colon, b':') => (Token::Colon, State::Value),
             (State::After, b',') if inside == Some(b'[') => (Token::Comma, State::Value),
             (State::After, b',') if inside == Some(b'{') => (Token::Comma, State::Key),
-            (State::Value | State::FirstValue, _) => return self.fail("a value is expected"),
-            (State::Key | State::FirstKey, _) => return self.fail("a key in quotes is expected"),
-            (State::Colon, _) => return self.fail("':' is expected"),
-            _ if inside.is_none() => return self.fail("nothing may follow the value"),
-            _ => return self.fail("',' or a closing bracket is expected"),
+            (State::Value | State::FirstValue, _) => return Err("a value is expected"),
+            (State::Key | State::FirstKey, _) => return Err("a key in quotes is expected"),
+            (State::Colon, _) => return Err("':' is expected"),
+            _ if inside.is_none() => return Err("nothing may follow the value"),
+            _ => return Err("',' or a closing bracket is expected"),
         };
         self.state = state;
         Ok(Some(token))
     }
 
-    fn open(&mut self, bracket: u8, state: State) -> Result<Option<Token<'static>>> {
+    fn open(&mut self, bracket: u8, state: State) -> Scanned<Token<'static>> {
         if self.open.len() == self.max_depth {
-            return self.fail("nested too deep");
+            return Err("nested too deep");
         }
         self.open.push(bracket);
         self.state = state;
         Ok(Some(Token::Open(char::from(bracket))))
     }
 
-    fn close(&mut self, bracket: char) -> Result<Option<Token<'static>>> {
+    fn close(&mut self, bracket: char) -> Scanned<Token<'static>> {
         self.open.pop();
         self.state = State::After;
         Ok(Some(Token::Close(bracket)))
@@ -197,35 +224,24 @@ impl Scanner {
         at: &mut usize,
         key: bool,
         mut escape: Escape,
-    ) -> Result<Option<Token<'a>>> {
+    ) -> Scanned<Token<'a>> {
         let bytes = text.as_bytes();
         let start = *at;
         while let Some(&byte) = bytes.get(*at) {
-            escape = match (escape, byte) {
-                (Escape::None, b'"') => break,
-                (Escape::None, b'\\') => Escape::Begun,
-                (Escape::None, 0..=0x1f) => {
-                    return self.fail("a control character must be escaped");
-                }
-                (Escape::None, _) => Escape::None,
-                (Escape::Begun, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
-                    Escape::None
-                }
-                (Escape::Begun, b'u') => Escape::Digits(4),
-                (Escape::Begun, _) => return self.fail("an unknown escape"),
-                (Escape::Digits(1), digit) if digit.is_ascii_hexdigit() => Escape::None,
-                (Escape::Digits(left), digit) if digit.is_ascii_hexdigit() => {
-                    Escape::Digits(left - 1)
-                }
-                (Escape::Digits(_), _) => {
-                    return self.fail("four hexadecimal digits are expected after \\u");
-                }
-            };
+            if (escape, byte) == (Escape::None, b'"') {
+                break;
+            }
+            match escape.after(byte) {
+                Ok(next) => escape = next,
+                // As if the text had been cut here.
+                Err(_) if *at > start => break,
+                Err(problem) => return Err(problem),
+            }
             *at += 1;
         }
         self.state = State::Text { key, escape };
         if *at > start {
-            // What ends it, the text's end or a quote, is no part of a character.
+            // What ends it, the text's end or what begins a character, is no part of one.
             return Ok(Some(Token::Text(&text[start..*at])));
         }
         if *at == bytes.len() {
@@ -236,19 +252,16 @@ impl Scanner {
         Ok(Some(Token::Unquote { key }))
     }
 
-    fn end_scalar(&mut self) -> Result<Token<'static>> {
+    fn end_scalar(&mut self) -> std::result::Result<Token<'static>, Problem> {
         if !is_scalar(self.scalar.as_bytes()) {
-            return self.fail("neither a number nor a word of JSON");
+            return Err("neither a number nor a word of JSON");
         }
         self.state = State::After;
         Ok(Token::Scalar(std::mem::take(&mut self.scalar)))
     }
 
-    fn fail<T>(&self, problem: &str) -> Result<T> {
-        Err(Error::InvalidJson(format!(
-            "{problem} after byte {}",
-            self.offset
-        )))
+    fn at_offset(&self, problem: Problem) -> Error {
+        Error::InvalidJson(format!("{problem} after byte {}", self.offset))
     }
 }
 
@@ -291,6 +304,12 @@ mod tests {
 
     /// The tokens without the spaces between, whichever pieces the text comes in.
     fn tokens(text: &str, piece: usize) -> Result<String> {
+        let (out, end) = read(text, piece);
+        end.map(|()| out)
+    }
+
+    /// The tokens, and how they ended.
+    fn read(text: &str, piece: usize) -> (String, Result<()>) {
         let mut scanner = Scanner::new(MAX_DEPTH);
         let mut out = String::new();
         let mut put = |token: Token<'_>| match token {
@@ -301,20 +320,24 @@ mod tests {
             Token::Text(text) => out.push_str(text),
             Token::Scalar(text) => out.push_str(&text),
         };
-        let mut from = 0;
-        while from < text.len() {
-            let to = text.ceil_char_boundary((from + piece).min(text.len()));
-            let mut at = 0;
-            while let Some(token) = scanner.next(&text[from..to], &mut at)? {
+        let mut all = || {
+            let mut from = 0;
+            while from < text.len() {
+                let to = text.ceil_char_boundary((from + piece).min(text.len()));
+                let mut at = 0;
+                while let Some(token) = scanner.next(&text[from..to], &mut at)? {
+                    put(token);
+                }
+                assert_eq!(at, to - from, "a piece is read to its end");
+                from = to;
+            }
+            if let Some(token) = scanner.finish()? {
                 put(token);
             }
-            assert_eq!(at, to - from, "a piece is read to its end");
-            from = to;
-        }
-        if let Some(token) = scanner.finish()? {
-            put(token);
-        }
-        Ok(out)
+            Ok(())
+        };
+        let end = all();
+        (out, end)
     }
 
     #[test]
@@ -377,6 +400,24 @@ mod tests {
     }
 
     #[test]
+    fn the_place_of_a_mistake_is_told() {
+        for (text, place) in [
+            ("[1   x", 5),
+            ("\"abc\\q\"", 5),
+            ("\"abc\\u12é\"", 8),
+            ("\"ab\n\"", 3),
+            ("[01]", 3),
+            ("[1, ", 4),
+        ] {
+            for piece in 1..=text.len() {
+                let error = tokens(text, piece).unwrap_err().to_string();
+                let end = format!(" after byte {place}");
+                assert!(error.ends_with(&end), "{text} by {piece}: {error}");
+            }
+        }
+    }
+
+    #[test]
     fn depth_is_bounded_without_recursion() {
         let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
         assert!(tokens(&nested(MAX_DEPTH), 1000).is_ok());
@@ -385,6 +426,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn pieces_make_no_difference(text in "[\\[\\]{}:,\"\\\\0-9eEé+.a-u \n-]{0,12}", piece in 1..4_usize) {
+            prop_assert_eq!(read(&text, piece), read(&text, usize::from(u16::MAX)));
+        }
+
         #[test]
         fn it_takes_what_python_text_takes(text in "[\\[\\]{}:,\"\\\\0-9eE+.a-u \n-]{0,12}", piece in 1..4_usize) {
             // 1e999 is a number here; what it is worth is not asked.
