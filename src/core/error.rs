@@ -159,6 +159,18 @@ impl Error {
     }
 }
 
+/// What SQLite says without a code of its own, and with no place in the statement by which the case
+/// below would know it, when a table or a trigger of the file isn't ours.
+const TABLES_ARE_OTHERS: [&str; 2] = [
+    "ON CONFLICT clause does not match any PRIMARY KEY or UNIQUE constraint",
+    "may not be modified",
+];
+
+/// Our statements are right, so the tables aren't.
+fn not_ours(said: &str) -> Error {
+    Error::UnsupportedFormat(format!("a table isn't BeaverDB 1.x's: {said}"))
+}
+
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::Error as Sql;
@@ -177,6 +189,11 @@ impl From<rusqlite::Error> for Error {
                     ErrorCode::Unknown if text == "unsupported file format" => {
                         Self::UnsupportedFormat("the file is of a later SQLite's format".into())
                     }
+                    ErrorCode::Unknown
+                        if TABLES_ARE_OTHERS.iter().any(|end| text.ends_with(end)) =>
+                    {
+                        not_ours(&text)
+                    }
                     ErrorCode::OutOfMemory => Self::OutOfMemory,
                     ErrorCode::PermissionDenied | ErrorCode::CannotOpen => Self::AccessDenied,
                     _ if failure.extended_code == ffi::SQLITE_IOERR_NOMEM => Self::OutOfMemory,
@@ -186,10 +203,9 @@ impl From<rusqlite::Error> for Error {
                     },
                 }
             }
-            // Our statements are right, so the tables aren't. (The text of the statement says nothing to
-            // whoever gave a file.)
+            // The text of the statement says nothing to whoever gave a file.
             Sql::SqlInputError { error, msg, .. } if error.extended_code == ffi::SQLITE_ERROR => {
-                Self::UnsupportedFormat(format!("a table isn't BeaverDB 1.x's: {msg}"))
+                not_ours(msg)
             }
             Sql::FromSqlConversionFailure(..)
             | Sql::IntegralValueOutOfRange(..)
