@@ -4,7 +4,7 @@
 //! channel: it is the table's key, and Python's subscribers ask for what is later
 //! than the last they saw. Nothing here takes or awaits a lock.
 
-use crate::cursor::pages_iterator;
+use crate::cursor::{Ahead, pages_iterator};
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::events::EVENTS_CHANNEL;
@@ -154,7 +154,7 @@ impl Channel {
         }
         Ok(History {
             range: Range::new(&self.database, &TABLE, &self.manager, after, f64::INFINITY),
-            buffer: Vec::new().into_iter(),
+            ahead: Ahead::default(),
         })
     }
 
@@ -247,7 +247,7 @@ impl Subscription {
 #[derive(Debug)]
 pub struct History {
     range: Range,
-    buffer: std::vec::IntoIter<Message>,
+    ahead: Ahead<Message>,
 }
 
 impl History {

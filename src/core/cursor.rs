@@ -63,6 +63,23 @@ pub(crate) fn out_of_order() -> Error {
     Error::Corrupt("an index of the file is out of order".into())
 }
 
+/// What an iterator has read ahead.
+#[derive(Debug)]
+pub(crate) struct Ahead<T> {
+    pub(crate) rows: std::vec::IntoIter<T>,
+    /// Whether reading failed.
+    pub(crate) failed: bool,
+}
+
+impl<T> Default for Ahead<T> {
+    fn default() -> Self {
+        Self {
+            rows: Vec::new().into_iter(),
+            failed: false,
+        }
+    }
+}
+
 /// Makes an iterator over rows of something with `next_page`.
 macro_rules! pages_iterator {
     ($type:ty, $item:ty) => {
@@ -70,20 +87,28 @@ macro_rules! pages_iterator {
             /// Sees to it that what the iterator gives next is in memory; returns
             /// how much is.
             pub(crate) fn read_ahead(&mut self) -> crate::Result<usize> {
-                if self.buffer.len() == 0 {
-                    self.buffer = self.next_page(crate::cursor::PAGE_ROWS)?.into_iter();
+                if self.ahead.rows.len() == 0 {
+                    self.ahead.rows = self.next_page(crate::cursor::PAGE_ROWS)?.into_iter();
                 }
-                Ok(self.buffer.len())
+                Ok(self.ahead.rows.len())
             }
         }
 
+        /// An error is the last thing that it gives: a damaged file would give the same for ever. To
+        /// try again, call `next_page`.
         impl Iterator for $type {
             type Item = crate::Result<$item>;
 
             fn next(&mut self) -> Option<Self::Item> {
+                if self.ahead.failed {
+                    return None;
+                }
                 match self.read_ahead() {
-                    Ok(_) => self.buffer.next().map(Ok),
-                    Err(error) => Some(Err(error)),
+                    Ok(_) => self.ahead.rows.next().map(Ok),
+                    Err(error) => {
+                        self.ahead.failed = true;
+                        Some(Err(error))
+                    }
                 }
             }
         }
@@ -114,6 +139,7 @@ mod tests {
             let bytes = |number: f64| number.to_be_bytes().to_vec();
             (bytes(stamp(8)), bytes(stamp(other)))
         };
+        let mut failed = 0;
         for (old, new) in [
             text(b"a8"),
             text(b"z8"),
@@ -134,7 +160,32 @@ mod tests {
             let database = Database::open(path.to_str().unwrap(), &options).unwrap();
             let ends: Vec<_> = [1, 3, 100].map(|max| read_all(&database, max)).concat();
             assert!(ends.iter().all(|end| *end), "{ends:?}");
+            failed += check_iterators(&database);
         }
+        assert_ne!(failed, 0);
+    }
+
+    /// An iterator gives one error at most, as its last. Returns how many give one.
+    fn check_iterators(database: &Database) -> usize {
+        fn check<T: std::fmt::Debug>(rows: impl Iterator<Item = Result<T>>) -> usize {
+            // More than there is, also if each of it came twice.
+            let rows: Vec<_> = rows.take(100).collect();
+            assert!(rows.len() < 100, "{:?}", rows.last());
+            let first = rows.iter().position(Result::is_err);
+            assert!(first.is_none_or(|first| first + 1 == rows.len()));
+            usize::from(first.is_some())
+        }
+        let collection = database.collection("c").unwrap();
+        let dump = database.dict("d").unwrap().dump();
+        check(database.dict("d").unwrap().items().unwrap())
+            + check(database.blob("b").unwrap().keys().unwrap())
+            + check(database.managers(true).unwrap())
+            + check(database.list("l").unwrap().items().unwrap())
+            + check(database.queue("q").unwrap().items().unwrap())
+            + check(database.log("g").unwrap().entries().unwrap())
+            + check(collection.documents().unwrap())
+            + check(collection.edges("a", crate::Direction::Outgoing).unwrap())
+            + dump.map_or(1, check)
     }
 
     const COUNT: u64 = 10;

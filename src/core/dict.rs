@@ -4,7 +4,7 @@
 //! values are Python's JSON text, or an encrypted form of it (`secret.rs`); a
 //! write counts up the manager's version.
 
-use crate::cursor::{check_max, check_order, pages_iterator, read_page};
+use crate::cursor::{Ahead, check_max, check_order, pages_iterator, read_page};
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::events::{self, Event, Payload};
@@ -300,7 +300,7 @@ impl Dict {
     pub fn keys(&self) -> Result<Keys> {
         Ok(Keys {
             position: self.start(None),
-            buffer: Vec::new().into_iter(),
+            ahead: Ahead::default(),
         })
     }
 
@@ -311,7 +311,7 @@ impl Dict {
     pub fn values(&self) -> Result<Values> {
         Ok(Values {
             position: self.start(self.secret.clone()),
-            buffer: Vec::new().into_iter(),
+            ahead: Ahead::default(),
         })
     }
 
@@ -322,7 +322,7 @@ impl Dict {
     pub fn items(&self) -> Result<Items> {
         Ok(Items {
             position: self.start(self.secret.clone()),
-            buffer: Vec::new().into_iter(),
+            ahead: Ahead::default(),
         })
     }
 
@@ -492,7 +492,7 @@ macro_rules! cursor {
         #[derive(Debug)]
         pub struct $name {
             position: Position,
-            buffer: std::vec::IntoIter<$item>,
+            ahead: Ahead<$item>,
         }
 
         impl $name {

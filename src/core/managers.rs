@@ -3,7 +3,7 @@
 //! What must stay true: only tables that are there are read, none is made; what
 //! has expired counts as absent, as everywhere.
 
-use crate::cursor::{PAGE_BYTES, check_max, check_order, pages_iterator, read_page};
+use crate::cursor::{Ahead, PAGE_BYTES, check_max, check_order, pages_iterator, read_page};
 use crate::database::Database;
 use crate::error::Result;
 use rusqlite::{Connection, params};
@@ -168,7 +168,7 @@ impl Database {
             include_internal,
             source: 0,
             after: String::new(),
-            buffer: Vec::new().into_iter(),
+            ahead: Ahead::default(),
         })
     }
 }
@@ -198,7 +198,7 @@ pub struct Managers {
     /// Where it stands: a place in [`SOURCES`], and a name there.
     source: usize,
     after: String,
-    buffer: std::vec::IntoIter<ManagerEntry>,
+    ahead: Ahead<ManagerEntry>,
 }
 
 impl Managers {

@@ -4,7 +4,7 @@
 //! contiguous in queue order; among equal priorities the order of `put`s is the
 //! order of their commits, whatever the clocks say.
 
-use crate::cursor::{check_max, check_order, pages_iterator, read_page};
+use crate::cursor::{Ahead, check_max, check_order, pages_iterator, read_page};
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::events::{self, Event, Payload};
@@ -258,7 +258,7 @@ impl Queue {
             manager: Rc::clone(&self.manager),
             after: None,
             done: false,
-            buffer: Vec::new().into_iter(),
+            ahead: Ahead::default(),
         })
     }
 
@@ -421,7 +421,7 @@ pub struct QueueItems {
     manager: Rc<Manager>,
     after: Option<(f64, f64, i64)>,
     done: bool,
-    buffer: std::vec::IntoIter<Item>,
+    ahead: Ahead<Item>,
 }
 
 impl QueueItems {

@@ -11,7 +11,7 @@ mod reader;
 mod row;
 mod writer;
 
-use crate::cursor::{check_max, check_order, pages_iterator, read_page};
+use crate::cursor::{Ahead, check_max, check_order, pages_iterator, read_page};
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::json::python_text;
@@ -269,7 +269,7 @@ impl Blob {
             manager: Rc::clone(&self.manager),
             after: None,
             done: false,
-            buffer: Vec::new().into_iter(),
+            ahead: Ahead::default(),
         })
     }
 
@@ -358,7 +358,7 @@ pub struct BlobKeys {
     manager: Rc<Manager>,
     after: Option<String>,
     done: bool,
-    buffer: std::vec::IntoIter<String>,
+    ahead: Ahead<String>,
 }
 
 impl BlobKeys {

@@ -8,7 +8,7 @@ use super::FullText;
 use super::graph::{Neighborhood, neighbor_page};
 use super::text::Fields;
 use super::vector;
-use crate::cursor::{check_max, check_order, pages_iterator, read_page};
+use crate::cursor::{Ahead, check_max, check_order, pages_iterator, read_page};
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::manager::{MAX_VALUE_BYTES, Manager};
@@ -259,7 +259,7 @@ pub struct Documents {
     source: Source,
     after: Option<String>,
     done: bool,
-    buffer: std::vec::IntoIter<Document>,
+    ahead: Ahead<Document>,
 }
 
 impl Documents {
@@ -282,7 +282,7 @@ impl Documents {
             source,
             after: None,
             done: false,
-            buffer: Vec::new().into_iter(),
+            ahead: Ahead::default(),
         }
     }
 

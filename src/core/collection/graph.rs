@@ -7,7 +7,7 @@
 
 use super::Collection;
 use super::document::{self, Document, Documents};
-use crate::cursor::{PAGE_BYTES, check_max, check_order, pages_iterator, read_page};
+use crate::cursor::{Ahead, PAGE_BYTES, check_max, check_order, pages_iterator, read_page};
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::events::{Event, Payload};
@@ -139,7 +139,7 @@ impl Collection {
             incoming: direction == Direction::Incoming,
             after: None,
             done: false,
-            buffer: Vec::new().into_iter(),
+            ahead: Ahead::default(),
         })
     }
 
@@ -189,7 +189,7 @@ impl Collection {
             seen_bytes: 0,
             seen_bytes_max: MAX_WALK_BYTES,
             full: false,
-            buffer: Vec::new().into_iter(),
+            ahead: Ahead::default(),
         })
     }
 }
@@ -285,7 +285,7 @@ pub struct Edges {
     /// The other end and the label of the last edge read.
     after: Option<(String, String)>,
     done: bool,
-    buffer: std::vec::IntoIter<Edge>,
+    ahead: Ahead<Edge>,
 }
 
 impl Edges {
@@ -387,7 +387,7 @@ pub struct Walk {
     seen_bytes_max: usize,
     /// Whether something was left out because of that limit.
     full: bool,
-    buffer: std::vec::IntoIter<Step>,
+    ahead: Ahead<Step>,
 }
 
 impl Walk {
@@ -479,23 +479,7 @@ impl Walk {
     }
 }
 
-/// Like the other cursors', but an error is the last thing: the walk is over.
-impl Iterator for Walk {
-    type Item = Result<Step>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.buffer.len() == 0 {
-            match self.next_page(crate::cursor::PAGE_ROWS) {
-                Ok(page) => self.buffer = page.into_iter(),
-                Err(error) => {
-                    self.full = false;
-                    return Some(Err(error));
-                }
-            }
-        }
-        self.buffer.next().map(Ok)
-    }
-}
+pages_iterator!(Walk, Step);
 
 #[cfg(test)]
 mod tests {

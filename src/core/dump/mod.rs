@@ -62,6 +62,8 @@ pub struct Dump {
     /// What is to come before the next item.
     parts: VecDeque<Part>,
     ended: bool,
+    /// Whether the iterator has given an error.
+    failed: bool,
     /// What was made and not yet taken, and how much of it is taken.
     out: String,
     taken: usize,
@@ -152,6 +154,7 @@ impl Dump {
             came: 0,
             parts: VecDeque::new(),
             ended: false,
+            failed: false,
             out,
             taken: 0,
         }
@@ -237,13 +240,21 @@ impl Dump {
     }
 }
 
+/// An error is the last thing that it gives. To try again, call [`Dump::next_chunk`].
 impl Iterator for Dump {
     type Item = Result<String>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
         match self.next_chunk(64 * 1024) {
             Ok(piece) if piece.is_empty() => None,
-            other => Some(other),
+            Ok(piece) => Some(Ok(piece)),
+            Err(error) => {
+                self.failed = true;
+                Some(Err(error))
+            }
         }
     }
 }

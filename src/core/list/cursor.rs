@@ -5,7 +5,7 @@
 //! once and in order, also when the order keys are spread between two pages.
 
 use super::List;
-use crate::cursor::{PAGE_BYTES, check_max, out_of_order, pages_iterator};
+use crate::cursor::{Ahead, PAGE_BYTES, check_max, out_of_order, pages_iterator};
 use crate::database::Database;
 use crate::error::Result;
 use crate::manager::Manager;
@@ -33,7 +33,7 @@ pub struct ListItems {
     recent: VecDeque<Mark>,
     /// How many more items there may be.
     remaining: u64,
-    buffer: std::vec::IntoIter<String>,
+    ahead: Ahead<String>,
 }
 
 /// An item's row. SQLite gives a row's number again when the table's newest row was
@@ -129,7 +129,7 @@ impl ListItems {
                 .then(|| list.database.inner.rollbacks.get()),
             recent: VecDeque::new(),
             remaining,
-            buffer: Vec::new().into_iter(),
+            ahead: Ahead::default(),
         }
     }
 

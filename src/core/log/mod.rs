@@ -11,7 +11,7 @@ mod tail;
 pub use live::{Live, Window};
 pub use tail::Tail;
 
-use crate::cursor::pages_iterator;
+use crate::cursor::{Ahead, pages_iterator};
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::json::python_text;
@@ -234,7 +234,7 @@ impl Log {
                 start.next_down(),
                 end,
             ),
-            buffer: Vec::new().into_iter(),
+            ahead: Ahead::default(),
         })
     }
 
@@ -287,7 +287,7 @@ fn stamp_at(place: i64) -> f64 {
 #[derive(Debug)]
 pub struct LogEntries {
     range: Range,
-    buffer: std::vec::IntoIter<LogEntry>,
+    ahead: Ahead<LogEntry>,
 }
 
 impl LogEntries {
