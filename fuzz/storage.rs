@@ -189,6 +189,7 @@ impl Seat {
         // Without files nothing else can be called.
         let function = match input.int_in_range(0..=3)? {
             0 if self.files.len() < 2 => OPEN_FILE,
+            1 | 2 if self.files.is_empty() => OPEN_FILE,
             _ => input.int_in_range(0..=CLOSE)?,
         };
         let takes = FUNCTIONS.get(function).map_or("h", |it| it.takes);
@@ -306,7 +307,9 @@ fn small(input: &mut Unstructured<'_>) -> Result<u32> {
     match input.int_in_range(0..=15)? {
         0 => input.arbitrary(),
         1 => Ok(u32::MAX),
-        _ => input.int_in_range(0..=9),
+        2..=4 => input.int_in_range(0..=9),
+        // What is a case of most enumerations: another one is a trap.
+        _ => input.int_in_range(0..=2),
     }
 }
 
