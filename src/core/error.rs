@@ -160,10 +160,14 @@ impl Error {
 }
 
 /// What SQLite says without a code of its own, and with no place in the statement by which the case
-/// below would know it, when a table or a trigger of the file isn't ours.
-const TABLES_ARE_OTHERS: [&str; 2] = [
+/// below would know it, when a table, an index or a trigger of the file isn't ours, or the file's header
+/// isn't a database's.
+const NOT_OURS: [&str; 4] = [
     "ON CONFLICT clause does not match any PRIMARY KEY or UNIQUE constraint",
     "may not be modified",
+    "invalid fts5 file format",
+    // No database is ever attached but by VACUUM, which gives the new file the old one's encoding.
+    "attached databases must use the same text encoding as main database",
 ];
 
 /// Our statements are right, so the tables aren't.
@@ -189,9 +193,7 @@ impl From<rusqlite::Error> for Error {
                     ErrorCode::Unknown if text == "unsupported file format" => {
                         Self::UnsupportedFormat("the file is of a later SQLite's format".into())
                     }
-                    ErrorCode::Unknown
-                        if TABLES_ARE_OTHERS.iter().any(|end| text.ends_with(end)) =>
-                    {
+                    ErrorCode::Unknown if NOT_OURS.iter().any(|part| text.contains(part)) => {
                         not_ours(&text)
                     }
                     ErrorCode::OutOfMemory => Self::OutOfMemory,

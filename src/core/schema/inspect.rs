@@ -297,26 +297,55 @@ mod tests {
         }
     }
 
-    /// What SQLite says only when it writes, and without a place in the statement.
+    /// What SQLite says only when it uses a table, and without a place in the statement.
     #[test]
-    fn tables_that_cannot_be_written_as_ours_are_another_format() {
+    fn what_cannot_be_used_as_ours_is_another_format() {
         let folder = tempfile::tempdir().unwrap();
         for change in [
             "ALTER TABLE beaver_dicts RENAME TO other;
              CREATE TABLE beaver_dicts AS SELECT * FROM other",
             "CREATE TRIGGER t AFTER INSERT ON beaver_dicts BEGIN
                  UPDATE beaver_fts_index_data SET block = x'00'; END",
+            "UPDATE beaver_fts_index_config SET v = 0 WHERE k = 'version'",
         ] {
             let path = folder.path().join(format!("{}.db", change.len()));
             let path = path.to_str().unwrap();
             let open = || Database::open(path, &Options::default()).unwrap();
-            open().collection("c").unwrap();
-            Connection::open(path)
-                .unwrap()
-                .execute_batch(change)
-                .unwrap();
-            let said = open().dict("d").unwrap().set("key", "1", None);
-            assert!(matches!(said, Err(Error::UnsupportedFormat(_))), "{said:?}");
+            let index = |database: &Database| {
+                let options = crate::IndexOptions::default();
+                let collection = database.collection("c").unwrap();
+                let body = Some(r#"{"text": "word"}"#);
+                collection.index(Some("id"), body, None, &options)?;
+                collection.drop("id").map(drop)
+            };
+            index(&open()).unwrap();
+            let stranger = Connection::open(path).unwrap();
+            stranger.execute_batch(change).unwrap();
+            drop(stranger);
+            let database = open();
+            let set = database.dict("d").unwrap().set("key", "1", None);
+            let all = [set, index(&database)];
+            let failed: Vec<_> = all.iter().filter(|one| one.is_err()).collect();
+            let [Err(Error::UnsupportedFormat(_))] = failed[..] else {
+                panic!("{change}: {all:?}");
+            };
         }
+    }
+
+    /// A number that stands for no encoding is UTF-8 to whoever opens the file, but not to VACUUM.
+    #[test]
+    fn a_header_without_a_known_encoding_is_another_format() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        let open = || Database::open(path.to_str().unwrap(), &Options::default()).unwrap();
+        open().dict("d").unwrap().set("key", "1", None).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[56..60].copy_from_slice(&0x000f_0000_u32.to_be_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        let database = open();
+        let value = database.dict("d").unwrap().get("key").unwrap();
+        assert_eq!(value.as_deref(), Some("1"));
+        let said = database.vacuum();
+        assert!(matches!(said, Err(Error::UnsupportedFormat(_))), "{said:?}");
     }
 }
