@@ -3,8 +3,8 @@
 //! What must stay true: a call has its effect all at once, when the room has chosen its actor to go
 //! on, and never after the instance was ended.
 
+use super::calls::{Effect, Wait};
 use super::fault::Blow;
-use super::files::{Effect, Wait};
 use super::room::{Room, SharedRoom};
 use crate::history::{Seen, SessionEnd};
 use crate::program::Fault;

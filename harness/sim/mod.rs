@@ -13,12 +13,12 @@
 
 pub mod audit;
 pub mod calibration;
+mod calls;
 pub mod cases;
 mod checkpointing;
 pub mod disk;
 pub mod exhaustive;
 mod fault;
-mod files;
 mod hub;
 pub mod locks;
 mod machine;

@@ -3,14 +3,17 @@
 //! What must stay true: it promises no more than the real host does. Where that is a matter of
 //! durability (what makes a file's name durable), the disk says what is mirrored here.
 
-use super::audit::Which;
-use super::audit::{Files as _, Mark};
-use super::disk::{DiskError, SyncPoint};
-use super::locks::{LockError, LockLevel, ShmAnswer, ShmKind, Ticket};
-use super::room::{DATABASE, DiskFiles, OpenFile, REGIONS, Room};
+mod commit;
+mod sync;
+mod wait;
+
+pub(super) use wait::{Effect, Wait};
+
+use super::disk::DiskError;
+use super::locks::{LockError, LockLevel, ShmAnswer, ShmKind};
+use super::room::{DATABASE, OpenFile, REGIONS, Room};
 use beaver_host::machine::{
-    Begin, Capabilities, ErrorCode, FileKind, HostCall, Interest, LockLevel as HostLevel, Reply,
-    ShmLockKind, WatcherId,
+    Capabilities, ErrorCode, FileKind, HostCall, LockLevel as HostLevel, Reply, ShmLockKind,
 };
 use rand::Rng as _;
 use std::sync::Arc;
@@ -19,55 +22,6 @@ use std::time::Duration;
 /// As in `src/host/storage/file.rs` and `file/main_db.rs`.
 const READ_BYTES_MAX: u32 = 1 << 20;
 const OFFSET_MAX: u64 = i64::MAX as u64;
-
-/// What comes of a call.
-pub(super) enum Effect {
-    Reply(Reply),
-    Wait(Wait),
-}
-
-/// What a call waits for.
-pub(super) enum Wait {
-    Sleep {
-        until_ns: u64,
-    },
-    /// For slots of the wal-index.
-    Slots {
-        ticket: Ticket,
-        until_ns: u64,
-        file: u32,
-        first: u32,
-        kind: ShmLockKind,
-    },
-    /// For a change.
-    Change {
-        id: WatcherId,
-        begun: Begin,
-        seen: u64,
-        until_ns: u64,
-        process: usize,
-        /// It watches nothing else, and leaves when the wait is over.
-        is_passing: bool,
-    },
-    /// For the device.
-    Sync {
-        file: u32,
-        begun: Option<Mark>,
-        from: SyncPoint,
-        until_ns: u64,
-    },
-}
-
-impl Wait {
-    pub(super) fn until_ns(&self) -> u64 {
-        match self {
-            Self::Sleep { until_ns }
-            | Self::Slots { until_ns, .. }
-            | Self::Change { until_ns, .. }
-            | Self::Sync { until_ns, .. } => *until_ns,
-        }
-    }
-}
 
 type Answer<T = Reply> = Result<T, ErrorCode>;
 
@@ -441,79 +395,7 @@ impl Room {
         Ok(Effect::Reply(reply))
     }
 
-    /// What waited is able to go on: it is done, or waits again.
-    pub(super) fn wait_on(&mut self, actor: u32, instance: u64, wait: Wait) -> Effect {
-        let now_ns = self.now_ns();
-        match wait {
-            Wait::Sleep { until_ns } if now_ns < until_ns => Effect::Wait(wait),
-            Wait::Sleep { .. } => Effect::Reply(Reply::Done),
-            Wait::Sync { until_ns, .. } if now_ns < until_ns => Effect::Wait(wait),
-            Wait::Sync {
-                file, begun, from, ..
-            } => Effect::Reply(self.end_sync(instance, file, from, begun)),
-            Wait::Slots {
-                ticket,
-                until_ns,
-                file,
-                first,
-                kind,
-            } => {
-                let (answer, woken) = self.shm.retry(ticket);
-                self.wake_waiters(&woken);
-                if answer == ShmAnswer::Busy && now_ns < until_ns {
-                    return Effect::Wait(wait);
-                }
-                self.awaits_no_more(ticket);
-                match answer {
-                    ShmAnswer::Done => {
-                        self.note_slots(instance, file, first, kind);
-                        Effect::Reply(Reply::Done)
-                    }
-                    ShmAnswer::Busy => {
-                        let woken = self.shm.cancel(ticket);
-                        self.wake_waiters(&woken);
-                        Effect::Reply(Reply::Failed(ErrorCode::TimedOut))
-                    }
-                    ShmAnswer::Invalid => Effect::Reply(Reply::Failed(ErrorCode::InvalidArgument)),
-                }
-            }
-            Wait::Change {
-                id,
-                begun,
-                seen,
-                until_ns,
-                process,
-                ..
-            } => {
-                let waker = self.waker(actor);
-                if !self.processes[process].hub.is_waiting(id, &waker) {
-                    return self.end_change(&wait, true);
-                }
-                if now_ns < until_ns {
-                    return Effect::Wait(wait);
-                }
-                let changed = begun == Begin::Compare && self.token() != seen;
-                self.end_change(&wait, changed)
-            }
-        }
-    }
-
-    /// What waited is gone.
-    pub(super) fn wait_no_more(&mut self, wait: Wait) {
-        match wait {
-            Wait::Slots { ticket, .. } => {
-                self.awaits_no_more(ticket);
-                let woken = self.shm.cancel(ticket);
-                self.wake_waiters(&woken);
-            }
-            Wait::Change { .. } => {
-                self.end_change(&wait, false);
-            }
-            _ => {}
-        }
-    }
-
-    fn writable(&mut self, instance: u64, file: u32) -> Result<super::disk::FileId, Failed> {
+    fn writable(&mut self, instance: u64, file: u32) -> Result<crate::sim::disk::FileId, Failed> {
         let open = self.open_file(instance, file)?;
         if open.is_read_only {
             return Err(ErrorCode::ReadOnly.into());
@@ -521,52 +403,7 @@ impl Room {
         Ok(open.id)
     }
 
-    // Syncs.
-
-    fn sync_begins(&self) -> Option<Mark> {
-        self.ledger.as_ref().map(|ledger| ledger.sync_begins())
-    }
-
-    fn sync_directory(&mut self, begun: Option<Mark>) {
-        // Who asks for it counts on it, whether it is done or not: so does the audit.
-        if !self.defects.sync_does_nothing {
-            self.disk.sync_directory();
-        }
-        if let (Some(ledger), Some(begun)) = (&mut self.ledger, begun) {
-            ledger.directory_synced(begun);
-        }
-    }
-
-    fn end_sync(
-        &mut self,
-        instance: u64,
-        file: u32,
-        from: SyncPoint,
-        begun: Option<Mark>,
-    ) -> Reply {
-        let Some(open) = self.file(instance, file) else {
-            return Reply::Failed(ErrorCode::InvalidArgument);
-        };
-        let (id, kind) = (open.id, open.kind);
-        let sync_directory = std::mem::take(&mut open.sync_directory);
-        if self.disk.sync(id, from).is_err() {
-            return Reply::Failed(ErrorCode::Io);
-        }
-        if let (FileKind::Wal, Some(ledger), Some(begun)) = (kind, &mut self.ledger, begun) {
-            ledger.wal_synced(begun);
-        }
-        if kind == FileKind::MainDb {
-            self.audit(|ledger, files, _| ledger.database_synced(files));
-        }
-        if sync_directory {
-            self.sync_directory(begun);
-        }
-        Reply::Done
-    }
-
-    // The wal-index.
-
-    fn attached_holder(&mut self, instance: u64, file: u32) -> Answer<super::locks::Holder> {
+    fn attached_holder(&mut self, instance: u64, file: u32) -> Answer<crate::sim::locks::Holder> {
         let holder = self.open_file(instance, file)?.holder;
         if self.attached.is_attached(holder) {
             Ok(holder)
@@ -595,156 +432,6 @@ impl Room {
             self.regions = region + 1;
         }
         Ok(Reply::Region(Some(Arc::clone(&self.memory))))
-    }
-
-    // Who has committed what.
-
-    fn note_slots(&mut self, instance: u64, file: u32, first: u32, kind: ShmLockKind) {
-        if kind == ShmLockKind::Exclusive && first == 0 {
-            self.note_writer(instance, file);
-        }
-    }
-
-    fn note_writer(&mut self, instance: u64, file: u32) {
-        let process = self.process(instance);
-        let since = self.processes[process]
-            .hub
-            .is_watched()
-            .then(|| self.last_commit());
-        if let Some(open) = self.file(instance, file)
-            && open.announces
-        {
-            (open.since, open.committed) = (since, None);
-        }
-    }
-
-    fn note_commit(&mut self, instance: u64, file: u32) {
-        let last = self.last_commit();
-        if let Some(open) = self.file(instance, file)
-            && open.announces
-        {
-            let since = open.since.take();
-            open.committed = since
-                .filter(|since| last == since.wrapping_add(1))
-                .map(|_| last);
-        }
-    }
-
-    fn tell_of_commit(&mut self, instance: u64, file: u32) {
-        let process = self.process(instance);
-        let (last, now_ns) = (self.last_commit(), self.now_ns());
-        let announces = self.file(instance, file).is_some_and(|open| open.announces);
-        if !announces {
-            self.processes[process].hub.released(last, now_ns);
-        }
-    }
-
-    /// As `src/host/storage/token.rs`; the time of the last change is the number of changes.
-    fn token(&self) -> u64 {
-        let mut token = self.index_header().map_or(0, |header| {
-            let (words, _) = header.as_chunks::<8>();
-            words.iter().fold(1, |all: u64, word| {
-                (all ^ u64::from_le_bytes(*word))
-                    .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-                    .rotate_left(31)
-            })
-        });
-        let files = DiskFiles(&self.disk);
-        for number in [
-            u32::from_be_bytes(self.change_counter()).into(),
-            files.size(Which::Database),
-        ] {
-            token = (token ^ number)
-                .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-                .rotate_left(31);
-        }
-        token
-    }
-
-    // Waiting for a change.
-
-    fn watch(&mut self, instance: u64, file: u32, interest: Option<Interest>) -> Answer<()> {
-        let (now_ns, process) = (self.now_ns(), self.process(instance));
-        let open = self.main_db(instance, file)?;
-        let is_read_only = open.is_read_only;
-        let watcher = open.watcher;
-        let interest = interest.map(|interest| Interest {
-            turn: interest.turn.filter(|_| !is_read_only),
-            ..interest
-        });
-        let hub = &mut self.processes[process].hub;
-        let watcher = match (interest, watcher) {
-            (Some(interest), Some(id)) => {
-                hub.watch(id, interest, now_ns);
-                Some(id)
-            }
-            (Some(interest), None) => Some(hub.join(Some(interest), now_ns)),
-            (None, Some(id)) => {
-                hub.leave(id, now_ns);
-                None
-            }
-            (None, None) => None,
-        };
-        self.main_db(instance, file)?.watcher = watcher;
-        Ok(())
-    }
-
-    fn begin_change(
-        &mut self,
-        actor: u32,
-        instance: u64,
-        file: u32,
-        seen: u64,
-        timeout: Duration,
-    ) -> Answer<Effect> {
-        let (now_ns, process, waker) = (self.now_ns(), self.process(instance), self.waker(actor));
-        let open = self.main_db(instance, file)?;
-        let (holder, watcher) = (open.holder, open.watcher);
-        let hub = &mut self.processes[process].hub;
-        let is_passing = watcher.is_none();
-        let id = watcher.unwrap_or_else(|| hub.join(None, now_ns));
-        let begun = hub.begin(id, holder, waker, now_ns);
-        let look_ns = hub.look_ns;
-        let wait = Wait::Change {
-            id,
-            begun,
-            seen,
-            until_ns: now_ns.saturating_add(nanoseconds(timeout)),
-            process,
-            is_passing,
-        };
-        if begun == Begin::News {
-            return Ok(self.end_change(&wait, true));
-        }
-        if let Some(look_ns) = look_ns {
-            self.alarm(look_ns);
-        }
-        if begun == Begin::Compare {
-            let last = self.last_commit();
-            self.processes[process].hub.start(last);
-            if self.token() != seen {
-                return Ok(self.end_change(&wait, true));
-            }
-        }
-        Ok(Effect::Wait(wait))
-    }
-
-    fn end_change(&mut self, wait: &Wait, changed: bool) -> Effect {
-        if let Wait::Change {
-            id,
-            is_passing,
-            process,
-            ..
-        } = wait
-        {
-            let now_ns = self.now_ns();
-            let hub = &mut self.processes[*process].hub;
-            hub.end(*id, changed);
-            if *is_passing {
-                hub.leave(*id, now_ns);
-            }
-        }
-        Effect::Reply(Reply::Bool(changed))
     }
 }
 
