@@ -3,12 +3,13 @@
 //! What must stay true: a target that was named ran for as long as was asked for, or the
 //! command fails; what an input broke is kept, and how to try it again is said.
 
-use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::c_compiler;
 use crate::component::{self, Component};
@@ -40,39 +41,35 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let places = Places::new();
     build(&places)?;
 
-    let mut waiting: VecDeque<&String> = options.names.iter().collect();
-    let mut running: VecDeque<(&String, Child)> = VecDeque::new();
-    let mut failed = Vec::new();
-    while !waiting.is_empty() || !running.is_empty() {
-        while running.len() < options.jobs
-            && let Some(name) = waiting.pop_front()
-        {
-            let child = start(
-                name,
-                &places,
-                options.seconds,
-                &component,
-                python.as_deref(),
-            )?;
+    let waiting = Mutex::new(options.names.iter());
+    let one_after_another = || -> Result<Vec<&String>> {
+        let mut failed = Vec::new();
+        let next = || {
+            let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.next()
+        };
+        while let Some(name) = next() {
             eprintln!("{name}: for {} s …", options.seconds);
-            running.push_back((name, child));
-        }
-        if let Some((name, mut child)) = running.pop_front() {
-            let status = child
-                .wait()
-                .with_context(|| format!("waiting for {name}"))?;
-            let log = fs::read_to_string(places.log(name)).unwrap_or_default();
-            match Figures::of(&log) {
-                Some(figures) if status.success() => println!("{name}: {figures}"),
-                _ => {
-                    failed.push(name);
-                    println!("{name}: FAILED, see {}", places.log(name).display());
-                    for line in log.lines().filter(|line| line.contains(" written to ")) {
-                        println!("  {line}");
-                    }
-                }
+            let mut fuzz = command(name, &places, options.seconds, &component, &python)?;
+            let status = fuzz
+                .status()
+                .with_context(|| format!("could not run {name}"))?;
+            if !report(name, &places, status.success()) {
+                failed.push(name);
             }
         }
+        Ok(failed)
+    };
+    // Each waits for what it has started, also when another one couldn't start its own.
+    let ended: Vec<_> = thread::scope(|scope| {
+        let jobs =
+            (0..options.jobs.min(options.names.len())).map(|_| scope.spawn(one_after_another));
+        let jobs: Vec<_> = jobs.collect();
+        jobs.into_iter().map(|job| job.join()).collect()
+    });
+    let mut failed = Vec::new();
+    for job in ended {
+        failed.extend(job.map_err(|_| anyhow!("a job panicked"))??);
     }
     if failed.is_empty() {
         return Ok(ExitCode::SUCCESS);
@@ -210,13 +207,13 @@ fn with_folder_of(program: &Path) -> Result<std::ffi::OsString> {
     Ok(std::env::join_paths(all)?)
 }
 
-fn start(
+fn command(
     name: &str,
     places: &Places,
     seconds: u32,
     component: &Component,
-    python: Option<&Path>,
-) -> Result<Child> {
+    python: &Option<PathBuf>,
+) -> Result<Command> {
     let (found, findings) = (places.found(name), places.findings(name));
     fs::create_dir_all(&found)?;
     fs::create_dir_all(&findings)?;
@@ -236,9 +233,26 @@ fn start(
         .stdout(log.try_clone()?)
         .stderr(log);
     component.pass_to(&mut fuzz);
-    crate::pass_python(python, &mut fuzz);
-    fuzz.spawn()
-        .with_context(|| format!("could not start {name}"))
+    crate::pass_python(python.as_deref(), &mut fuzz);
+    Ok(fuzz)
+}
+
+/// Whether all is well.
+fn report(name: &str, places: &Places, succeeded: bool) -> bool {
+    let log = fs::read_to_string(places.log(name)).unwrap_or_default();
+    match Figures::of(&log) {
+        Some(figures) if succeeded => {
+            println!("{name}: {figures}");
+            true
+        }
+        _ => {
+            println!("{name}: FAILED, see {}", places.log(name).display());
+            for line in log.lines().filter(|line| line.contains(" written to ")) {
+                println!("  {line}");
+            }
+            false
+        }
+    }
 }
 
 /// What libFuzzer says at the end.

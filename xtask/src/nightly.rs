@@ -11,6 +11,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Result, ensure};
 
+use crate::c_compiler;
 use crate::counted::run_and_count;
 use crate::paths;
 use crate::process::program;
@@ -49,6 +50,7 @@ pub(crate) fn miri() -> Result<ExitCode> {
 
 /// Runs the native build's tests, SQLite's C code included, with the address sanitizer.
 pub(crate) fn sanitize() -> Result<ExitCode> {
+    let compiler = c_compiler::Compiler::ready()?;
     for package in SANITIZED {
         let mut run = nightly();
         run.args(["test", "--package", package, "--lib"])
@@ -58,7 +60,7 @@ pub(crate) fn sanitize() -> Result<ExitCode> {
             .args(["--", "--skip", "loom_models"])
             .env("CARGO_TARGET_DIR", paths::target().join("sanitized"))
             .env("RUSTFLAGS", "-Zsanitizer=address")
-            .env(format!("CC_{}", HOST.replace('-', "_")), "clang-19")
+            .env(format!("CC_{}", HOST.replace('-', "_")), &compiler.cc)
             .env(
                 format!("CFLAGS_{}", HOST.replace('-', "_")),
                 "-fsanitize=address -fno-omit-frame-pointer -g1",
