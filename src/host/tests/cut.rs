@@ -6,43 +6,21 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests to a reader, not to clippy
 
-use beaver_host::client::{Database, Dict, OpenOptions, Outcome};
-use beaver_host::{Error, Grant, Host, Instance};
+mod support;
+
+use beaver_host::client::{OpenOptions, Outcome};
+use beaver_host::{Error, Grant, Host};
 use std::path::Path;
 use std::process::Command;
+use support::{Worker, is_sound};
 
 fn host() -> Host {
     Host::builder().max_instances(8).build().unwrap()
 }
 
-struct Worker {
-    instance: Instance,
-    database: Database,
-    dict: Dict,
-}
-
 async fn worker(host: &Host, directory: &Path, name: &str) -> Worker {
-    let grant = Grant::directory(directory).unwrap();
-    let mut instance = host.instantiate(grant).await.unwrap();
-    let database = instance.open(name, &OpenOptions::default()).await.unwrap();
-    let dict = instance.dict(&database, "d").await.unwrap();
-    Worker {
-        instance,
-        database,
-        dict,
-    }
-}
-
-impl Worker {
-    async fn set(&mut self, key: &str, value: u32) -> Result<(), Error> {
-        let value = value.to_string();
-        self.dict.set(&mut self.instance, key, &value, None).await
-    }
-
-    async fn get(&mut self, key: &str) -> Result<Option<u32>, Error> {
-        let found = self.dict.get(&mut self.instance, key).await?;
-        Ok(found.map(|text| text.parse().unwrap()))
-    }
+    let opened = Worker::open(host, directory, name, &OpenOptions::default()).await;
+    opened.unwrap()
 }
 
 /// As a process does that knows nothing of SQLite.
@@ -52,17 +30,6 @@ fn cut(directory: &Path, bytes: u64) {
         .arg(directory.join("a.db-shm"))
         .status();
     assert!(status.unwrap().success());
-}
-
-fn native_integrity(database: &Path) -> String {
-    let script = "import sqlite3, sys
-print(sqlite3.connect(sys.argv[1]).execute('PRAGMA integrity_check').fetchone()[0])";
-    let output = Command::new("python3")
-        .args(["-c", script])
-        .arg(database)
-        .output()
-        .unwrap();
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 fn is_cut<T: std::fmt::Debug>(result: Result<T, Error>) {
@@ -104,7 +71,7 @@ async fn ends_the_instances_of_that_database_and_nothing_else() {
         next.set("after", 1).await.unwrap();
         next.instance.close().await.unwrap();
         drop((writer, idle, elsewhere));
-        assert_eq!(native_integrity(&path.join("a.db")), "ok");
+        is_sound(&path.join("a.db"));
     }
 }
 
@@ -140,7 +107,7 @@ async fn in_a_transaction_leaves_all_of_it_or_nothing() {
         assert_eq!(x, y, "both or none");
         next.set("after", 1).await.unwrap();
         next.instance.close().await.unwrap();
-        assert_eq!(native_integrity(&path.join("a.db")), "ok");
+        is_sound(&path.join("a.db"));
     }
 }
 
@@ -170,5 +137,5 @@ async fn is_known_to_those_who_never_meet_it() {
     let k = k.unwrap();
     assert!(matches!(k.as_deref(), Some("1" | "2")), "{k:?}");
     next.close().await.unwrap();
-    assert_eq!(native_integrity(&path.join("a.db")), "ok");
+    is_sound(&path.join("a.db"));
 }
