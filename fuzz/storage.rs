@@ -6,13 +6,15 @@
 //! locks, descriptors and mappings.
 
 mod folder;
+mod functions;
 mod guest;
 
 use crate::Target;
 use arbitrary::{Arbitrary, Result, Unstructured};
 use beaver_host::Grant;
 use folder::{Folder, MARK};
-use guest::{CLOSE, FUNCTIONS, Function, Guest, MEMORY_BYTES, OPEN_FILE, OPEN_FILES_MAX};
+use functions::{CLOSE, FUNCTIONS, Function, OPEN_FILE};
+use guest::{Guest, MEMORY_BYTES, OPEN_FILES_MAX};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
