@@ -87,7 +87,7 @@ pub(super) fn remove(connection: &Connection, upload: &str) -> Result<()> {
 
 /// Removes the pieces of a writer that was dropped. What can't be done now is
 /// left to the connection's next writer.
-pub(super) fn give_up(database: &Database, upload: String) {
+pub(super) fn give_up(database: &Database, upload: String, pieces: u32) {
     let inner = &*database.inner;
     if inner.in_transaction.get() {
         // They come back if it is rolled back.
@@ -95,12 +95,10 @@ pub(super) fn give_up(database: &Database, upload: String) {
         inner.dropped_uploads.borrow_mut().push(upload);
         return;
     }
-    loop {
-        match remove_some(database, Some(DROP_WAIT), |_| Ok(Some(upload.clone()))) {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(_) => break,
-        }
+    let removed = (0..rounds(pieces))
+        .try_for_each(|_| remove_some(database, Some(DROP_WAIT), &upload, |_| Ok(true)).map(drop));
+    if removed.is_ok() {
+        return;
     }
     inner.dropped_uploads.borrow_mut().push(upload);
 }
@@ -112,29 +110,39 @@ pub(super) fn sweep(database: &Database) -> Result<()> {
     if inner.in_transaction.get() {
         return Ok(());
     }
-    while database
-        .read(|connection| abandoned(database, connection))?
-        .is_some()
-    {
-        // Looked for again, because its writer may have come back to life.
-        remove_some(database, None, |connection| abandoned(database, connection))?;
+    // Only what is there now, and no longer than that takes: a trigger of the file may keep
+    // what is removed, or bring it back.
+    for (upload, pieces) in database.read(|connection| abandoned(database, connection))? {
+        for _ in 0..rounds(pieces) {
+            // Looked at again, because its writer may have come back to life.
+            let gone = |connection: &Connection| is_abandoned(database, connection, &upload);
+            if !remove_some(database, None, &upload, gone)? {
+                break;
+            }
+        }
     }
     inner.dropped_uploads.borrow_mut().clear();
     Ok(())
 }
 
-/// Removes some pieces of the upload that `choose` names; false when it named
-/// none or none is left.
+/// How many times [`remove_some`] takes for so many pieces.
+fn rounds(pieces: u32) -> u32 {
+    pieces.div_ceil(REMOVED_AT_ONCE)
+}
+
+/// Removes some pieces of an upload if `allowed`, asked inside the transaction, says so. False when it
+/// removed none.
 fn remove_some(
     database: &Database,
     limit: Option<Duration>,
-    choose: impl FnOnce(&Connection) -> Result<Option<String>>,
+    upload: &str,
+    allowed: impl FnOnce(&Connection) -> Result<bool>,
 ) -> Result<bool> {
     let transaction = database.begin_write(limit)?;
     let connection = &database.inner.connection;
-    let Some(upload) = choose(connection)? else {
+    if !allowed(connection)? {
         return Ok(false);
-    };
+    }
     // The first piece, which says until when, goes last.
     let removed = connection
         .prepare_cached(
@@ -147,27 +155,43 @@ fn remove_some(
     Ok(removed > 0)
 }
 
-/// An upload whose writer is gone, if there is one.
-fn abandoned(database: &Database, connection: &Connection) -> Result<Option<String>> {
-    let inner = &*database.inner;
-    let mut statement = connection
-        .prepare_cached("SELECT upload, max(expires_at) FROM beaver_blob_parts GROUP BY upload")?;
+/// The uploads whose writers are gone, each with the number of its pieces.
+fn abandoned(database: &Database, connection: &Connection) -> Result<Vec<(String, u32)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT upload, max(expires_at), count(*) FROM beaver_blob_parts GROUP BY upload",
+    )?;
     let mut rows = statement.query([])?;
+    let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let upload: String = row.get(0)?;
-        let expires_at: f64 = row.get(1)?;
-        let is_gone = || {
-            let claim = database.waiter_ids().claim_of_other(&upload);
-            claim.is_some_and(|token| inner.runtime.is_gone(connection, token))
-        };
-        if inner.dropped_uploads.borrow().contains(&upload)
-            || expires_at <= inner.runtime.unix_seconds()
-            || is_gone()
-        {
-            return Ok(Some(upload));
+        if is_gone(database, connection, &upload, row.get(1)?) {
+            found.push((upload, row.get(2)?));
         }
     }
-    Ok(None)
+    Ok(found)
+}
+
+/// Whether an upload has pieces, and its writer is gone.
+fn is_abandoned(database: &Database, connection: &Connection, upload: &str) -> Result<bool> {
+    let expires_at: Option<f64> = connection
+        .prepare_cached("SELECT max(expires_at) FROM beaver_blob_parts WHERE upload = ?1")?
+        .query_row([upload], |row| row.get(0))?;
+    Ok(expires_at.is_some_and(|at| is_gone(database, connection, upload, at)))
+}
+
+fn is_gone(database: &Database, connection: &Connection, upload: &str, expires_at: f64) -> bool {
+    let inner = &*database.inner;
+    let has_ended = || {
+        let claim = database.waiter_ids().claim_of_other(upload);
+        claim.is_some_and(|token| inner.runtime.is_gone(connection, token))
+    };
+    inner
+        .dropped_uploads
+        .borrow()
+        .iter()
+        .any(|dropped| dropped == upload)
+        || expires_at <= inner.runtime.unix_seconds()
+        || has_ended()
 }
 
 fn expires_at(database: &Database) -> f64 {
@@ -187,4 +211,70 @@ fn in_transaction(
     let transaction = database.begin_write(limit)?;
     write(&inner.connection)?;
     transaction.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Options;
+
+    fn pieces(database: &Database) -> i64 {
+        let count = "SELECT count(*) FROM beaver_blob_parts";
+        let connection = &database.inner.connection;
+        connection.query_row(count, [], |row| row.get(0)).unwrap()
+    }
+
+    /// Triggers of a stranger's file, which keep what is removed or bring it back.
+    const TRIGGERS: [&str; 3] = [
+        "CREATE TRIGGER t BEFORE DELETE ON beaver_blob_parts BEGIN SELECT RAISE(IGNORE); END",
+        "CREATE TRIGGER t AFTER DELETE ON beaver_blob_parts BEGIN
+             INSERT INTO beaver_blob_parts VALUES (OLD.upload, OLD.number, 1, OLD.data); END",
+        "CREATE TRIGGER t AFTER DELETE ON beaver_blob_parts BEGIN
+             INSERT INTO beaver_blob_parts VALUES (OLD.upload || 'x', 0, 1, OLD.data); END",
+    ];
+
+    #[test]
+    fn sweeping_and_giving_up_end_whatever_comes_back() {
+        for trigger in TRIGGERS {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("app.db");
+            let database = Database::open(path.to_str().unwrap(), &Options::default()).unwrap();
+            let blob = database.blob("b").unwrap();
+            let connection = &database.inner.connection;
+            connection
+                .execute_batch(&format!(
+                    "INSERT INTO beaver_blob_parts VALUES ('stranger', 0, 1, x'00'); {trigger}"
+                ))
+                .unwrap();
+            let mut writer = blob.writer("key").unwrap();
+            for _ in 0..3 {
+                writer.write(&vec![0; 1 << 20]).unwrap();
+            }
+            let before = pieces(&database);
+            assert!(before > 1);
+            drop(writer);
+            assert!(pieces(&database) >= before);
+        }
+    }
+
+    #[test]
+    fn every_piece_of_whoever_is_gone_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        let database = Database::open(path.to_str().unwrap(), &Options::default()).unwrap();
+        let blob = database.blob("b").unwrap();
+        let connection = &database.inner.connection;
+        for (upload, count, expires_at) in [("one", 16, 1.0), ("other", 33, 2.0), ("new", 2, 9e9)] {
+            for number in 0..count {
+                connection
+                    .execute(
+                        "INSERT INTO beaver_blob_parts VALUES (?1, ?2, ?3, x'00')",
+                        params![upload, number, expires_at],
+                    )
+                    .unwrap();
+            }
+        }
+        blob.writer("key").unwrap();
+        assert_eq!(pieces(&database), 2);
+    }
 }

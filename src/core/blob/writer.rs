@@ -199,7 +199,8 @@ impl BlobWriter {
 impl Drop for BlobWriter {
     fn drop(&mut self) {
         if self.parts > 0 && !self.finished {
-            parts::give_up(&self.database, std::mem::take(&mut self.upload));
+            let upload = std::mem::take(&mut self.upload);
+            parts::give_up(&self.database, upload, self.parts);
         }
     }
 }

@@ -18,6 +18,10 @@ pub(super) const ADOPTED_SKEW_MAX_S: f64 = 120.0;
 /// Whoever wants the lock for less than this grants itself.
 const HANDED_OVER_TTL_MIN: Duration = Duration::from_secs(22);
 
+/// How many rows of the dead are deleted at a time, more than a line ever has: a trigger of the file may
+/// bring them back. The next look goes on with what is left.
+const GONE_MAX: usize = 10_000;
+
 /// Takes the lock if nobody holds or awaits it.
 pub(super) fn try_acquire<L: LockTable>(table: &L, wanted: &Wanted<'_>) -> Result<Option<Lease>> {
     let transaction = table.begin(None)?;
@@ -65,7 +69,10 @@ fn hand_over<L: LockTable>(
     lock_name: &str,
 ) -> Result<()> {
     let now = table.unix_seconds();
-    while let Some(head) = transaction.head(lock_name)? {
+    for _ in 0..GONE_MAX {
+        let Some(head) = transaction.head(lock_name)? else {
+            return Ok(());
+        };
         let terms = Terms::of(&head.waiter_id);
         // A place past its time may be one that its owner could not put away.
         let Some(terms) = terms.filter(|_| !head.granted && head.expires_at > now) else {
@@ -239,7 +246,7 @@ pub(crate) fn living_head<L: LockTable>(
             transaction.delete(lock_name, &row.waiter_id)?;
         }
     }
-    loop {
+    for _ in 0..GONE_MAX {
         match transaction.head(lock_name)? {
             Some(head)
                 if table.life(&head.waiter_id) == Life::Gone
@@ -247,4 +254,6 @@ pub(crate) fn living_head<L: LockTable>(
             head => return Ok(head.map(|head| head.waiter_id)),
         }
     }
+    let head = transaction.head(lock_name)?;
+    Ok(head.map(|head| head.waiter_id))
 }

@@ -17,6 +17,10 @@ use std::time::Duration;
 /// write's own transaction. The same as the reference's internal locks.
 const TEMPORARY_TTL: Duration = Duration::from_secs(5);
 
+/// How often a write whose time is up asks for a lock that is free: there are two, and each may be lost
+/// once. More often only where a trigger of the file takes away what was granted.
+const LATE_TRIES_MAX: u32 = 4;
+
 /// The locks that bind a write.
 pub(crate) struct Guarded<'a> {
     pub(crate) lock_name: &'a str,
@@ -43,6 +47,7 @@ pub(crate) fn write<L: LockTable, T>(
     let mut public = Temporary { table, lease: None };
     let mut internal = Temporary { table, lease: None };
     let deadline = table.monotonic().saturating_add(guarded.wait);
+    let mut late_tries = 0;
     loop {
         let transaction = table.begin(guarded.write_limit)?;
         let lease = guarded.lease.or(public.lease.as_ref());
@@ -89,6 +94,12 @@ pub(crate) fn write<L: LockTable, T>(
             fencing: Fencing::Without,
         };
         let remaining = deadline.saturating_sub(table.monotonic());
+        if remaining.is_zero() {
+            late_tries += 1;
+            if late_tries > LATE_TRIES_MAX {
+                return Err(Error::Locked(blocked_by.to_owned()));
+            }
+        }
         match wait::acquire(table, &wanted, Some(remaining)) {
             Ok(lease) => temporary.lease = Some(lease),
             // Nobody waits for this place but the write itself: it takes another.

@@ -404,4 +404,37 @@ mod tests {
         let full = "UPDATE beaver_lock_fencing SET token = 9223372036854775807";
         assert_eq!(give_back(Some(true), &WAITER, full), Some(false));
     }
+
+    /// A stranger's file can keep the dead in a line, and take away what was granted.
+    #[test]
+    fn asking_for_a_lock_ends_whatever_comes_back() {
+        let come_back = "CREATE TRIGGER t AFTER DELETE ON beaver_lock_waiters
+             WHEN OLD.requested_at > 0 BEGIN INSERT INTO beaver_lock_waiters
+             VALUES (OLD.lock_name, OLD.waiter_id, OLD.requested_at, OLD.expires_at); END";
+        assert_eq!(give_back(Some(false), &WAITER, come_back), Some(false));
+        let none_stays = "CREATE TRIGGER t AFTER INSERT ON beaver_lock_waiters BEGIN
+             DELETE FROM beaver_lock_waiters; END";
+        for trigger in [come_back, none_stays] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("app.db");
+            let runtime = Rc::new(Telling(SystemRuntime::new(), Some(false)));
+            let options = Options {
+                lock_wait: Duration::ZERO,
+                ..Options::default()
+            };
+            let db = Database::open_with(path.to_str().unwrap(), &options, runtime).unwrap();
+            let dict = db.dict("d").unwrap();
+            let connection = &db.inner.connection;
+            let now = db.inner.runtime.unix_seconds();
+            connection
+                .execute(
+                    "INSERT INTO beaver_lock_waiters VALUES ('__lock__dict__d', ?1, ?2, ?3)",
+                    params![WAITER, now, now + 30.0],
+                )
+                .unwrap();
+            connection.execute_batch(trigger).unwrap();
+            let set = dict.set("k", "1", None);
+            assert!(matches!(set, Err(Error::Locked(_))), "{set:?}");
+        }
+    }
 }
