@@ -3,6 +3,9 @@
 use beaver_core::rusqlite::{self, Connection};
 use std::path::Path;
 
+/// Something to be swept: nothing else deletes of its own accord.
+const ABANDONED: &str = "INSERT INTO beaver_blob_parts VALUES ('gone', 0, 1, x'00')";
+
 /// Makes one of the tables another thing. What SQLite refuses is left as it was.
 pub(super) fn change(path: &Path, kind: &str, table: &str) {
     let Ok(connection) = Connection::open(path) else {
@@ -12,7 +15,8 @@ pub(super) fn change(path: &Path, kind: &str, table: &str) {
         "beaver_{}",
         table.replace(|c: char| !c.is_alphanumeric(), "_")
     );
-    let columns = columns(&connection, &table).join(", ");
+    let names = columns(&connection, &table);
+    let columns = names.join(", ");
     let instead = |what: &str| format!("ALTER TABLE {table} RENAME TO other; {what}");
     // SQLite takes the row of the schema for the same as before.
     let disguised = |what: &str, disguise: &str| {
@@ -71,6 +75,17 @@ pub(super) fn change(path: &Path, kind: &str, table: &str) {
             "CREATE TRIGGER d AFTER DELETE ON {table} BEGIN
                  INSERT INTO {table} SELECT * FROM {table} LIMIT 1; END"
         ),
+        "ignoring" => {
+            format!("CREATE TRIGGER d BEFORE DELETE ON {table} BEGIN SELECT raise(IGNORE); END")
+        }
+        "returning" => {
+            let old: Vec<_> = names.iter().map(|name| format!("OLD.{name}")).collect();
+            format!(
+                "CREATE TRIGGER d AFTER DELETE ON {table} BEGIN
+                     INSERT INTO {table} ({columns}) VALUES ({}); END; {ABANDONED}",
+                old.join(", ")
+            )
+        }
         "shadow" => format!(
             "CREATE TRIGGER s AFTER INSERT ON {table} BEGIN
                  UPDATE beaver_fts_index_data SET block = x'00'; END"
