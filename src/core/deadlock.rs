@@ -24,6 +24,10 @@ use std::collections::BTreeSet;
 /// How many locks a look for a circle passes before it gives up.
 const LOCKS_MAX: usize = 1000;
 
+/// How many names of locks it goes through in all, for each keeper from the first. The time is up already:
+/// this many take less than a second.
+const NAMES_MAX: usize = 20_000;
+
 /// A lock on the way from the one that is waited for.
 struct Step {
     lock_name: String,
@@ -89,6 +93,7 @@ impl Database {
             })
             .collect();
         let mut seen = BTreeSet::new();
+        let mut names_left = NAMES_MAX;
         let mut next = 0;
         while let Some(step) = steps.get(next).filter(|_| next < LOCKS_MAX) {
             let head = head(connection, &step.lock_name, now)?;
@@ -106,7 +111,7 @@ impl Database {
                     .is_some_and(|claim| self.is_gone(claim))
                 && seen.insert(keeper.to_owned())
             {
-                for lock_name in awaited(connection, keeper, now)? {
+                for lock_name in awaited(connection, keeper, now, &mut names_left)? {
                     steps.push(Step {
                         lock_name,
                         waiting: keeper.to_owned(),
@@ -142,24 +147,39 @@ fn head(connection: &Connection, lock_name: &str, now: f64) -> Result<Option<Str
         .optional()?)
 }
 
-/// From lock to lock, because no index has the owners of all locks. The `+` keep
-/// SQLite from the other indexes, by which it would read a whole line.
-const AWAITED: &str = "WITH RECURSIVE lock (name) AS (
-       SELECT min(lock_name) FROM beaver_lock_waiters
-       UNION ALL
-       SELECT (SELECT min(lock_name) FROM beaver_lock_waiters WHERE lock_name > lock.name)
-         FROM lock WHERE lock.name IS NOT NULL)
-     SELECT DISTINCT lock.name
-       FROM lock CROSS JOIN beaver_lock_waiters AS waiter
-         ON waiter.lock_name = lock.name
-        AND waiter.waiter_id >= ?1 || ':' AND waiter.waiter_id < ?1 || ';'
-      WHERE +waiter.requested_at > ?2 AND +waiter.expires_at > ?3";
+/// The next lock's name. From one to the next, because no index has the owners of all locks.
+const NEXT: &str = "SELECT min(lock_name) FROM beaver_lock_waiters WHERE lock_name > ?1";
 
-/// The locks for which a connection stands in line.
-fn awaited(connection: &Connection, keeper: &str, now: f64) -> Result<Vec<String>> {
-    let mut statement = connection.prepare_cached(AWAITED)?;
-    let names = statement.query_map(params![keeper, GRANTED_AT, now], |row| row.get(0))?;
-    Ok(names.collect::<rusqlite::Result<_>>()?)
+/// Whether a connection stands in a lock's line. The `+` keep SQLite from the other indexes, by which it
+/// would read the whole line.
+const STANDS: &str = "SELECT EXISTS (SELECT 1 FROM beaver_lock_waiters AS waiter
+     WHERE lock_name = ?4 AND waiter_id >= ?1 || ':' AND waiter_id < ?1 || ';'
+       AND +requested_at > ?2 AND +expires_at > ?3)";
+
+/// The locks for which a connection stands in line, as far as `names_left` go.
+/// They end it also where a damaged index gives the same names again.
+fn awaited(
+    connection: &Connection,
+    keeper: &str,
+    now: f64,
+    names_left: &mut usize,
+) -> Result<Vec<String>> {
+    let mut next = connection.prepare_cached(NEXT)?;
+    let mut stands = connection.prepare_cached(STANDS)?;
+    let mut awaited = Vec::new();
+    // No name is empty, or comes before it.
+    let mut last = String::new();
+    while *names_left > 0 {
+        *names_left -= 1;
+        let Some(name) = next.query_row([&last], |row| row.get::<_, Option<String>>(0))? else {
+            break;
+        };
+        if stands.query_row(params![keeper, GRANTED_AT, now, name], |row| row.get(0))? {
+            awaited.push(name.clone());
+        }
+        last = name;
+    }
+    Ok(awaited)
 }
 
 #[cfg(test)]
@@ -258,23 +278,44 @@ mod tests {
     }
 
     #[test]
+    fn no_more_names_than_allowed_are_gone_through() {
+        let (_dir, db) = database();
+        for number in 0..10 {
+            row(&db, &format!("k{number}"), "a", 1.0);
+        }
+        let mut left = 7;
+        let walk =
+            |db: &Database, left: &mut usize| awaited(&db.inner.connection, "wasm:a", 2.0, left);
+        assert_eq!(walk(&db, &mut left).unwrap().len(), 7);
+        assert_eq!(walk(&db, &mut left).unwrap().len(), 0);
+        assert_eq!(walk(&db, &mut 100).unwrap().len(), 10);
+    }
+
+    #[test]
     fn no_line_is_read_as_a_whole() {
         let (_dir, db) = database();
-        let mut plan = db
-            .inner
-            .connection
-            .prepare(&format!("EXPLAIN QUERY PLAN {AWAITED}"))
-            .unwrap();
-        let plan: Vec<String> = plan
-            .query_map(params!["a", 0.0, 0.0], |row| row.get(3))
-            .unwrap()
-            .collect::<rusqlite::Result<_>>()
-            .unwrap();
-        let waiter = plan.iter().find(|step| step.contains("waiter USING"));
+        let plan = |sql: &str, parameters: &[&dyn rusqlite::ToSql]| -> Vec<String> {
+            let mut plan = db
+                .inner
+                .connection
+                .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+                .unwrap();
+            plan.query_map(parameters, |row| row.get(3))
+                .unwrap()
+                .collect::<rusqlite::Result<_>>()
+                .unwrap()
+        };
+        let next = plan(NEXT, params![""]);
+        assert!(
+            next.len() == 1 && next[0].starts_with("SEARCH") && next[0].contains("lock_name>?"),
+            "{next:#?}"
+        );
+        let stands = plan(STANDS, params!["a", 0.0, 0.0, "k"]);
+        let waiter = stands.iter().find(|step| step.contains("waiter USING"));
         assert!(
             waiter.is_some_and(|step| step.contains("idx_lock_waiter_id")
                 && step.contains("waiter_id>? AND waiter_id<?")),
-            "{plan:#?}"
+            "{stands:#?}"
         );
     }
 }
