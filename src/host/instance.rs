@@ -15,6 +15,7 @@ use wasmtime::component::ResourceAny;
 use crate::Error;
 use crate::builder::Shared;
 use crate::client::handle::Registry;
+use crate::client::lifted::Lifted;
 use crate::interfaces::{Api, Interfaces};
 use crate::interrupt::Interrupter;
 use crate::limits::Stopped;
@@ -168,8 +169,11 @@ impl Call<'_> {
 
     /// Ends the call: a result for the caller, or an error that stops the
     /// instance.
-    pub(crate) fn finish<R>(mut self, result: CallResult<R>) -> Result<R, Error> {
+    pub(crate) fn finish<R: Lifted>(mut self, result: CallResult<R>) -> Result<R, Error> {
         let error = match result {
+            CallResult::Done(Ok(value)) if !value.is_utf8() => {
+                wasmtime::Error::msg("a text was changed while it was returned")
+            }
             CallResult::Done(Ok(value)) => match self.parts().0.data_mut().check() {
                 Ok(()) => {
                     self.finished = true;

@@ -12,6 +12,7 @@ mod dict;
 mod dump;
 mod events;
 pub(crate) mod handle;
+pub(crate) mod lifted;
 mod list;
 mod lock;
 mod locking;

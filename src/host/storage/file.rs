@@ -25,6 +25,7 @@ use super::shm_wait::ShmWait;
 use super::sync::Arc;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, OFlags};
+use rustix::process::{Resource, getrlimit};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -146,7 +147,10 @@ impl OpenFile {
     /// Writes all of `data`, growing the file as needed.
     pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), ErrorCode> {
         self.check_writable()?;
-        let _taken = self.check_growth(check_range(offset, data.len())?)?;
+        let end = check_range(offset, data.len())?;
+        check_process_limit(end)?;
+        let _kept = self.grant.keep_sizes();
+        let _taken = self.check_growth(end)?;
         if self.main.is_none() {
             self.check_log_unmoved()?;
         }
@@ -172,6 +176,10 @@ impl OpenFile {
         self.check_writable()?;
         if size > OFFSET_MAX {
             return Err(ErrorCode::InvalidArgument);
+        }
+        let _changed = self.grant.change_sizes();
+        if check_process_limit(size).is_err() && size > self.size()? {
+            return Err(ErrorCode::Full);
         }
         let _taken = self.check_growth(size)?;
         retry(|| rustix::fs::ftruncate(&self.fd, size))
@@ -433,6 +441,15 @@ fn open_writable(
             }
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Refuses what lies beyond `RLIMIT_FSIZE`: the kernel's answer to that is a signal, `SIGXFSZ`, which
+/// ends the process.
+pub(super) fn check_process_limit(end: u64) -> Result<(), ErrorCode> {
+    match getrlimit(Resource::Fsize).current {
+        Some(limit) if end > limit => Err(ErrorCode::Full),
+        _ => Ok(()),
     }
 }
 

@@ -1,9 +1,10 @@
 //! Files as files, their limits, locks between two handles, and endings.
 
-use super::super::testing::{CREATE, open_db, storage};
+use super::super::testing::{CREATE, Memory, open_db, storage};
 use super::super::{Grant, Storage, StorageLimits};
 use super::*;
 use std::fs;
+use std::path::Path;
 
 #[test]
 fn bytes_come_back_and_end_where_the_file_ends() {
@@ -265,4 +266,71 @@ fn an_io_error_of_the_system_is_io() {
     assert_eq!(file.read_at(0, &mut [0]), Err(ErrorCode::Io));
     assert_eq!(file.read_vec(0, 1), Err(ErrorCode::Io));
     assert_eq!(file.write_at(0, b"x"), Err(ErrorCode::Io));
+}
+
+/// Each round a file is written again in place, by several so that they wait for each other with its
+/// size known, while another handle makes it shorter; then a second file takes what that left.
+#[test]
+fn what_is_written_again_while_another_makes_the_file_shorter_counts() {
+    const LIMIT: u64 = 4 << 20;
+    const WRITERS: usize = 3;
+    let directory = tempfile::tempdir().unwrap();
+    let grant = Grant::directory(directory.path()).unwrap();
+    let storage = Storage::new(grant.max_total_bytes(LIMIT), StorageLimits::default());
+    let open = |name| storage.open_file(name, FileKind::MainDb, CREATE).unwrap();
+    let (one, two) = (open("one"), open("two"));
+    let data = vec![1; 3 << 20];
+    for round in 0..50 {
+        two.truncate(0).unwrap();
+        one.truncate(0).unwrap();
+        one.write_at(0, &data).unwrap();
+        let barrier = std::sync::Barrier::new(WRITERS + 1);
+        std::thread::scope(|scope| {
+            for _ in 0..WRITERS {
+                scope.spawn(|| {
+                    let again = open("one");
+                    barrier.wait();
+                    let _ = again.write_at(0, &data);
+                });
+            }
+            barrier.wait();
+            one.truncate(0).unwrap();
+            let _ = two.write_at(0, &data);
+        });
+        let total = one.size().unwrap() + two.size().unwrap();
+        assert!(total <= LIMIT, "{total} in round {round}");
+    }
+}
+
+/// In a process of its own, whose limit it is.
+#[test]
+fn the_processs_limit_on_files_is_an_error_and_no_signal() {
+    const HERE: &str = "BEAVER_FILE_LIMIT_IN";
+    if let Some(directory) = std::env::var_os(HERE) {
+        let directory = Path::new(&directory);
+        let file = open_db(directory);
+        file.write_at(0, &[1; 8192]).unwrap();
+        let mut limit = getrlimit(Resource::Fsize);
+        limit.current = Some(10_000);
+        rustix::process::setrlimit(Resource::Fsize, limit).unwrap();
+        assert_eq!(file.write_at(9_000, &[1; 1001]), Err(ErrorCode::Full));
+        assert_eq!(file.write_at(1 << 40, &[1]), Err(ErrorCode::Full));
+        assert_eq!(file.truncate(10_001), Err(ErrorCode::Full));
+        assert_eq!(file.truncate(1 << 62), Err(ErrorCode::Full));
+        assert_eq!(file.size().unwrap(), 8192);
+        file.write_at(9_000, &[1; 1000]).unwrap();
+        let memory = Memory::new();
+        let mut file = open_db(directory);
+        assert_eq!(memory.map(&mut file, 0, true), Err(ErrorCode::Full));
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "storage::file::tests::the_processs_limit_on_files_is_an_error_and_no_signal",
+        ])
+        .env(HERE, directory.path())
+        .status();
+    assert!(status.unwrap().success());
 }

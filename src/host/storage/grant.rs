@@ -8,7 +8,7 @@
 use super::error::ErrorCode;
 use super::kinds::FileKind;
 use super::quota::{FILE_BYTES_MIN, Quota, Taken};
-use super::sync::Arc;
+use super::sync::{Arc, RwLockReadGuard, RwLockWriteGuard};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString, OsStr};
@@ -211,18 +211,21 @@ impl Grant {
         } else {
             None
         };
-        let Some(like) = like else {
+        // The guest names it: what a link or a folder allows is nothing to go by.
+        let Some(like) = like.filter(|like| is_regular(like)) else {
             return self.open(
                 name,
                 flags | OFlags::CREATE,
                 Mode::from_raw_mode(NEW_FILE_MODE),
             );
         };
-        let mode = Mode::from_raw_mode(like.st_mode & 0o777);
+        // Nobody runs a journal.
+        let wanted = like.st_mode & 0o666;
+        let mode = Mode::from_raw_mode(wanted);
         let (fd, stat) = self.open(name, flags | OFlags::CREATE, mode)?;
         // Empty: most likely made by us just now, with the umask applied. As
         // in SQLite, failing to adjust it is nobody's error.
-        if stat.st_size == 0 && stat.st_mode & 0o777 != like.st_mode & 0o777 {
+        if stat.st_size == 0 && stat.st_mode & 0o777 != wanted {
             let _ = rustix::fs::fchmod(&fd, mode);
         }
         let same_owner = stat.st_uid == like.st_uid && stat.st_gid == like.st_gid;
@@ -240,6 +243,16 @@ impl Grant {
             Some(quota) => quota.take(bytes, || self.named_bytes()).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// To be held from looking at a file's size until what is written to it is written.
+    pub(crate) fn keep_sizes(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        self.quota.as_ref().map(|quota| quota.keep_sizes())
+    }
+
+    /// To be held while a file is made shorter.
+    pub(crate) fn change_sizes(&self) -> Option<RwLockWriteGuard<'_, ()>> {
+        self.quota.as_ref().map(|quota| quota.change_sizes())
     }
 
     /// To be told of each opened file: it may lose its name and still grow.

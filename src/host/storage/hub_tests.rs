@@ -40,10 +40,16 @@ fn hub(directory: &Path) -> SharedHub {
     HUBS.get(id, Hub::default)
 }
 
+/// From now on nobody looks but the test.
+fn tick_by_hand(directory: &Path) {
+    hub(directory).ticks_by_hand.store(true, Ordering::Relaxed);
+}
+
 #[test]
 fn releasing_the_writers_lock_after_a_commit_wakes_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let (writer, reader) = (attached(directory.path()), attached(directory.path()));
+    tick_by_hand(directory.path());
     // One that isn't attached to the wal-index sees the same.
     let plain = open_db(directory.path());
     let seen = reader.file.change_token().unwrap();
@@ -66,6 +72,7 @@ fn releasing_the_writers_lock_after_a_commit_wakes_at_once() {
 fn a_release_without_a_commit_wakes_nobody() {
     let directory = tempfile::tempdir().unwrap();
     let (writer, reader) = (attached(directory.path()), attached(directory.path()));
+    tick_by_hand(directory.path());
     let seen = reader.file.change_token().unwrap();
     let mut waiting = wait(&reader.file, seen);
     assert_eq!(waiting.poll(), Poll::Pending);
@@ -79,6 +86,7 @@ fn a_release_without_a_commit_wakes_nobody() {
 fn a_writer_that_dies_after_its_commit_wakes_too() {
     let directory = tempfile::tempdir().unwrap();
     let (writer, reader) = (attached(directory.path()), attached(directory.path()));
+    tick_by_hand(directory.path());
     let seen = reader.file.change_token().unwrap();
     lock_writer(&writer);
     let mut waiting = wait(&reader.file, seen);
@@ -93,6 +101,7 @@ fn a_writer_that_dies_after_its_commit_wakes_too() {
 fn leaving_exclusive_wakes_in_rollback_mode() {
     let directory = tempfile::tempdir().unwrap();
     let (mut writer, reader) = (open_db(directory.path()), open_db(directory.path()));
+    tick_by_hand(directory.path());
     writer.write_at(0, &[0; 100]).unwrap();
     let seen = reader.change_token().unwrap();
     for level in [LockLevel::Shared, LockLevel::Reserved, LockLevel::Exclusive] {
@@ -219,6 +228,7 @@ fn announce(handle: &mut Attached, topics: &[u64]) {
 fn an_announced_commit_wakes_only_those_whom_it_concerns() {
     let directory = tempfile::tempdir().unwrap();
     let mut writer = attached(directory.path());
+    tick_by_hand(directory.path());
     writer.file.announce(&[]).unwrap();
     let (mut one, mut other) = (open_db(directory.path()), open_db(directory.path()));
     one.watch(topic(1)).unwrap();
@@ -255,6 +265,7 @@ fn a_handle_that_goes_wakes_the_next_in_turn_and_those_who_watch_its_claim() {
     let directory = tempfile::tempdir().unwrap();
     let open = || open_db(directory.path());
     let (mut first, mut second, mut watcher) = (open(), open(), open());
+    tick_by_hand(directory.path());
     first.claim(77).unwrap();
     first.watch(topic(1)).unwrap();
     second.watch(topic(1)).unwrap();
@@ -284,6 +295,7 @@ fn a_handle_that_goes_wakes_the_next_in_turn_and_those_who_watch_its_claim() {
 fn a_transaction_that_wrote_nothing_does_not_speak_for_the_last_commit() {
     let directory = tempfile::tempdir().unwrap();
     let (mut writer, other) = (attached(directory.path()), attached(directory.path()));
+    tick_by_hand(directory.path());
     writer.file.announce(&[]).unwrap();
     let mut reader = open_db(directory.path());
     reader.watch(topic(1)).unwrap();

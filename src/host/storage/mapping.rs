@@ -131,14 +131,32 @@ impl Mappings {
     /// Puts private zeroed memory where regions were. On an error the rest
     /// stays mapped and recorded.
     pub(crate) fn restore(&mut self) -> Result<(), ErrorCode> {
-        while let Some(last) = self.regions.last().map(Entry::at) {
+        while let Some(last) = self.regions.last() {
+            if last.is_lost() {
+                // Plain memory already, which the kernel may have merged with the guest's own. Replacing
+                // a part of that would need a new mapping, and emptying it doesn't.
+                //
+                // SAFETY: `map_next`'s contract: the range still is the caller's guest memory, and
+                // the handler has made it private and anonymous.
+                unsafe {
+                    rustix::mm::madvise(
+                        std::ptr::with_exposed_provenance_mut(last.at()),
+                        REGION_BYTES,
+                        Advice::LinuxDontNeed,
+                    )
+                }
+                .map_err(map_error)?;
+                self.regions.pop();
+                continue;
+            }
+            let last = last.at();
             // Neighbours in one call: the kernel may have merged them into one
             // mapping, and splitting it would need a new one, which fails when
             // the process has as many as it may.
             let mut start = last;
             let mut count = 1;
             for at in self.regions.iter().rev().skip(1) {
-                if at.at().checked_add(REGION_BYTES) != Some(start) {
+                if at.is_lost() || at.at().checked_add(REGION_BYTES) != Some(start) {
                     break;
                 }
                 start = at.at();
@@ -167,8 +185,8 @@ impl Drop for Mappings {
             // The guest's memory would go back to the pool with the wal-index
             // of somebody's database in it: the next instance's ordinary
             // writes would corrupt that database. There is no safe way on.
-            // (Replacing a mapping needs no new one, so the kernel has no
-            // reason to refuse.)
+            // (Neither replacing whole mappings nor emptying one needs a new
+            // one, so the kernel has no reason to refuse.)
             std::process::abort();
         }
     }

@@ -13,6 +13,7 @@
 //!   still owns keeps its descriptor open.
 
 use super::error::ErrorCode;
+use super::file::check_process_limit;
 use super::grant::{Grant, is_regular, retry};
 use super::kinds::ShmLockKind;
 use super::lock::{ByteRange, RangeLock};
@@ -173,6 +174,7 @@ impl Shm {
         if end > max_bytes {
             return Err(ErrorCode::Full);
         }
+        check_process_limit(end)?;
         let _taken = grant.take_bytes(end - size)?;
         // Really allocated, from the start: writing to a hole when the disk is
         // full is no error code but a SIGBUS.

@@ -27,9 +27,11 @@ use std::ptr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// As many as a process can have mappings, as Linux comes (`vm.max_map_count`). A slot that was
-/// never used costs address space only.
-const SLOTS: usize = 1 << 16;
+/// How many regions the process has mapped at a time: a quarter of the mappings that it may have, as Linux
+/// comes (`vm.max_map_count`). A region takes two at most, and the rest is for those that replace
+/// regions, here or when they are given back: without one to spare, that would be the end of the
+/// process. A slot that was never used costs address space only.
+const SLOTS: usize = 1 << 14;
 /// Set in an owner whose regions were replaced.
 const LOST: u64 = 1 << 63;
 

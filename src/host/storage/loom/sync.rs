@@ -72,6 +72,23 @@ impl<T> std::ops::DerefMut for MutexGuard<'_, T> {
     }
 }
 
+/// Readers exclude each other here, too: what they do meanwhile are system calls, of which a model has none.
+#[derive(Debug, Default)]
+pub(crate) struct RwLock<T>(Mutex<T>);
+
+pub(crate) use MutexGuard as RwLockReadGuard;
+pub(crate) use MutexGuard as RwLockWriteGuard;
+
+impl<T> RwLock<T> {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
+        self.0.lock()
+    }
+
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
+        self.0.lock()
+    }
+}
+
 macro_rules! atomic {
     ($name:ident, $value:ty $(, $also:ident)*) => {
         #[derive(Debug, Default)]
