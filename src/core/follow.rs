@@ -35,8 +35,8 @@ pub(crate) struct Follower {
     database: Database,
     table: &'static Table,
     manager: Rc<Manager>,
-    /// The last row of the table that was looked at.
-    seen: i64,
+    /// The first row of the table that wasn't looked at; none behind the last that there can be.
+    next: Option<i64>,
     /// The last row of the stream at or before that, if it was looked at.
     own: Option<i64>,
     /// Up to this row, only what has a later stamp than this.
@@ -66,7 +66,7 @@ impl Follower {
             database: database.clone(),
             table,
             manager: Rc::clone(manager),
-            seen: 0,
+            next: None,
             own: None,
             start: None,
         };
@@ -79,11 +79,11 @@ impl Follower {
     pub(crate) fn place(&mut self, connection: &Connection, start: Start) -> Result<()> {
         let (table, name) = (self.table, self.manager.name.as_str());
         let last = table.last(connection)?;
-        (self.seen, self.own, self.start) = (last, None, None);
+        (self.next, self.own, self.start) = (last.checked_add(1), None, None);
         if let Start::After(stamp) = start
             && let Some(first) = table.first_after(connection, name, stamp)?
         {
-            self.seen = first - 1;
+            self.next = Some(first);
             self.start = Some((last, stamp));
         }
         Ok(())
@@ -137,24 +137,31 @@ impl Follower {
 
     /// What has come up to the row `until`, at most `max` of what `keep` wants
     /// by its stamp; empty when there is no more.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] behind a stranger's row with the last rowid: SQLite gives what comes after it
+    /// any rowid, so nothing tells what is new.
     pub(crate) fn look(
         &mut self,
         max: u32,
         until: i64,
         keep: impl Fn(f64) -> bool,
     ) -> Result<Vec<Record>> {
-        let (mut seen, mut own) = (self.seen, self.own);
+        let Some(first) = self.next else {
+            return Err(Error::Corrupt("a row has the last rowid".into()));
+        };
+        let (mut seen, mut own) = (None, self.own);
         let (mut records, mut bytes) = (Vec::new(), 0);
         self.database.read(|connection| {
             let mut statement = connection.prepare_cached(&self.table.walk)?;
-            let mut rows = statement.query(params![seen, self.manager.name])?;
+            let mut rows = statement.query(params![first, self.manager.name])?;
             while let Some(row) = rows.next()? {
                 let rowid = row.get(0)?;
                 if rowid > until {
                     break;
                 }
-                check_order(Some(seen), [rowid])?;
-                seen = rowid;
+                check_order(seen.or(first.checked_sub(1)), [rowid])?;
+                seen = Some(rowid);
                 if !row.get::<_, bool>(1)? {
                     continue;
                 }
@@ -179,7 +186,10 @@ impl Follower {
             Ok(())
         })?;
         // Only now: after an error the next look sees the same again.
-        (self.seen, self.own) = (seen, own);
+        self.own = own;
+        if let Some(seen) = seen {
+            self.next = seen.checked_add(1);
+        }
         Ok(records)
     }
 
@@ -198,5 +208,66 @@ impl Follower {
     /// The last row of the table.
     pub(crate) fn last(&self, connection: &Connection) -> Result<i64> {
         self.table.last(connection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Options;
+
+    fn database(rowid: i64) -> (tempfile::TempDir, Database) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.db");
+        let db = Database::open(path.to_str().unwrap(), &Options::default()).unwrap();
+        db.log("g").unwrap();
+        db.channel("p").unwrap();
+        let connection = &db.inner.connection;
+        for sql in [
+            "INSERT INTO beaver_logs (rowid, log_name, timestamp, data) VALUES (?1, 'g', 5, '1')",
+            "INSERT INTO beaver_pubsub_log (rowid, channel_name, timestamp, message_payload)
+             VALUES (?1, 'p', 5, '1')",
+        ] {
+            connection.execute(sql, [rowid]).unwrap();
+        }
+        (dir, db)
+    }
+
+    const NOW: Option<Duration> = Some(Duration::ZERO);
+
+    #[test]
+    fn a_strangers_first_rowid_is_followed_too() {
+        let (_dir, db) = database(i64::MIN);
+        let (log, channel) = (db.log("g").unwrap(), db.channel("p").unwrap());
+        let mut tail = log.tail(Some(0.0)).unwrap();
+        let mut subscription = channel.subscribe(Some(0.0)).unwrap();
+        let mut live = log
+            .live(Duration::from_secs(1 << 40), Duration::ZERO)
+            .unwrap();
+        live.next_window(NOW).unwrap();
+        for data in ["1", "2"] {
+            let entries = tail.next_page(10, NOW).unwrap();
+            assert_eq!(entries.len(), 1);
+            assert_eq!(entries[0].data, data);
+            assert_eq!(live.entered(10).unwrap()[0].data, data);
+            let messages = subscription.next_page(10, NOW).unwrap();
+            assert_eq!(messages.len(), 1);
+            assert_eq!(messages[0].payload, data);
+            assert_eq!(tail.next_page(10, NOW), Err(Error::Timeout));
+            log.append("2", None).unwrap();
+            channel.publish("2").unwrap();
+            live.next_window(NOW).unwrap();
+        }
+    }
+
+    #[test]
+    fn behind_the_last_rowid_nothing_is_waited_for() {
+        let (_dir, db) = database(i64::MAX);
+        let log = db.log("g").unwrap();
+        let mut tail = log.tail(Some(0.0)).unwrap();
+        assert_eq!(tail.next_page(10, NOW).unwrap().len(), 1);
+        assert!(matches!(tail.next_page(10, None), Err(Error::Corrupt(_))));
+        let mut tail = log.tail(None).unwrap();
+        assert!(matches!(tail.next_page(10, None), Err(Error::Corrupt(_))));
     }
 }

@@ -31,7 +31,7 @@ impl Record {
 /// A table of streams: the statements on it.
 #[derive(Debug)]
 pub(crate) struct Table {
-    /// Every row behind a rowid; no data where it is another stream's.
+    /// Every row from a rowid on; no data where it is another stream's.
     pub(crate) walk: String,
     last: String,
     first_after: String,
@@ -57,7 +57,7 @@ impl Table {
             // Not by the stream's index, which is in the order of the stamps.
             walk: sql(
                 "SELECT rowid, $name = ?2, timestamp, CASE WHEN $name = ?2 THEN $data END
-                 FROM $table NOT INDEXED WHERE rowid > ?1 ORDER BY rowid",
+                 FROM $table NOT INDEXED WHERE rowid >= ?1 ORDER BY rowid",
             ),
             last: sql("SELECT rowid FROM $table ORDER BY rowid DESC LIMIT 1"),
             first_after: sql("SELECT min(rowid) FROM $table WHERE $name = ?1 AND timestamp > ?2"),
