@@ -99,7 +99,7 @@ fn an_interrupted_run_reports_what_there_is_and_leaves_no_process() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let scenario = scenario(folder.path());
-    let mut harness = Command::new(HARNESS);
+    let mut harness = harness();
     harness.args(["run", "--driver", "native", "--scenario", &scenario]);
     harness.args(["--json", &path("r.json"), "--html", &path("r.html")]);
     harness.args(["--junit", &path("r.xml"), "--histories", &path("h")]);
@@ -140,7 +140,7 @@ fn an_interrupted_run_reports_what_there_is_and_leaves_no_process() {
 
 #[test]
 fn what_has_failed_already_counts_in_an_interrupted_run() {
-    let mut harness = Command::new(HARNESS);
+    let mut harness = harness();
     harness.args([
         "run",
         "--driver",
@@ -164,9 +164,17 @@ fn what_has_failed_already_counts_in_an_interrupted_run() {
 const INIT_ANSWER: &str =
     r#"{"id":1,"ok":{"protocol":1,"name":"sh","version":"","capabilities":["dict","locks"]}}"#;
 
+/// The harness with the signals as a terminal gives them. Whoever runs the tests in the background may
+/// have them ignored, and what is ignored stays ignored.
+fn harness() -> Command {
+    let mut harness = Command::new("env");
+    harness.args(["--default-signal=HUP,INT,TERM", HARNESS]);
+    harness
+}
+
 /// A run of one worker on this shell script.
 fn run_of(script: &str) -> Command {
-    let mut harness = Command::new(HARNESS);
+    let mut harness = harness();
     harness.args(["run", "--workload", "dict-registers", "--workers", "1"]);
     harness.args(["--", "sh", "-c", script]);
     harness
@@ -219,7 +227,7 @@ fn an_interrupted_run_does_not_wait_for_a_process_that_hangs() {
 fn a_signal_ends_a_run_whose_words_nobody_reads() {
     let folder = tempfile::tempdir().unwrap();
     let scenario = scenario(folder.path());
-    let mut harness = Command::new(HARNESS);
+    let mut harness = harness();
     harness.args([
         "run",
         "--driver",
@@ -278,7 +286,7 @@ fn await_end(children: &[i32]) {
 fn our_own_drivers_die_with_a_killed_harness_even_when_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let scenario = scenario(folder.path());
-    let mut harness = Command::new(HARNESS);
+    let mut harness = harness();
     harness.args(["run", "--driver", "native", "--scenario", &scenario]);
     let mut harness = spawn(&mut harness);
     let children = children_when(&mut harness, one_is_stopped);
