@@ -150,7 +150,9 @@ impl HostBuilder {
         self
     }
 
-    /// How long one call may compute, in steps of 10 ms; waiting doesn't count.
+    /// How long one call may compute, the system's work for it included; waiting (for a lock, for the
+    /// disk, for the processor) doesn't count. It is looked at every 10 ms and at each wait, but not in
+    /// the middle of a system call.
     /// Beyond, it fails with [`Error::CpuLimit`] and the instance is stopped.
     /// Default: no limit, because a backup of a large database rightly computes for minutes.
     /// Set one where callers aren't trusted: whoever computes in a transaction keeps others

@@ -12,7 +12,6 @@
 use std::ops::Range;
 
 use crate::Grant;
-use crate::interrupt::Interrupter;
 use crate::limits::Stopped;
 use crate::memory::GuestBuffer;
 use crate::storage;
@@ -33,8 +32,6 @@ pub struct Ctx {
     losses_seen: u64,
     /// Set by [`Host`](crate::Host), whose epochs count computing time.
     pub(crate) restart_tick_after_wait: bool,
-    /// Ends the guest's waits; set by [`Host`](crate::Host).
-    pub(crate) interrupter: Option<Interrupter>,
 }
 
 /// A region of a file's wal-index in the guest's memory.
@@ -50,7 +47,6 @@ impl Ctx {
             grant,
             limits: StorageLimits::default(),
             restart_tick_after_wait: false,
-            interrupter: None,
         }
     }
 
@@ -176,7 +172,6 @@ pub struct CtxBuilder {
     grant: Grant,
     limits: StorageLimits,
     restart_tick_after_wait: bool,
-    interrupter: Option<Interrupter>,
 }
 
 impl CtxBuilder {
@@ -201,12 +196,6 @@ impl CtxBuilder {
         self
     }
 
-    /// What ends a wait of the guest's, by a trap.
-    pub(crate) fn interrupter(mut self, interrupter: Interrupter) -> Self {
-        self.interrupter = Some(interrupter);
-        self
-    }
-
     /// The context.
     pub fn build(self) -> Ctx {
         Ctx {
@@ -215,7 +204,6 @@ impl CtxBuilder {
             mapped: Vec::new(),
             losses_seen: 0,
             restart_tick_after_wait: self.restart_tick_after_wait,
-            interrupter: self.interrupter,
         }
     }
 }

@@ -18,7 +18,8 @@ use crate::client::handle::Registry;
 use crate::client::lifted::Lifted;
 use crate::interfaces::{Api, Interfaces};
 use crate::interrupt::Interrupter;
-use crate::limits::Stopped;
+use crate::limits::{Limits, Stopped};
+use crate::meter::Meter;
 use crate::state::State;
 
 use std::sync::Arc;
@@ -101,9 +102,9 @@ impl Instance {
     /// Runs the destructor of `resource`.
     pub(crate) async fn drop_resource(&mut self, resource: ResourceAny) -> Result<(), Error> {
         let mut call = self.enter()?;
-        let limit = call.timeout();
+        let bounds = call.bounds();
         let (store, _) = call.parts();
-        let result = within(limit, resource.resource_drop_async(store)).await;
+        let result = bounds.await_call(resource.resource_drop_async(store)).await;
         call.finish(result)
     }
 
@@ -152,8 +153,9 @@ pub(crate) struct Call<'a> {
 }
 
 impl Call<'_> {
-    pub(crate) fn timeout(&self) -> Option<Duration> {
-        self.instance.host.call_timeout
+    pub(crate) fn bounds(&mut self) -> Bounds {
+        let timeout = self.instance.host.call_timeout;
+        Bounds::new(timeout, &self.parts().0.data().limits)
     }
 
     pub(crate) fn parts(&mut self) -> (&mut Store<State>, Api<'_>) {
@@ -203,17 +205,35 @@ pub(crate) enum CallResult<R> {
     TimedOut(Duration),
 }
 
-/// Awaits `call`, for at most `limit`.
-pub(crate) async fn within<R>(
-    limit: Option<Duration>,
-    call: impl Future<Output = wasmtime::Result<R>>,
-) -> CallResult<R> {
-    match limit {
-        None => CallResult::Done(call.await),
-        Some(limit) => match tokio::time::timeout(limit, call).await {
-            Ok(result) => CallResult::Done(result),
-            Err(_) => CallResult::TimedOut(limit),
-        },
+/// What bounds a call.
+pub(crate) struct Bounds {
+    timeout: Option<Duration>,
+    meter: Meter,
+    interrupter: Interrupter,
+}
+
+impl Bounds {
+    pub(crate) fn new(timeout: Option<Duration>, limits: &Limits) -> Self {
+        Self {
+            timeout,
+            meter: limits.meter().clone(),
+            interrupter: limits.interrupter().clone(),
+        }
+    }
+
+    /// Awaits `call`, for as long as it may take.
+    pub(crate) async fn await_call<R>(
+        &self,
+        call: impl Future<Output = wasmtime::Result<R>>,
+    ) -> CallResult<R> {
+        let call = self.meter.watch(&self.interrupter, call);
+        match self.timeout {
+            None => CallResult::Done(call.await),
+            Some(timeout) => match tokio::time::timeout(timeout, call).await {
+                Ok(result) => CallResult::Done(result),
+                Err(_) => CallResult::TimedOut(timeout),
+            },
+        }
     }
 }
 

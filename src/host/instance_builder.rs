@@ -7,7 +7,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store};
 use wasmtime_wasi::clocks::HostWallClock;
 
 use crate::builder::Shared;
-use crate::instance::{CallResult, explain, within};
+use crate::instance::{Bounds, CallResult, explain};
 use crate::interrupt::Interrupter;
 use crate::limits::{Limits, Stopped, on_tick};
 use crate::state::State;
@@ -67,7 +67,6 @@ impl InstanceBuilder {
             .max_open_files(shared.files_max)
             .max_file_bytes(shared.file_bytes_max)
             .restart_tick_after_wait()
-            .interrupter(interrupter.clone())
             .build();
         let limits = Limits::new(shared.memory_bytes_max, shared.cpu_limit, interrupter);
         let clock = WallClock {
@@ -90,11 +89,10 @@ pub(crate) async fn instantiate(
     shared: &Arc<Shared>,
     mut store: Store<State>,
 ) -> Result<Instance, Error> {
-    match within(
-        shared.call_timeout,
-        shared.pre.instantiate_async(&mut store),
-    )
-    .await
+    let bounds = Bounds::new(shared.call_timeout, &store.data().limits);
+    match bounds
+        .await_call(shared.pre.instantiate_async(&mut store))
+        .await
     {
         CallResult::Done(Ok(instance)) => Ok(Instance::new(store, instance, shared.clone())),
         CallResult::TimedOut(limit) => Err(Error::CallTimeout(limit)),

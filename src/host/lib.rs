@@ -105,6 +105,7 @@ mod limits;
 mod linker;
 pub mod machine;
 mod memory;
+mod meter;
 mod state;
 pub mod storage;
 mod view;

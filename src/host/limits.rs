@@ -1,16 +1,15 @@
 //! What one instance may use: memory, and computing time per call.
 //!
-//! Invariants: ticks are counted only while the guest computes (a wait in a
-//! host function restarts the tick, see linker.rs), so a lock that takes an
-//! hour to come costs nothing; and a refused growth is only *recorded* here,
+//! Invariants: computing is counted as `meter` says, so a lock that takes an hour
+//! to come costs nothing; and a refused growth is only *recorded* here,
 //! because the guest normally turns it into a typed `out-of-memory`.
 
 use std::time::Duration;
 
 use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
 
-use crate::engine::TICK;
 use crate::interrupt::Interrupter;
+use crate::meter::Meter;
 
 /// Far above what a component's function tables need; only there so that a
 /// hostile `table.grow` can't take the host's memory.
@@ -20,8 +19,7 @@ const TABLE_ELEMENTS_MAX: usize = 20_000;
 pub(crate) struct Limits {
     memory_bytes_max: usize,
     memory_refused: bool,
-    cpu_limit: Option<Duration>,
-    cpu_ticks: u32,
+    meter: Meter,
     interrupter: Interrupter,
 }
 
@@ -48,10 +46,14 @@ impl Limits {
         Self {
             memory_bytes_max: usize::try_from(memory_bytes_max).unwrap_or(usize::MAX),
             memory_refused: false,
-            cpu_limit,
-            cpu_ticks: 0,
+            meter: Meter::new(cpu_limit),
             interrupter,
         }
+    }
+
+    /// What counts its computing.
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// What makes the guest trap.
@@ -62,7 +64,7 @@ impl Limits {
     /// Before each call: the meters are per call.
     pub(crate) fn restart(&mut self) {
         self.memory_refused = false;
-        self.cpu_ticks = 0;
+        self.meter.restart();
     }
 
     /// Whether the guest was refused memory during this call.
@@ -76,24 +78,22 @@ impl Limits {
 
     /// Whether a limit was hit during this call.
     pub(crate) fn exceeded(&self) -> bool {
-        self.memory_refused
-            || matches!(self.cpu_limit, Some(limit) if TICK * self.cpu_ticks > limit)
+        self.memory_refused || self.meter.is_exceeded()
     }
 
     /// The limit on computing, for the error message.
     pub(crate) fn cpu_limit(&self) -> Duration {
-        self.cpu_limit.unwrap_or(Duration::MAX)
+        self.meter.limit().unwrap_or(Duration::MAX)
     }
 
-    /// Counts a tick; an error when there were too many, or the guest is to stop.
-    fn tick(&mut self) -> Result<(), Stopped> {
+    /// An error when the guest is to stop.
+    fn tick(&self) -> Result<(), Stopped> {
         if self.interrupter.is_requested() {
-            return Err(Stopped::Interrupted);
-        }
-        self.cpu_ticks = self.cpu_ticks.saturating_add(1);
-        match self.cpu_limit {
-            Some(limit) if TICK * self.cpu_ticks > limit => Err(Stopped::CpuLimit),
-            _ => Ok(()),
+            Err(Stopped::Interrupted)
+        } else if self.meter.is_exceeded() {
+            Err(Stopped::CpuLimit)
+        } else {
+            Ok(())
         }
     }
 }
@@ -159,22 +159,10 @@ mod tests {
     }
 
     #[test]
-    fn ticks_add_up_to_the_limit_within_one_call() {
-        let mut limits = Limits::new(0, Some(TICK * 3), Interrupter::default());
-        for _ in 0..2 {
-            for _ in 0..3 {
-                limits.tick().unwrap();
-            }
-            assert_eq!(limits.tick(), Err(Stopped::CpuLimit));
-            limits.restart();
-        }
-    }
-
-    #[test]
-    fn no_limit_is_no_limit() {
-        let mut limits = Limits::new(0, None, Interrupter::default());
-        for _ in 0..100_000 {
-            limits.tick().unwrap();
-        }
+    fn no_limit_is_no_limit_and_an_interruption_is_one() {
+        let limits = Limits::new(0, None, Interrupter::default());
+        assert_eq!(limits.tick(), Ok(()));
+        limits.interrupter().interrupt();
+        assert_eq!(limits.tick(), Err(Stopped::Interrupted));
     }
 }

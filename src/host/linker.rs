@@ -14,13 +14,11 @@
 #![allow(unsafe_code)]
 
 use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType, WasmList, WasmStr};
 
-use crate::limits::Stopped;
 use crate::memory::GuestBuffer;
 use crate::storage::{ErrorCode, Nap};
 use crate::wire::{
@@ -331,7 +329,7 @@ fn waits<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> 
                 let file_number = file.rep();
                 let file = context(&mut store)?.file(file_number)?;
                 let wait = file.shm_lock(first, count, kind.into(), duration(timeout));
-                let locked = parked(&mut store, wait).await?;
+                let locked = parked(&mut store, wait).await;
                 let file = context(&mut store)?.file(file_number)?;
                 answer(locked.and_then(|()| file.waited_for(first, count, kind.into())))
             })
@@ -343,7 +341,7 @@ fn waits<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> 
             Box::new(async move {
                 let file = context(&mut store)?.file(file.rep())?;
                 match file.wait_change(seen, duration(timeout)) {
-                    Ok(wait) => answer(parked(&mut store, wait).await?),
+                    Ok(wait) => answer(parked(&mut store, wait).await),
                     Err(error) => answer(Err(error)),
                 }
             })
@@ -354,43 +352,29 @@ fn waits<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> 
             context(&mut store)?;
             // Without a timer thread it would return at once: better a trap than
             // a guest that spins.
-            let nap = parked(&mut store, Nap::new(duration(time))).await?;
+            let nap = parked(&mut store, Nap::new(duration(time))).await;
             nap.map_err(|error| wasmtime::Error::msg(format!("sleeping failed: {error:?}")))
         })
     })
 }
 
 /// Awaits on behalf of a guest. Time spent waiting isn't computing: the guest
-/// gets a whole tick before it is looked at again. An error when the guest is to trap.
-async fn parked<T: View, R>(
-    store: &mut Store<'_, T>,
-    wait: impl Future<Output = R>,
-) -> wasmtime::Result<R> {
-    let interrupter = store.data_mut().ctx().interrupter.clone();
-    let interrupted = async {
-        match &interrupter {
-            Some(interrupter) => interrupter.requested().await,
-            None => std::future::pending().await,
-        }
-    };
-    let (mut wait, mut interrupted) = (pin!(wait), pin!(interrupted));
-    let mut waited = false;
+/// gets a whole tick before it is looked at again.
+async fn parked<T: View, R>(store: &mut Store<'_, T>, wait: impl Future<Output = R>) -> R {
+    let (mut wait, mut waited) = (pin!(wait), false);
     let result = std::future::poll_fn(|context| {
-        if let Poll::Ready(result) = wait.as_mut().poll(context) {
-            return Poll::Ready(Ok(result));
-        }
-        waited = true;
-        let interrupted = interrupted.as_mut().poll(context);
-        interrupted.map(|()| Err(wasmtime::Error::new(Stopped::Interrupted)))
+        let polled = wait.as_mut().poll(context);
+        waited |= polled.is_pending();
+        polled
     })
-    .await?;
+    .await;
     // Only after a real wait: else a guest that keeps asking would never be
     // counted. And only for a `Host`, whose deadline is a tick; an embedder's
     // own deadline is its own.
     if waited && store.data_mut().ctx().restart_tick_after_wait {
         store.set_epoch_deadline(1);
     }
-    Ok(result)
+    result
 }
 
 /// A result for the guest.

@@ -126,10 +126,10 @@ pub(super) use handle;
 macro_rules! call {
     ($instance:expr, |$store:ident, $api:ident| $future:expr) => {{
         let mut call = $instance.begin().await?;
-        let limit = call.timeout();
+        let bounds = call.bounds();
         let result = {
             let ($store, $api) = call.parts();
-            $crate::instance::within(limit, async { $future.await }).await
+            bounds.await_call(async { $future.await }).await
         };
         call.finish(result)
     }};

@@ -35,6 +35,7 @@ mod shm;
 mod shm_wait;
 mod sigbus;
 mod sync;
+mod thread_time;
 mod timer;
 mod token;
 mod watch;
@@ -54,6 +55,7 @@ pub use kinds::{
     Capabilities, FileKind, LockLevel, OpenFlags, ShmLockKind, StorageLimits, SyncKind,
 };
 pub use shm_wait::ShmWait;
+pub(crate) use thread_time::thread_time;
 pub(crate) use timer::Nap;
 pub use watch::{Begin, Interest, WatcherId, Watchers};
 

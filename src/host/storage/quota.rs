@@ -13,6 +13,7 @@
 
 use super::error::ErrorCode;
 use super::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use super::thread_time::thread_time;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -111,12 +112,6 @@ impl Quota {
             bytes,
         })
     }
-}
-
-/// For how long this thread has computed: what others did meanwhile is nobody's fault.
-fn thread_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
 }
 
 impl State {

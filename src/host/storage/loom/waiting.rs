@@ -37,6 +37,8 @@ mod shm_of;
 mod shm_wait;
 #[path = "../sigbus.rs"]
 mod sigbus;
+#[path = "../thread_time.rs"]
+mod thread_time;
 #[path = "../watch.rs"]
 mod watch;
 
