@@ -6,6 +6,7 @@
 //! in a damaged index, where SQLite may find what is behind a key before it: reading comes to an end.
 
 use crate::error::{Error, Result};
+use crate::value;
 use rusqlite::{Row, Statement};
 
 /// A page ends after the row with which it reaches this size.
@@ -22,6 +23,9 @@ pub(crate) fn check_max(max: u32) -> Result<()> {
 }
 
 /// Reads the rows of one page. `decode` says how many bytes a row takes.
+///
+/// # Errors
+/// [`Error::TooLarge`] of a row.
 pub(crate) fn read_page<T>(
     statement: &mut Statement<'_>,
     parameters: impl rusqlite::Params,
@@ -32,6 +36,7 @@ pub(crate) fn read_page<T>(
     let (mut page, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
         let (value, size) = decode(row)?;
+        value::check(size)?;
         page.push(value);
         bytes += size;
         if bytes >= PAGE_BYTES || page.len() >= max as usize {

@@ -12,6 +12,7 @@ use crate::json::python_text;
 use crate::manager::{Kind, Manager, check_key};
 use crate::owner::{Owner, check_ttl, lock_methods};
 use crate::secret::{self, Secret};
+use crate::value::{self, MAX_READ_BYTES};
 use crate::write::{Effect, Interference, Request};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::borrow::Cow;
@@ -204,16 +205,7 @@ impl Dict {
     /// What reading may report.
     pub fn contains(&self, key: &str) -> Result<bool> {
         check_key(key)?;
-        self.database.read(|connection| {
-            Ok(connection
-                .prepare_cached(
-                    "SELECT EXISTS (SELECT 1 FROM beaver_dicts WHERE dict_name = ?1 AND key = ?2
-                     AND (expires_at IS NULL OR expires_at > ?3))",
-                )?
-                .query_row(params![self.manager.name, key, self.now()], |row| {
-                    row.get(0)
-                })?)
-        })
+        self.database.read(|connection| self.holds(connection, key))
     }
 
     /// Removes `key`. False when it was absent or expired.
@@ -221,7 +213,12 @@ impl Dict {
     /// # Errors
     /// As [`Dict::set`].
     pub fn delete(&self, key: &str) -> Result<bool> {
-        Ok(self.remove(key, |_, _| Ok(()))?.is_some())
+        // Without reading it, which may be too large.
+        let is_there = |connection: &Connection| {
+            let found = self.holds(connection, key)?;
+            Ok(found.then_some(()))
+        };
+        Ok(self.remove(key, is_there)?.is_some())
     }
 
     /// Removes `key` and returns its JSON text; none when it was absent or expired.
@@ -230,26 +227,26 @@ impl Dict {
     /// [`Error::Corrupt`] for an encrypted value that was changed, which then
     /// stays; otherwise as [`Dict::set`].
     pub fn pop(&self, key: &str) -> Result<Option<String>> {
-        self.remove(key, |connection, stored| {
+        self.remove(key, |connection| {
+            let Some(stored) = self.select(connection, key)? else {
+                return Ok(None);
+            };
             // What became encrypted meanwhile is no JSON to give out and lose.
             Secret::check(connection, &self.manager.name, self.secret.as_deref())?;
-            reveal(self.secret.as_deref(), &self.manager.name, key, stored)
+            reveal(self.secret.as_deref(), &self.manager.name, key, stored).map(Some)
         })
     }
 
-    /// Removes `key`, of whose stored value `take` makes the result.
+    /// Removes `key`, expired or not, and returns what `take` finds there before.
     fn remove<T>(
         &self,
         key: &str,
-        take: impl Fn(&Connection, String) -> Result<T>,
+        take: impl Fn(&Connection) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
         check_key(key)?;
         let event = Event::new("del", Payload::Key(key));
         self.write(Some(event), |connection| {
-            let value = self
-                .select(connection, key)?
-                .map(|stored| take(connection, stored))
-                .transpose()?;
+            let value = take(connection)?;
             let deleted = connection
                 .prepare_cached("DELETE FROM beaver_dicts WHERE dict_name = ?1 AND key = ?2")?
                 .execute([self.manager.name.as_str(), key])?;
@@ -380,13 +377,24 @@ impl Dict {
         self.database.write(&request, write)
     }
 
+    fn holds(&self, connection: &Connection, key: &str) -> Result<bool> {
+        let found: Option<Option<f64>> = connection
+            .prepare_cached(
+                "SELECT expires_at FROM beaver_dicts WHERE dict_name = ?1 AND key = ?2",
+            )?
+            .query_row([self.manager.name.as_str(), key], |row| row.get(0))
+            .optional()?;
+        Ok(found.is_some_and(|expires_at| expires_at.is_none_or(|at| at > self.now())))
+    }
+
     fn select(&self, connection: &Connection, key: &str) -> Result<Option<String>> {
+        let limit = stored_limit(self.secret.as_deref());
         let found: Option<(String, Option<f64>)> = connection
             .prepare_cached(
                 "SELECT value, expires_at FROM beaver_dicts WHERE dict_name = ?1 AND key = ?2",
             )?
             .query_row([self.manager.name.as_str(), key], |row| {
-                Ok((row.get(0)?, row.get(1)?))
+                Ok((value::text_within(row, 0, limit)?, row.get(1)?))
             })
             .optional()?;
         // In the component reading the clock is a call to the host: only if need be.
@@ -407,6 +415,14 @@ impl Dict {
             )?
             .query_row(params![self.manager.name, now], |row| row.get(0))?;
         Ok(count.cast_unsigned())
+    }
+}
+
+/// The most bytes that are stored for a value that can be returned.
+fn stored_limit(secret: Option<&Secret>) -> usize {
+    match secret {
+        Some(_) => secret::sealed_bytes(MAX_READ_BYTES),
+        None => MAX_READ_BYTES,
     }
 }
 
@@ -443,6 +459,7 @@ impl Position {
         let now = self
             .now
             .unwrap_or_else(|| self.database.inner.runtime.unix_seconds());
+        let limit = stored_limit(self.secret.as_deref());
         let mut page = self.database.read(|connection| {
             // No key sorts before the empty one, which is a key like any other.
             let sql = match self.after {
@@ -462,10 +479,14 @@ impl Position {
                 max,
                 |row| {
                     let entry = Entry {
-                        key: row.get(0)?,
-                        value: row.get(1)?,
+                        key: value::text(row, 0)?,
+                        value: value::text_within(row, 1, limit)?,
                     };
-                    let size = entry.key.len() + entry.value.len();
+                    let size = entry.key.len()
+                        + match &self.secret {
+                            Some(_) => secret::opened_bytes(entry.value.len()),
+                            None => entry.value.len(),
+                        };
                     Ok((entry, size))
                 },
             )

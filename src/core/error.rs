@@ -3,6 +3,7 @@
 //! What must stay true: unless [`Error::outcome`] says [`Outcome::Unknown`],
 //! the operation definitely did not happen. The history checker depends on it.
 
+use crate::value::TooLarge;
 use rusqlite::ErrorCode;
 use rusqlite::ffi;
 
@@ -75,7 +76,9 @@ pub enum Error {
     /// has changed.
     #[error("what the handle stands for has changed")]
     Changed,
-    /// The value has more bytes (given here) than one call returns.
+    /// The value, with what comes with it, has more bytes (given here) than one call
+    /// returns: [`MAX_VALUE_BYTES`](crate::MAX_VALUE_BYTES) and a little. None of ours
+    /// does but a blob; others store larger ones.
     #[error("a value of {0} bytes is too large to be returned at once")]
     TooLarge(u64),
     /// The file can't be written.
@@ -178,6 +181,11 @@ fn not_ours(said: &str) -> Error {
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::Error as Sql;
+        if let Sql::FromSqlConversionFailure(_, _, inner) = &error
+            && let Some(TooLarge(bytes)) = inner.downcast_ref()
+        {
+            return Self::TooLarge(*bytes as u64);
+        }
         match &error {
             Sql::SqliteFailure(failure, message) => {
                 let text = message.clone().unwrap_or_else(|| failure.to_string());

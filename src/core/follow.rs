@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::manager::Manager;
 use crate::stream::{Record, Table};
 use crate::topic;
+use crate::value;
 use rusqlite::{Connection, params};
 use std::rc::Rc;
 use std::time::Duration;
@@ -175,7 +176,7 @@ impl Follower {
                 }
                 let record = Record {
                     timestamp,
-                    data: row.get(3)?,
+                    data: value::text(row, 3)?,
                 };
                 bytes += record.size();
                 records.push(record);

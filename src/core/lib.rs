@@ -80,6 +80,7 @@ mod stream;
 mod topic;
 mod transaction;
 mod vacuum;
+mod value;
 mod waiter_id;
 mod watch;
 mod write;

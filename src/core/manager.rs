@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 pub const MAX_NAME_BYTES: usize = 1024;
 /// The longest dictionary key.
 pub const MAX_KEY_BYTES: usize = 64 * 1024;
-/// The longest JSON text of one value.
+/// The longest JSON text of one value, also as Python prints it: that is what is stored.
 pub const MAX_VALUE_BYTES: usize = 64 * 1024 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 use crate::cursor::{Ahead, PAGE_BYTES, check_max, check_order, pages_iterator, read_page};
 use crate::database::Database;
 use crate::error::Result;
+use crate::value;
 use rusqlite::{Connection, params};
 
 /// A kind of manager, as far as a file can hold one.
@@ -223,7 +224,7 @@ impl Managers {
                     let mut statement = connection.prepare_cached(&from.sql())?;
                     let parameters = params![after, self.include_internal, wanted, now];
                     rows = read_page(&mut statement, parameters, wanted, |row| {
-                        let name: String = row.get(0)?;
+                        let name = value::text(row, 0)?;
                         let size = name.len() + size_of::<ManagerEntry>();
                         bytes += size;
                         let entry = ManagerEntry {

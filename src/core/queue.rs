@@ -13,6 +13,7 @@ use crate::lease::WRITE_GRACE;
 use crate::manager::{Kind, Manager};
 use crate::owner::{Owner, lock_methods};
 use crate::topic;
+use crate::value;
 use crate::write::{Effect, Interference, Request};
 use rusqlite::{Connection, Row, params};
 use std::rc::Rc;
@@ -170,7 +171,8 @@ impl Queue {
     ///
     /// # Errors
     /// [`Error::Timeout`]: there weren't as many, and nothing was taken. [`Error::InvalidArgument`] unless
-    /// `count` is 1 to [`MAX_BATCH`]. Otherwise as [`Queue::get`].
+    /// `count` is 1 to [`MAX_BATCH`]. [`Error::TooLarge`]: so many have more bytes than one call
+    /// returns, and nothing was taken; ask for fewer. Otherwise as [`Queue::get`].
     pub fn get_batch(&self, count: u32, timeout: Option<Duration>) -> Result<Vec<Item>> {
         if count == 0 || count > MAX_BATCH {
             return Err(Error::InvalidArgument(format!(
@@ -383,10 +385,15 @@ impl Queue {
             "SELECT priority, timestamp, data, rowid FROM beaver_priority_queues
              WHERE queue_name = ?1 ORDER BY priority, timestamp, rowid LIMIT ?2",
         )?;
-        let rows = statement.query_map(params![self.manager.name, count], |row| {
-            Ok((row.get(3)?, decode(row)?))
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        let mut rows = statement.query(params![self.manager.name, count])?;
+        let (mut first, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = rows.next()? {
+            let item = decode(row)?;
+            bytes += item.data.len();
+            value::check(bytes)?;
+            first.push((row.get(3)?, item));
+        }
+        Ok(first)
     }
 }
 
@@ -403,7 +410,7 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<Item> {
     Ok(Item {
         priority: row.get(0)?,
         timestamp: row.get(1)?,
-        data: row.get(2)?,
+        data: value::text(row, 2)?,
     })
 }
 

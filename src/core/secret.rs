@@ -211,6 +211,18 @@ impl Secret {
     }
 }
 
+/// How many bytes are stored for a text of so many.
+pub(crate) fn sealed_bytes(bytes: usize) -> usize {
+    let base64 = |bytes: usize| bytes.div_ceil(3) * 4;
+    let encrypted = (bytes / 16 + 1) * 16;
+    base64(base64(HEAD_BYTES + encrypted + SIGNATURE_BYTES))
+}
+
+/// How many bytes the text has of which so many are stored, or up to a hundred more.
+pub(crate) fn opened_bytes(stored_bytes: usize) -> usize {
+    stored_bytes / 16 * 9
+}
+
 /// The error for whoever opens an encrypted dictionary without a secret.
 pub(crate) fn encrypted(name: &str) -> Error {
     // Plain text among encrypted values could be read by nobody else.
@@ -331,6 +343,21 @@ mod tests {
         let initial = u128::from_le_bytes(std::array::from_fn(|n| n as u8));
         assert_eq!(example().seal(b"hello", TIME, initial), TOKEN);
         assert_eq!(example().open(TOKEN).as_deref(), Some(&b"hello"[..]));
+    }
+
+    #[test]
+    fn what_is_stored_has_as_many_bytes_as_are_told() {
+        let secret = Secret {
+            cipher: example(),
+            registration: String::new(),
+        };
+        let runtime = crate::runtime::SystemRuntime::new();
+        for bytes in (0..200).chain([1000, 10_000]) {
+            let stored = secret.seal(&"x".repeat(bytes), &runtime).unwrap();
+            assert_eq!(stored.len(), sealed_bytes(bytes));
+            let opened = opened_bytes(stored.len());
+            assert!((bytes..bytes + 100).contains(&opened), "{bytes}: {opened}");
+        }
     }
 
     #[test]

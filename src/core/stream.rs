@@ -12,6 +12,7 @@ use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::manager::Manager;
 use crate::options::OpenMode;
+use crate::value;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::rc::Rc;
 
@@ -197,7 +198,7 @@ impl Range {
                 |row| {
                     let record = Record {
                         timestamp: row.get(0)?,
-                        data: row.get(1)?,
+                        data: value::text(row, 1)?,
                     };
                     let size = record.size();
                     Ok((record, size))

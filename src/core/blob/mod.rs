@@ -18,6 +18,7 @@ use crate::json::python_text;
 use crate::manager::{Kind, MAX_VALUE_BYTES, Manager, check_key};
 use crate::options::OpenMode;
 use crate::owner::{Owner, lock_methods};
+use crate::value;
 use crate::write::{Effect, Interference, Request};
 use rusqlite::{Connection, params};
 use std::rc::Rc;
@@ -138,7 +139,8 @@ impl Blob {
     /// The blob under `key`; none when there is none.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] for more than [`MAX_VALUE_BYTES`] of data: use a
+    /// [`Error::TooLarge`] for more than [`MAX_VALUE_BYTES`] of data, or more than that and
+    /// 1 MiB with the metadata: use a
     /// [`Blob::reader`] or [`Blob::read`]. Otherwise what reading may report.
     pub fn get(&self, key: &str) -> Result<Option<BlobContent>> {
         check_key(key)?;
@@ -389,7 +391,7 @@ impl BlobKeys {
                 params![self.manager.name, after],
                 max,
                 |row| {
-                    let key: String = row.get(0)?;
+                    let key = value::text(row, 0)?;
                     let size = key.len();
                     Ok((key, size))
                 },

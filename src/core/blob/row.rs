@@ -20,6 +20,7 @@ use super::{BlobContent, ROW_OVERHEAD_BYTES};
 use crate::blob::MAX_BLOB_BYTES;
 use crate::error::{Error, Result};
 use crate::manager::MAX_VALUE_BYTES;
+use crate::value;
 use rusqlite::blob::{Blob as Incremental, ZeroBlob};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, MAIN_DB, OptionalExtension as _, Row, ToSql, ffi, params};
@@ -127,6 +128,7 @@ pub(super) fn get(connection: &Connection, store: &str, key: &str) -> Result<Opt
         }
     };
     let metadata = text(row.get_ref(2)?)?;
+    value::check(data.len() + metadata.as_ref().map_or(0, String::len))?;
     Ok(Some(BlobContent { data, metadata }))
 }
 
@@ -258,6 +260,7 @@ fn text(value: ValueRef<'_>) -> Result<Option<String>> {
     match value {
         ValueRef::Null => Ok(None),
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+            value::check(bytes.len())?;
             let text = std::str::from_utf8(bytes)
                 .map_err(|error| Error::Corrupt(format!("metadata that aren't text: {error}")))?;
             Ok(Some(text.to_owned()))

@@ -12,6 +12,7 @@ use crate::cursor::{Ahead, check_max, check_order, pages_iterator, read_page};
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::manager::{MAX_VALUE_BYTES, Manager};
+use crate::value;
 use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use std::rc::Rc;
@@ -30,22 +31,23 @@ pub struct Document {
 impl Document {
     /// Reads the columns `item_id, item_vector, metadata`.
     pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let bytes = row.get_ref(1)?.as_blob_or_null()?;
-        let embedding = vector::loaded(bytes.unwrap_or_default()).ok_or_else(|| {
+        let bytes = row.get_ref(1)?.as_blob_or_null()?.unwrap_or_default();
+        value::check_row(bytes.len())?;
+        let embedding = vector::loaded(bytes).ok_or_else(|| {
             rusqlite::Error::FromSqlConversionFailure(
                 1,
                 Type::Blob,
                 Box::new(FromSqlError::Other("not a vector of f32".into())),
             )
         })?;
-        Ok(Self {
-            id: row.get(0)?,
+        let document = Self {
+            id: value::text(row, 0)?,
             // Nothing that is known stores NULL; the column allows it.
-            body: row
-                .get::<_, Option<String>>(2)?
-                .unwrap_or_else(|| "{}".into()),
+            body: value::text_or_null(row, 2)?.unwrap_or_else(|| "{}".into()),
             embedding,
-        })
+        };
+        value::check_row(document.size())?;
+        Ok(document)
     }
 
     pub(super) fn size(&self) -> usize {

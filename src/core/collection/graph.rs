@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::events::{Event, Payload};
 use crate::json::python_text;
 use crate::manager::{Manager, check_key};
+use crate::value;
 use crate::write::Effect;
 use rusqlite::{Connection, params};
 use std::collections::{HashSet, VecDeque};
@@ -348,10 +349,10 @@ impl Edges {
             max,
             |row| {
                 let edge = Edge {
-                    source: row.get(0)?,
-                    target: row.get(1)?,
-                    label: row.get(2)?,
-                    metadata: row.get(3)?,
+                    source: value::text(row, 0)?,
+                    target: value::text(row, 1)?,
+                    label: value::text(row, 2)?,
+                    metadata: value::text_or_null(row, 3)?,
                 };
                 let metadata = edge.metadata.as_ref().map_or(0, String::len);
                 let size = edge.source.len() + edge.target.len() + edge.label.len() + metadata;

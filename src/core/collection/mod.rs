@@ -46,8 +46,10 @@ use std::rc::Rc;
 /// The most documents that one search returns.
 pub const MAX_TOP_K: u32 = 10_000;
 
-/// The most bytes of documents that one search returns.
-const MAX_RESULT_BYTES: usize = 128 * 1024 * 1024;
+/// The most bytes of documents that one search returns, but for a single one. The component's callers
+/// (Wasmtime) take 128 MiB from one call, and what holds the documents counts too: beyond that they end
+/// its instance.
+const MAX_RESULT_BYTES: usize = 64 * 1024 * 1024;
 
 /// A handle for a collection: one lock owner. Dropping it gives its lock back.
 ///
@@ -437,15 +439,16 @@ fn hits(connection: &Connection, name: &str, ranking: Vec<(String, f64)>) -> Res
     for (id, score) in ranking {
         if let Some(document) = document::get(connection, name, &id)? {
             bytes += document.size();
-            check_result_size(bytes)?;
+            check_result_size(bytes, hits.len())?;
             hits.push(Hit { document, score });
         }
     }
     Ok(hits)
 }
 
-fn check_result_size(bytes: usize) -> Result<()> {
-    if bytes > MAX_RESULT_BYTES {
+/// Refuses a document with which those found have too many `bytes`, if there are `others` before it.
+fn check_result_size(bytes: usize, others: usize) -> Result<()> {
+    if bytes > MAX_RESULT_BYTES && others > 0 {
         return Err(Error::InvalidArgument(format!(
             "the documents found are larger than {MAX_RESULT_BYTES} bytes together: ask for fewer"
         )));

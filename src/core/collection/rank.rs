@@ -143,7 +143,7 @@ impl Collection {
             for (id, score) in rerank(&rankings, options.k)?.into_iter().take(top_k) {
                 if let Some(document) = document::get(connection, name, &id)? {
                     bytes += document.size();
-                    check_result_size(bytes)?;
+                    check_result_size(bytes, hits.len())?;
                     hits.push(FusedHit {
                         document,
                         score,

@@ -32,7 +32,7 @@ const MAX_INTEGER_DIGITS: usize = 4300;
 ///
 /// # Errors
 /// [`Error::InvalidJson`] with the byte offset; [`Error::InvalidArgument`] when
-/// it is longer than [`MAX_VALUE_BYTES`].
+/// it is longer than [`MAX_VALUE_BYTES`], or the text that Python prints is.
 pub fn python_text(text: &str) -> Result<String> {
     print(text, false)
 }
@@ -58,6 +58,13 @@ fn print(text: &str, constants: bool) -> Result<String> {
         constants,
     };
     reader.document()?;
+    // What can't be returned isn't to be stored; escapes and spaces make it longer.
+    if reader.out.len() > MAX_VALUE_BYTES {
+        return Err(Error::InvalidArgument(format!(
+            "a value has at most {MAX_VALUE_BYTES} bytes as Python prints it; this one has {}",
+            reader.out.len()
+        )));
+    }
     Ok(reader.out)
 }
 

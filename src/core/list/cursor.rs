@@ -9,6 +9,7 @@ use crate::cursor::{Ahead, PAGE_BYTES, check_max, out_of_order, pages_iterator};
 use crate::database::Database;
 use crate::error::Result;
 use crate::manager::Manager;
+use crate::value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -195,7 +196,7 @@ impl ListItems {
             if row.get::<_, i64>(3)? != self.position.spreads && key != f64::NEG_INFINITY {
                 return Ok(None);
             }
-            let (value, rowid): (String, i64) = (row.get(0)?, row.get(1)?);
+            let (value, rowid): (String, i64) = (value::text(row, 0)?, row.get(1)?);
             let order: f64 = row.get(2)?;
             if order < key || before.is_some_and(|before| order <= before) {
                 return Err(out_of_order());

@@ -16,6 +16,7 @@ use crate::events::{self, Event, Payload};
 use crate::json::python_text;
 use crate::manager::{Kind, Manager};
 use crate::owner::{Owner, lock_methods};
+use crate::value;
 use crate::write::{Effect, Interference, Request, touch};
 use order::Run;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
@@ -216,7 +217,9 @@ impl List {
                  ORDER BY item_order DESC LIMIT 1 OFFSET ?2",
             )?;
             Ok(statement
-                .query_row(params![self.manager.name, offset], |row| row.get(0))
+                .query_row(params![self.manager.name, offset], |row| {
+                    value::text(row, 0)
+                })
                 .optional()?)
         })
     }
@@ -366,7 +369,7 @@ impl List {
         self.write(event, Payload::Nothing, |connection| {
             let taken = connection
                 .prepare_cached(sql)?
-                .query_row([&self.manager.name], |row| row.get(0))
+                .query_row([&self.manager.name], |row| value::text(row, 0))
                 .optional()?;
             Ok(match taken {
                 Some(_) => Effect::Changed(taken),
