@@ -219,7 +219,7 @@ impl HostBuilder {
         };
 
         let mut linker = Linker::<State>::new(&engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker)
+        crate::wasi::add_to_linker(&mut linker)
             .and_then(|()| {
                 if for_machines {
                     crate::machine::add_to_linker(&mut linker)

@@ -109,6 +109,7 @@ mod meter;
 mod state;
 pub mod storage;
 mod view;
+mod wasi;
 mod wire;
 
 pub use builder::{Host, HostBuilder, default_component_path};
