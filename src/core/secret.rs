@@ -34,6 +34,8 @@ use zeroize::Zeroizing;
 /// The reference's; changing it would make another key of the same secret.
 const ROUNDS: u32 = 100_000;
 const SALT_BYTES: usize = 16;
+/// How often somebody else may have been first and have taken it back: a trigger of the file could for ever.
+const TRIES_MAX: u32 = 10;
 /// What a verifier is a token of.
 const VERIFIED: &[u8] = b"beaver-secure";
 
@@ -76,7 +78,7 @@ impl Secret {
         if NEVER_ENCRYPTED.contains(&name) {
             return refuse("everybody must be able to read it");
         }
-        loop {
+        for _ in 0..TRIES_MAX {
             // Deriving takes long: never inside a write transaction.
             if let Some(found) = database.read(|connection| registration(connection, name))? {
                 return Self::registered(database, name, secret, found);
@@ -91,6 +93,7 @@ impl Secret {
             }
             // Somebody else was first.
         }
+        Err(Error::Busy)
     }
 
     fn registered(

@@ -187,22 +187,28 @@ impl Log {
         let mut is_taken = |stamp: f64| -> Result<bool> {
             Ok(exists.query_row(params![self.manager.name, stamp], |row| row.get(0))?)
         };
-        let start = place(taken);
-        let (mut low, mut step) = (0, 1);
-        while is_taken(stamp_at(start + low + step))? {
-            low += step;
-            step *= 2;
+        // A stranger's entries may be wherever is looked: then it ends with the floats.
+        let last = place(f64::MAX);
+        let (mut low, mut high, mut step) = (place(taken), place(taken), 1_i64);
+        while low == high {
+            if low >= last {
+                return Err(Error::Corrupt("no later time is free in the log".into()));
+            }
+            high = low.saturating_add(step).min(last);
+            if is_taken(stamp_at(high))? {
+                low = high;
+            }
+            step = step.saturating_mul(2);
         }
-        let mut high = low + step;
         while high - low > 1 {
             let middle = low + (high - low) / 2;
-            if is_taken(stamp_at(start + middle))? {
+            if is_taken(stamp_at(middle))? {
                 low = middle;
             } else {
                 high = middle;
             }
         }
-        Ok(stamp_at(start + high))
+        Ok(stamp_at(high))
     }
 
     /// The number of entries.
@@ -315,5 +321,26 @@ mod tests {
             prop_assert_eq!(stamp_at(place(value)).to_bits(), value.to_bits());
             prop_assert_eq!(stamp_at(place(value) + 1).to_bits(), value.next_up().to_bits());
         }
+    }
+
+    #[test]
+    fn looking_for_a_free_stamp_ends_wherever_strangers_entries_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        let options = crate::Options::default();
+        let database = Database::open(path.to_str().unwrap(), &options).unwrap();
+        let log = database.log("g").unwrap();
+        let put = |place: i64| {
+            let sql = "INSERT OR IGNORE INTO beaver_logs VALUES ('g', ?1, '1')";
+            let connection = &database.inner.connection;
+            connection.execute(sql, [stamp_at(place)]).unwrap();
+        };
+        let transaction = database.begin().unwrap();
+        (0..62).for_each(|power| put(place(1.0) + (1 << power) - 1));
+        assert!(log.append("2", Some(1.0)).unwrap() > 1.0);
+        put(place(f64::MAX));
+        let appended = log.append("2", Some(1.0));
+        assert!(matches!(appended, Err(Error::Corrupt(_))), "{appended:?}");
+        transaction.commit().unwrap();
     }
 }
