@@ -334,3 +334,18 @@ fn the_processs_limit_on_files_is_an_error_and_no_signal() {
         .status();
     assert!(status.unwrap().success());
 }
+
+#[test]
+fn a_handle_has_so_many_claims_and_no_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut file, mut other) = (open_db(directory.path()), open_db(directory.path()));
+    let most = main_db::CLAIMS_MAX as u64;
+    for token in 0..most {
+        file.claim(token).unwrap();
+    }
+    assert_eq!(file.claim(most), Err(ErrorCode::Full));
+    assert_eq!(other.is_claimed(most), Ok(false));
+    other.claim(most).unwrap();
+    drop(file);
+    other.claim(0).unwrap();
+}

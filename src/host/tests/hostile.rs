@@ -14,6 +14,8 @@ use wasmtime::component::{
 };
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
 
+/// As in hostile.wat.
+const MEMORY_BYTES: u32 = 160 << 16;
 const CREATE: u32 = 1;
 const REGION: u32 = 32 << 10;
 /// Two places for a region, both aligned to pages.
@@ -26,6 +28,7 @@ const BUSY: i32 = 1;
 const NO_SUCH_SLOTS: i32 = 2;
 
 const ACCESS: i32 = -1;
+const FULL: i32 = -5;
 const TOO_MANY_FILES: i32 = -8;
 const INVALID_ARGUMENT: i32 = -9;
 const UNSUPPORTED: i32 = -10;
@@ -66,7 +69,7 @@ impl Host {
     async fn guest(&self, grant: Grant) -> Guest {
         let ctx = Ctx::builder(grant)
             .max_open_files(2)
-            .max_file_bytes(1 << 20)
+            .max_file_bytes(16 << 20)
             .build();
         let mut store = Store::new(&self.engine, State { ctx });
         let instance = self.pre.instantiate_async(&mut store).await.unwrap();
@@ -182,6 +185,27 @@ async fn numbers_out_of_range_are_answered_with_an_error() {
 }
 
 #[tokio::test]
+async fn so_many_regions_are_mapped_and_no_more() {
+    const REGIONS_MAX: u32 = 256;
+    let (_directory, grant) = directory();
+    let mut guest = Host::new(1).guest(grant).await;
+    let file = guest.open().await;
+    let at = |region| HERE + region * REGION;
+    for region in 0..REGIONS_MAX {
+        assert_eq!(
+            guest.map(file, region, at(region), REGION).await,
+            1,
+            "{region}"
+        );
+    }
+    let more = guest.map(file, REGIONS_MAX, at(REGIONS_MAX), REGION).await;
+    assert_eq!(more, FULL);
+    guest.poke(at(REGIONS_MAX - 1), 7).await;
+    assert_eq!(guest.call("unmap", (file,)).await, 0);
+    assert_eq!(guest.peek(at(REGIONS_MAX - 1)).await, 0);
+}
+
+#[tokio::test]
 async fn slots_are_locked_only_by_the_number_of_a_file_that_is_open_here() {
     let (_directory, grant) = directory();
     let host = Host::new(2);
@@ -256,7 +280,7 @@ async fn a_list_beyond_the_memory_is_a_trap() {
     let (_directory, grant) = directory();
     let mut guest = Host::new(1).guest(grant).await;
     let file = guest.open().await;
-    let beyond = (file, 0u32, 1u32, 16 * 65536 - REGION + 4096, REGION);
+    let beyond = (file, 0u32, 1u32, MEMORY_BYTES - REGION + 4096, REGION);
     guest.try_call::<_, i32>("map", beyond).await.unwrap_err();
 }
 

@@ -41,7 +41,7 @@
   ))
 
   (core module $libc
-    (memory (export "memory") 16)
+    (memory (export "memory") 160)
     ;; Names: 16 is "t.db", 32 is "../t.db". Results go to 0. In the module that
     ;; defines the memory, so that wasmtime could make an image of them.
     (data (i32.const 16) "t.db")
@@ -67,7 +67,7 @@
   (core func $close (canon resource.drop $file))
 
   (core module $main
-    (import "libc" "memory" (memory 16))
+    (import "libc" "memory" (memory 160))
     (import "host" "open" (func $open (param i32 i32 i32 i32 i32)))
     (import "host" "read-at" (func $read-at (param i32 i64 i32 i32)))
     (import "host" "read-into" (func $read-into (param i32 i64 i32 i32 i32)))

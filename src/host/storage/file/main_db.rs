@@ -17,7 +17,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// A connection needs one.
-const CLAIMS_MAX: usize = 16;
+pub(super) const CLAIMS_MAX: usize = 16;
 /// What is known of a handle's last time as the writer.
 #[derive(Debug, Default)]
 struct Writing {
