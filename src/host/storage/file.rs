@@ -13,6 +13,7 @@ use main_db::MainDb;
 
 use super::HandleCount;
 use super::error::ErrorCode;
+use super::file_limit::check_process_limit;
 use super::grant::{Grant, retry};
 use super::kinds::{FileKind, LockLevel, OpenFlags, ShmLockKind, SyncKind};
 use super::lock::FileLock;
@@ -25,7 +26,6 @@ use super::shm_wait::ShmWait;
 use super::sync::Arc;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{Resource, getrlimit};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -441,15 +441,6 @@ fn open_writable(
             }
         }
         Err(error) => Err(error),
-    }
-}
-
-/// Refuses what lies beyond `RLIMIT_FSIZE`: the kernel's answer to that is a signal, `SIGXFSZ`, which
-/// ends the process.
-pub(super) fn check_process_limit(end: u64) -> Result<(), ErrorCode> {
-    match getrlimit(Resource::Fsize).current {
-        Some(limit) if end > limit => Err(ErrorCode::Full),
-        _ => Ok(()),
     }
 }
 

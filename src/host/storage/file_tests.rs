@@ -3,6 +3,7 @@
 use super::super::testing::{CREATE, Memory, open_db, storage};
 use super::super::{Grant, Storage, StorageLimits};
 use super::*;
+use rustix::process::{Resource, getrlimit};
 use std::fs;
 use std::path::Path;
 

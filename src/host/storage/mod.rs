@@ -22,6 +22,7 @@ mod error;
 mod extent;
 mod fd_limit;
 mod file;
+mod file_limit;
 mod grant;
 mod hub;
 mod kinds;

@@ -13,7 +13,7 @@
 //!   still owns keeps its descriptor open.
 
 use super::error::ErrorCode;
-use super::file::check_process_limit;
+use super::file_limit::check_process_limit;
 use super::grant::{Grant, is_regular, retry};
 use super::kinds::ShmLockKind;
 use super::lock::{ByteRange, RangeLock};

@@ -13,6 +13,8 @@ mod commits;
 mod error;
 #[path = "../extent.rs"]
 mod extent;
+#[path = "../file_limit.rs"]
+mod file_limit;
 #[path = "../grant.rs"]
 mod grant;
 #[path = "../hub.rs"]
