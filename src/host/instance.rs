@@ -7,6 +7,7 @@
 //!   dropped, and with it locks, mappings, files, memory and the pool's slot.
 //! - Within the store, files go before memory (see ctx.rs).
 
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use wasmtime::Store;
@@ -104,7 +105,9 @@ impl Instance {
         let mut call = self.enter()?;
         let bounds = call.bounds();
         let (store, _) = call.parts();
-        let result = bounds.await_call(resource.resource_drop_async(store)).await;
+        let result = bounds
+            .await_call(pin!(resource.resource_drop_async(store)))
+            .await;
         call.finish(result)
     }
 
@@ -224,7 +227,7 @@ impl Bounds {
     /// Awaits `call`, for as long as it may take.
     pub(crate) async fn await_call<R>(
         &self,
-        call: impl Future<Output = wasmtime::Result<R>>,
+        call: Pin<&mut impl Future<Output = wasmtime::Result<R>>>,
     ) -> CallResult<R> {
         let call = self.meter.watch(&self.interrupter, call);
         match self.timeout {

@@ -1,5 +1,6 @@
 //! Starting an instance.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,10 +91,10 @@ pub(crate) async fn instantiate(
     mut store: Store<State>,
 ) -> Result<Instance, Error> {
     let bounds = Bounds::new(shared.call_timeout, &store.data().limits);
-    match bounds
-        .await_call(shared.pre.instantiate_async(&mut store))
-        .await
-    {
+    let started = bounds
+        .await_call(pin!(shared.pre.instantiate_async(&mut store)))
+        .await;
+    match started {
         CallResult::Done(Ok(instance)) => Ok(Instance::new(store, instance, shared.clone())),
         CallResult::TimedOut(limit) => Err(Error::CallTimeout(limit)),
         CallResult::Done(Err(error)) if error.is::<PoolConcurrencyLimitError>() => {

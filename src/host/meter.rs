@@ -5,7 +5,7 @@
 //! counted like any other. What other tasks of the thread do meanwhile isn't, and neither is waiting,
 //! be it for a lock, for the disk or for the processor.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -57,13 +57,14 @@ impl Meter {
     }
 
     /// Awaits a call, and ends it when it has computed for too long or somebody interrupts it while it
-    /// waits. (While it computes, the epoch's callback asks for both.)
+    /// waits. (While it computes, the epoch's callback asks for both.) By reference, because a future that
+    /// is handed on is copied, in builds that aren't optimised at each step, and calls are large.
     pub(crate) async fn watch<R>(
         &self,
         interrupter: &Interrupter,
-        call: impl Future<Output = wasmtime::Result<R>>,
+        mut call: Pin<&mut impl Future<Output = wasmtime::Result<R>>>,
     ) -> wasmtime::Result<R> {
-        let (mut call, mut interrupted) = (pin!(call), pin!(interrupter.requested()));
+        let mut interrupted = pin!(interrupter.requested());
         std::future::poll_fn(|context| {
             self.resume();
             let polled = call.as_mut().poll(context);
@@ -130,7 +131,7 @@ mod tests {
                 }
                 Ok(())
             };
-            let result = meter.watch(&Interrupter::default(), call).await;
+            let result = meter.watch(&Interrupter::default(), pin!(call)).await;
             assert_eq!(stopped(result), Some(Stopped::CpuLimit));
             assert!((9..=10).contains(&turns), "{turns}");
         }
@@ -139,13 +140,13 @@ mod tests {
     #[tokio::test]
     async fn what_others_compute_and_waiting_do_not_count() {
         let meter = Meter::new(Some(LIMIT));
-        let call = async {
+        let call = pin!(async {
             for _ in 0..10 {
                 tokio::task::yield_now().await;
             }
             tokio::time::sleep(LIMIT * 2).await;
             Ok(7)
-        };
+        });
         let others = async {
             for _ in 0..10 {
                 compute(LIMIT);
@@ -166,7 +167,12 @@ mod tests {
             compute(LIMIT * 2);
             Ok(meter.is_exceeded())
         };
-        assert!(meter.watch(&Interrupter::default(), call).await.unwrap());
+        assert!(
+            meter
+                .watch(&Interrupter::default(), pin!(call))
+                .await
+                .unwrap()
+        );
     }
 
     /// As a guest's in a wait of WASI's, which knows nothing of us.
@@ -174,7 +180,7 @@ mod tests {
     async fn any_wait_can_be_interrupted() {
         let interrupter = Interrupter::default();
         let meter = Meter::new(None);
-        let forever = std::future::pending::<wasmtime::Result<()>>();
+        let forever = pin!(std::future::pending::<wasmtime::Result<()>>());
         let interrupt = async { interrupter.interrupt() };
         let (result, ()) = tokio::join!(meter.watch(&interrupter, forever), interrupt);
         assert_eq!(stopped(result), Some(Stopped::Interrupted));

@@ -129,7 +129,9 @@ macro_rules! call {
         let bounds = call.bounds();
         let result = {
             let ($store, $api) = call.parts();
-            bounds.await_call(async { $future.await }).await
+            bounds
+                .await_call(std::pin::pin!(async { $future.await }))
+                .await
         };
         call.finish(result)
     }};
