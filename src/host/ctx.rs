@@ -30,7 +30,7 @@ pub struct Ctx {
     mapped: Vec<Mapped>,
     /// How many losses of wal-indexes have been looked at; see [`check`](Ctx::check).
     losses_seen: u64,
-    /// Set by [`Host`](crate::Host), whose epochs count computing time.
+    /// Set by [`Host`](crate::Host), whose epochs interrupt a guest that computes.
     pub(crate) restart_tick_after_wait: bool,
 }
 
@@ -190,7 +190,7 @@ impl CtxBuilder {
     }
 
     /// After a wait, give the guest a whole tick before its next epoch
-    /// callback, so that waiting isn't counted as computing.
+    /// callback: there is nothing to interrupt yet.
     pub(crate) fn restart_tick_after_wait(mut self) -> Self {
         self.restart_tick_after_wait = true;
         self

@@ -49,7 +49,9 @@ pub(crate) type Wire<R> = Result<R, wire::ErrorCode>;
 /// source, and standard error for the message of a panic; give it no more.
 /// Waiting needs a Tokio runtime with timers, and calls made with wasmtime's
 /// `async` functions. After each call of the guest ask
-/// [`Ctx::check_wal_index`](crate::Ctx::check_wal_index).
+/// [`Ctx::check_wal_index`](crate::Ctx::check_wal_index), and check once more that the texts which it
+/// returned are UTF-8: wasmtime checks them where they lie, and in a mapped wal-index others may
+/// change them before they are copied.
 pub fn add_to_linker<T: View>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     let mut instance = linker.instance("beaver:host/storage@0.1.0")?;
     instance.resource(
@@ -358,8 +360,7 @@ fn waits<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> 
     })
 }
 
-/// Awaits on behalf of a guest. Time spent waiting isn't computing: the guest
-/// gets a whole tick before it is looked at again.
+/// Awaits on behalf of a guest, which then gets a whole tick before it is interrupted.
 async fn parked<T: View, R>(store: &mut Store<'_, T>, wait: impl Future<Output = R>) -> R {
     let (mut wait, mut waited) = (pin!(wait), false);
     let result = std::future::poll_fn(|context| {
@@ -369,7 +370,7 @@ async fn parked<T: View, R>(store: &mut Store<'_, T>, wait: impl Future<Output =
     })
     .await;
     // Only after a real wait: else a guest that keeps asking would never be
-    // counted. And only for a `Host`, whose deadline is a tick; an embedder's
+    // interrupted. And only for a `Host`, whose deadline is a tick; an embedder's
     // own deadline is its own.
     if waited && store.data_mut().ctx().restart_tick_after_wait {
         store.set_epoch_deadline(1);

@@ -331,3 +331,29 @@ fn what_was_deleted_counts_until_nobody_has_it_open() {
     drop(first);
     second.write_at(0, &[1; 40 << 10]).unwrap();
 }
+
+#[test]
+fn what_lies_beside_a_database_takes_its_permissions_but_no_links_and_none_to_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let outside = tempfile::tempdir().unwrap();
+    let program = outside.path().join("program");
+    for (file, mode) in [(&program, 0o777), (&path("a"), 0o777), (&path("b"), 0o640)] {
+        fs::write(file, "").unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    symlink(&program, path("link")).unwrap();
+    let storage = storage(directory.path());
+    for (name, mode) in [("a", 0o666), ("b", 0o640), ("link", 0o644)] {
+        let journal = format!("{name}-journal");
+        let opened = storage.open_file(&journal, FileKind::MainJournal, CREATE);
+        opened.unwrap();
+        let found = fs::metadata(path(&journal)).unwrap().permissions().mode();
+        // A new file's mode is less what the umask takes.
+        let is_right = match name {
+            "link" => found & 0o777 & !mode == 0,
+            _ => found & 0o777 == mode,
+        };
+        assert!(is_right, "{name}: {found:o}");
+    }
+}
