@@ -6,6 +6,7 @@
 use beaver_core::rusqlite::Connection;
 use beaver_core::{Error, Runtime};
 use std::cell::Cell;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -59,7 +60,7 @@ impl Runtime for Clock {
         // The upper bits are the claim, the lower ones an id.
         let next = self.random.get() + 1;
         self.random.set(next);
-        next << 80 | next
+        next << 96 | next
     }
 
     fn sleep(&self, duration: Duration) {
@@ -71,7 +72,7 @@ impl Runtime for Clock {
         self.sleep(timeout.min(STEP));
     }
 
-    fn claim(&self, _: &Connection, _: u64) -> bool {
+    fn claim(&self, _: &Connection, _: Range<u64>) -> bool {
         true
     }
 

@@ -147,6 +147,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     f(
         "[method]file.claim",
+        "hww",
+        r#"(param "first" u64) (param "count" u64) (result $unit)"#,
+        InMemory,
+    ),
+    f(
+        "[method]file.end-claim",
         "hw",
         r#"(param "token" u64) (result $unit)"#,
         InMemory,

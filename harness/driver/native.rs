@@ -16,6 +16,7 @@ use beaver_core::Error as EngineError;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
@@ -138,11 +139,14 @@ impl db::Runtime for Skewed {
     fn sleep(&self, duration: Duration) {
         self.system.sleep(duration);
     }
-    fn claim(&self, connection: &rusqlite::Connection, token: u64) -> bool {
-        self.system.claim(connection, token)
+    fn claim(&self, connection: &rusqlite::Connection, tokens: Range<u64>) -> bool {
+        self.system.claim(connection, tokens)
     }
-    fn end_claim(&self, connection: &rusqlite::Connection) {
-        self.system.end_claim(connection);
+    fn end_claim(&self, connection: &rusqlite::Connection, token: u64) -> bool {
+        self.system.end_claim(connection, token)
+    }
+    fn end_claims(&self, connection: &rusqlite::Connection) {
+        self.system.end_claims(connection);
     }
     fn is_claimed(&self, connection: &rusqlite::Connection, token: u64) -> Option<bool> {
         self.system.is_claimed(connection, token)

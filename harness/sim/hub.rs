@@ -9,6 +9,7 @@
 
 use super::locks::Holder;
 use beaver_host::machine::{Begin, Commits, Interest, WatcherId, Watchers};
+use rangemap::RangeSet;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -104,10 +105,13 @@ impl Hub {
         }
     }
 
-    pub(super) fn claims_ended(&mut self, claims: &[u64], now_ns: u64) {
+    pub(super) fn claims_ended(&mut self, claims: &RangeSet<u64>, now_ns: u64) {
         if !claims.is_empty() {
             let now = self.instant(now_ns);
-            self.change(|hub, wakers| hub.watchers.tell_claims(claims, now, wakers));
+            self.change(|hub, wakers| {
+                let has_ended = |claim| claims.contains(&claim);
+                hub.watchers.tell_claims(has_ended, now, wakers);
+            });
         }
     }
 
@@ -170,7 +174,8 @@ impl Hub {
                     .map(|(claim, _)| claim)
                     .collect();
                 if !ended.is_empty() {
-                    hub.watchers.tell_claims(&ended, now, wakers);
+                    let has_ended = |claim| ended.contains(&claim);
+                    hub.watchers.tell_claims(has_ended, now, wakers);
                 }
             }
             hub.watchers.pass_over(now, wakers);

@@ -30,7 +30,8 @@ use crate::history::Recorder;
 use crate::run::signals::SignalState;
 use beaver_host::machine::{FileKind, SharedMemory, WatcherId};
 use rand_chacha::ChaCha8Rng;
-use std::collections::{BTreeMap, BTreeSet};
+use rangemap::RangeSet;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Wake;
@@ -180,8 +181,8 @@ pub(super) struct Room {
     pub(super) signals: SignalState,
     pub(super) defects: Defects,
     pub(super) durability: Durability,
-    /// The token of each claim, and whether its instance ended otherwise than in good order.
-    pub(super) crashed_tokens: BTreeSet<u64>,
+    /// What was claimed by those who ended otherwise than in good order.
+    pub(super) crashed_tokens: RangeSet<u64>,
     /// What isn't right, by the audit.
     pub(super) findings: Vec<String>,
     /// How many host calls each has made, when all is over.
@@ -320,7 +321,7 @@ impl Room {
             signals: SignalState::new(furniture.workers),
             defects: furniture.defects,
             durability: furniture.durability,
-            crashed_tokens: BTreeSet::new(),
+            crashed_tokens: RangeSet::new(),
             findings: Vec::new(),
             troubles: Vec::new(),
             actors_calls: Vec::new(),

@@ -193,7 +193,9 @@ fn kind(call: &HostCall<'_>) -> u64 {
             kind,
         } => pack(19, file_of(*file), slots(*first, *count, *kind as u64)),
         HostCall::ShmUnmap { file, delete } => pack(20, file_of(*file), u64::from(*delete)),
-        HostCall::Claim { file, token } => pack(21, file_of(*file), *token),
+        HostCall::Claim { file, first, count } => {
+            pack(21, file_of(*file), *first ^ count.rotate_left(32))
+        }
         HostCall::IsClaimed { file, token } => pack(22, file_of(*file), *token),
         HostCall::ChangeToken { file } => pack(23, file_of(*file), 0),
         HostCall::Watch { file, interest } => {
@@ -214,6 +216,7 @@ fn kind(call: &HostCall<'_>) -> u64 {
             timeout,
         } => pack(26, file_of(*file) ^ timeout.as_nanos() as u64, *seen),
         HostCall::Sleep { duration } => pack(27, duration.as_nanos() as u64, 0),
+        HostCall::EndClaim { file, token } => pack(28, file_of(*file), *token),
     }
 }
 

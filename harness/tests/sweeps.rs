@@ -4,7 +4,7 @@
 
 use beaver_harness::check::CheckSpec;
 use beaver_harness::program::{Plan, Program};
-use beaver_harness::protocol::Op;
+use beaver_harness::protocol::{ErrorCode, LockKind, LockName, Op};
 use beaver_harness::sim::exhaustive::{self, Explored, Limits};
 use beaver_harness::sim::sweep::{self, Ground, Options, Swept};
 use beaver_harness::sim::{Blow, Defects, Policy, Settings, Simulator, cases};
@@ -214,4 +214,48 @@ fn no_io_error_in_a_write_damages_a_text_index() {
         .filter(|failure| !failure.complaints.is_empty())
         .collect();
     assert!(broken.is_empty(), "{broken:?}");
+}
+
+/// Whoever gives a lock back may take long over it, and then the next one's time ends while it can't
+/// delete its place. Its instance lives and does nothing more; nobody is to wait for it.
+#[test]
+fn no_place_that_was_given_up_keeps_a_lock() {
+    let gate = |timeout_ms: u64, body: Vec<Step>| Step::Locked {
+        lock: LockName::new(LockKind::Lock, "gate"),
+        timeout_ms: Some(timeout_ms),
+        ttl_ms: Some(60_000),
+        body,
+    };
+    let sleep = |ms: u64| Step::Sleep { ms };
+    let workers = vec![
+        vec![gate(1000, vec![sleep(100)]), sleep(30_000)],
+        vec![sleep(20), gate(130, Vec::new()), sleep(30_000)],
+        vec![sleep(40), gate(20_000, Vec::new())],
+    ];
+    let checks = vec![
+        CheckSpec::LockLiveness {
+            dead_holder_ms: None,
+        },
+        CheckSpec::Errors {
+            allow: vec![ErrorCode::Timeout],
+        },
+        CheckSpec::MutualExclusion,
+        CheckSpec::Integrity,
+    ];
+    let plan = plan(workers, checks);
+    let simulator = simulator();
+    for rollback_journal in [false, true] {
+        let settings = Settings {
+            rollback_journal: Some(rollback_journal),
+            ..settings(false)
+        };
+        let ground = Ground::run(&simulator, &plan, &settings).unwrap();
+        let options = Options {
+            endings: vec![Blow::Slow(2000)],
+            ..Options::default()
+        };
+        let swept = sweep::sweep(&simulator, &plan, &ground, &options, &mut |_| true).unwrap();
+        assert!(swept.hits > 100, "{swept:?}");
+        assert_eq!(swept.failures, vec![], "{rollback_journal}");
+    }
 }

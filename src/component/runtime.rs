@@ -4,6 +4,7 @@ use crate::bindings::beaver::host::storage::{self, Capabilities, ErrorCode, File
 use crate::vfs;
 use beaver_core::rusqlite::Connection;
 use beaver_core::{Error, Interest, Outcome, Runtime, SystemRuntime};
+use std::ops::Range;
 use std::time::Duration;
 
 /// What core runs on in a component: WASI's clocks and randomness by way of
@@ -59,8 +60,12 @@ impl Runtime for HostRuntime {
         }
     }
 
-    fn claim(&self, connection: &Connection, token: u64) -> bool {
-        storage::get_capabilities().contains(Capabilities::CLAIMS) && vfs::claim(connection, token)
+    fn claim(&self, connection: &Connection, tokens: Range<u64>) -> bool {
+        storage::get_capabilities().contains(Capabilities::CLAIMS) && vfs::claim(connection, tokens)
+    }
+
+    fn end_claim(&self, connection: &Connection, token: u64) -> bool {
+        vfs::end_claim(connection, token)
     }
 
     fn is_claimed(&self, connection: &Connection, token: u64) -> Option<bool> {

@@ -72,10 +72,18 @@ impl std::fmt::Debug for Inner {
     }
 }
 
+impl Drop for Database {
+    fn drop(&mut self) {
+        if Rc::strong_count(&self.inner) == 1 && !self.inner.orphans.borrow().is_empty() {
+            self.reap();
+        }
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
         if self.waiter_ids.get().is_some() {
-            self.runtime.end_claim(&self.connection);
+            self.runtime.end_claims(&self.connection);
         }
     }
 }

@@ -353,9 +353,9 @@ impl Drop for LockSet<'_> {
     fn drop(&mut self) {
         self.database.watch(None);
         if self.in_line {
-            for place in &self.places {
-                self.database.abandon(place.lock_name, &place.waiter_id);
-            }
+            let rows = self.places.iter();
+            let rows = rows.map(|place| (place.lock_name, place.waiter_id.as_str()));
+            self.database.abandon(&rows.collect::<Vec<_>>());
         }
     }
 }

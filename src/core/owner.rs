@@ -174,7 +174,8 @@ impl Owner {
     /// Gives the lock back on a path that can't report.
     pub(crate) fn give_up(&self) {
         if let Some(lease) = self.let_go() {
-            self.database.abandon(&lease.lock_name, &lease.waiter_id);
+            self.database
+                .abandon(&[(&lease.lock_name, &lease.waiter_id)]);
         }
     }
 

@@ -7,6 +7,7 @@
 use crate::claims::Claims;
 use crate::error::{Error, Outcome, Result};
 use rusqlite::Connection;
+use std::ops::Range;
 use std::time::{Duration, Instant, SystemTime};
 
 /// What a connection waits for.
@@ -65,16 +66,21 @@ pub trait Runtime {
         self.sleep(timeout.min(POLL_INTERVAL));
     }
 
-    /// Claims `token` (below 2^61) for as long as the connection is open, in a
-    /// way that ends with it however it ends. False where that can't be done. Once
-    /// for a connection.
-    fn claim(&self, _connection: &Connection, _token: u64) -> bool {
+    /// Claims these tokens (below 2^61) for as long as the connection is open, in a
+    /// way that ends with it however it ends. False where that can't be done, or somebody
+    /// else has claimed one.
+    fn claim(&self, _connection: &Connection, _tokens: Range<u64>) -> bool {
         false
     }
 
-    /// Ends the claim of a connection that is about to be closed, where that isn't
+    /// Ends the claim on one of them. False where that can't be done.
+    fn end_claim(&self, _connection: &Connection, _token: u64) -> bool {
+        false
+    }
+
+    /// Ends all claims of a connection that is about to be closed, where that isn't
     /// seen otherwise.
-    fn end_claim(&self, _connection: &Connection) {}
+    fn end_claims(&self, _connection: &Connection) {}
 
     /// Whether an *other* connection has a claim on `token`; none where that can't
     /// be told.
@@ -162,12 +168,16 @@ impl Runtime for SystemRuntime {
         std::thread::sleep(duration);
     }
 
-    fn claim(&self, connection: &Connection, token: u64) -> bool {
-        self.claims.claim(connection, token)
+    fn claim(&self, connection: &Connection, tokens: Range<u64>) -> bool {
+        self.claims.claim(connection, tokens)
     }
 
-    fn end_claim(&self, connection: &Connection) {
-        self.claims.end(connection);
+    fn end_claim(&self, connection: &Connection, token: u64) -> bool {
+        self.claims.end(connection, token)
+    }
+
+    fn end_claims(&self, connection: &Connection) {
+        self.claims.end_all(connection);
     }
 
     fn is_claimed(&self, connection: &Connection, token: u64) -> Option<bool> {

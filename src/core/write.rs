@@ -61,6 +61,8 @@ pub(crate) enum Orphan {
     Lease {
         lock_name: String,
         waiter_id: String,
+        /// The row's claim, if it was ended.
+        ended_claim: Option<u64>,
     },
     Listener(Registration),
 }
@@ -127,6 +129,7 @@ impl Database {
                 Orphan::Lease {
                     lock_name,
                     waiter_id,
+                    ..
                 } => {
                     Lease::give_back_row(&transaction, lock_name, waiter_id)?;
                 }
@@ -171,11 +174,28 @@ impl Database {
             }
             return Err(error);
         }
-        self.inner.orphans.borrow_mut().drain(..reaped);
+        self.forget_orphans(reaped);
         self.inner.unmade.borrow_mut().clear();
         self.announce();
         self.checkpoint_if_due();
         Ok(())
+    }
+
+    /// The oldest `reaped` orphans are put away.
+    fn forget_orphans(&self, reaped: usize) {
+        let inner = &*self.inner;
+        let put_away: Vec<_> = inner.orphans.borrow_mut().drain(..reaped).collect();
+        for orphan in put_away {
+            if let Orphan::Lease {
+                ended_claim: Some(token),
+                ..
+            } = orphan
+            {
+                // The claims in one piece again, of which a connection may have few. The id isn't
+                // used again.
+                inner.runtime.claim(&inner.connection, token..token + 1);
+            }
+        }
     }
 
     /// Puts away what was given up inside a transaction, and makes again what went

@@ -223,8 +223,14 @@ fn locks<T: View>(instance: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> 
     )?;
     instance.func_wrap(
         "[method]file.claim",
+        |mut store: Store<'_, T>, (file, first, count): (File, u64, u64)| {
+            answer(context(&mut store)?.file(file.rep())?.claim(first, count))
+        },
+    )?;
+    instance.func_wrap(
+        "[method]file.end-claim",
         |mut store: Store<'_, T>, (file, token): (File, u64)| {
-            answer(context(&mut store)?.file(file.rep())?.claim(token))
+            answer(context(&mut store)?.file(file.rep())?.end_claim(token))
         },
     )?;
     instance.func_wrap(

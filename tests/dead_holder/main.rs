@@ -1,4 +1,4 @@
-//! Who holds a lock and is no more, or is only stopped: who gets the lock next, and when.
+//! Who holds a lock and is no more, or is only stopped, or gave it up: who gets the lock next, and when.
 //!
 //! Where a death is known the time to live is an hour here, so that nothing but
 //! that knowledge can have freed the lock. Where it isn't known, time is made to
@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
 
+mod given_up;
 mod hammered;
 mod in_process;
 mod native;

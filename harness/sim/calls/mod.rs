@@ -355,9 +355,18 @@ impl Room {
                 }
                 Reply::Done
             }
-            HostCall::Claim { file, token } => {
+            HostCall::Claim { file, first, count } => {
                 let holder = self.main_db(instance, *file)?.holder;
-                self.claims.claim(holder, *token)?;
+                self.claims.claim(holder, *first, *count)?;
+                Reply::Done
+            }
+            HostCall::EndClaim { file, token } => {
+                let holder = self.main_db(instance, *file)?.holder;
+                if self.claims.end(holder, *token)? {
+                    let ended = std::iter::once(*token..*token + 1).collect();
+                    let (process, now_ns) = (self.process(instance), self.now_ns());
+                    self.processes[process].hub.claims_ended(&ended, now_ns);
+                }
                 Reply::Done
             }
             HostCall::IsClaimed { file, token } => {

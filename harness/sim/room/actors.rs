@@ -152,7 +152,7 @@ impl Room {
         self.locks.drop_holder(file.holder);
         let ended = self.claims.drop_holder(file.holder);
         if !in_good_order {
-            self.crashed_tokens.extend(ended.iter().copied());
+            self.crashed_tokens.extend(ended.iter().cloned());
         }
         let last = self.last_commit();
         let hub = &mut self.processes[process].hub;

@@ -9,6 +9,7 @@ use super::file::OpenFile;
 use crate::bindings::beaver::host::storage::Interest;
 use rusqlite::{Connection, ffi};
 use std::ffi::{CStr, c_int, c_void};
+use std::ops::Range;
 use std::time::Duration;
 
 /// The VFS's name.
@@ -20,7 +21,7 @@ pub(super) const VFS_NAME: &CStr = c"beaver";
 const CHANGE_TOKEN: c_int = 7301;
 /// Takes a [`WaitChange`].
 const WAIT_CHANGE: c_int = 7302;
-/// Takes a token.
+/// Takes a `Range<u64>` of tokens.
 const CLAIM: c_int = 7303;
 /// Takes a token, fills in whether it is claimed.
 const IS_CLAIMED: c_int = 7304;
@@ -28,6 +29,8 @@ const IS_CLAIMED: c_int = 7304;
 const WATCH: c_int = 7305;
 /// Takes a `&[u64]` of topics.
 const ANNOUNCE: c_int = 7306;
+/// Takes a token.
+const END_CLAIM: c_int = 7307;
 
 struct WaitChange {
     seen: u64,
@@ -84,7 +87,12 @@ unsafe fn control(open: &mut OpenFile, opcode: c_int, argument: *mut c_void) -> 
             }
             WATCH => open.handle.watch(*argument.cast::<Option<Interest>>())?,
             ANNOUNCE => open.handle.announce(*argument.cast::<&[u64]>())?,
-            CLAIM => open.handle.claim(*argument.cast::<u64>())?,
+            CLAIM => {
+                let tokens = &*argument.cast::<Range<u64>>();
+                let count = tokens.end.saturating_sub(tokens.start);
+                open.handle.claim(tokens.start, count)?;
+            }
+            END_CLAIM => open.handle.end_claim(*argument.cast::<u64>())?,
             IS_CLAIMED => {
                 let (token, claimed) = &mut *argument.cast::<(u64, bool)>();
                 *claimed = open.handle.is_claimed(*token)?;
@@ -136,10 +144,15 @@ pub(crate) fn announce(connection: &Connection, mut topics: &[u64]) {
     control_main(connection, ANNOUNCE, &mut topics);
 }
 
-/// Claims `token` for as long as the connection is open; false when the host
+/// Claims `tokens` for as long as the connection is open; false when the host
 /// can't.
-pub(crate) fn claim(connection: &Connection, mut token: u64) -> bool {
-    control_main(connection, CLAIM, &mut token) == ffi::SQLITE_OK
+pub(crate) fn claim(connection: &Connection, mut tokens: Range<u64>) -> bool {
+    control_main(connection, CLAIM, &mut tokens) == ffi::SQLITE_OK
+}
+
+/// Ends the claim on `token`; false when the host can't.
+pub(crate) fn end_claim(connection: &Connection, mut token: u64) -> bool {
+    control_main(connection, END_CLAIM, &mut token) == ffi::SQLITE_OK
 }
 
 /// Whether another connection has claimed `token`; none when the host can't tell.

@@ -31,4 +31,6 @@ mod raw;
 mod register;
 mod shm;
 
-pub(crate) use control::{announce, change_token, claim, is_claimed, wait_change, watch};
+pub(crate) use control::{
+    announce, change_token, claim, end_claim, is_claimed, wait_change, watch,
+};

@@ -13,24 +13,32 @@
 use super::sys;
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
 enum Request {
-    /// Locks the byte `at` of a file under a new number.
+    /// Locks bytes of a file under a new number.
     Claim {
         id: u64,
         path: String,
-        at: u64,
+        bytes: Range<u64>,
         answer: SyncSender<bool>,
     },
-    /// Whether somebody else has locked that byte; none: it can't be told.
-    IsClaimed {
+    /// Locks more bytes of that file, or unlocks some.
+    Set {
+        id: u64,
+        bytes: Range<u64>,
+        to: Lock,
+        answer: SyncSender<bool>,
+    },
+    /// What somebody else has locked round that byte; none: it can't be told.
+    Claimed {
         id: u64,
         at: u64,
-        answer: SyncSender<Option<bool>>,
+        answer: SyncSender<Option<Option<Range<u64>>>>,
     },
     End {
         id: u64,
@@ -38,7 +46,13 @@ enum Request {
     },
 }
 
-/// A claim that is held until this is dropped.
+#[derive(Clone, Copy)]
+enum Lock {
+    Set,
+    Unset,
+}
+
+/// The claims of a connection, which are held until this is dropped.
 #[derive(Debug)]
 pub(super) struct Held {
     id: u64,
@@ -48,22 +62,44 @@ pub(super) struct Held {
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 impl Held {
-    /// Locks the byte `at` of the file; none when somebody has or it can't be done.
-    pub(super) fn new(path: &str, at: u64) -> Option<Self> {
+    /// Locks bytes of the file; none when somebody has or it can't be done.
+    pub(super) fn new(path: &str, bytes: Range<u64>) -> Option<Self> {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let path = path.to_owned();
         let request = |answer| Request::Claim {
             id,
             path,
-            at,
+            bytes,
             answer,
         };
         ask(request)?.then_some(Self { id })
     }
 
-    pub(super) fn is_claimed(&self, at: u64) -> Option<bool> {
+    /// Locks more bytes. False when somebody else has or it can't be done.
+    pub(super) fn add(&self, bytes: Range<u64>) -> bool {
+        self.set(bytes, Lock::Set)
+    }
+
+    /// Unlocks bytes. False when it can't be done.
+    pub(super) fn remove(&self, bytes: Range<u64>) -> bool {
+        self.set(bytes, Lock::Unset)
+    }
+
+    fn set(&self, bytes: Range<u64>, to: Lock) -> bool {
         let id = self.id;
-        ask(|answer| Request::IsClaimed { id, at, answer })?
+        let request = |answer| Request::Set {
+            id,
+            bytes,
+            to,
+            answer,
+        };
+        ask(request).unwrap_or(false)
+    }
+
+    /// What somebody else has locked round the byte `at`, if it is; none: it can't be told.
+    pub(super) fn claimed(&self, at: u64) -> Option<Option<Range<u64>>> {
+        let id = self.id;
+        ask(|answer| Request::Claimed { id, at, answer })?
     }
 }
 
@@ -127,17 +163,30 @@ fn serve(inbox: &Receiver<Request>) {
             Request::Claim {
                 id,
                 path,
-                at,
+                bytes,
                 answer,
             } => {
-                let file = claim(&path, at);
+                let file = claim(&path, &bytes);
                 let claimed = file.is_some();
                 files.extend(file.map(|file| (id, file)));
                 let _ = answer.send(claimed);
             }
-            Request::IsClaimed { id, at, answer } => {
+            Request::Set {
+                id,
+                bytes,
+                to,
+                answer,
+            } => {
                 let file: Option<&File> = files.get(&id);
-                let _ = answer.send(file.and_then(|file| sys::is_locked(file, at)));
+                let done = file.is_some_and(|file| match to {
+                    Lock::Set => lock_if_free(file, &bytes),
+                    Lock::Unset => sys::unlock(file, &bytes),
+                });
+                let _ = answer.send(done);
+            }
+            Request::Claimed { id, at, answer } => {
+                let file: Option<&File> = files.get(&id);
+                let _ = answer.send(file.and_then(|file| sys::locked(file, &(at..at + 1))));
             }
             Request::End { id, answer } => {
                 files.remove(&id);
@@ -147,13 +196,16 @@ fn serve(inbox: &Receiver<Request>) {
     }
 }
 
-fn claim(path: &str, at: u64) -> Option<File> {
+fn claim(path: &str, bytes: &Range<u64>) -> Option<File> {
     let file = std::fs::OpenOptions::new()
         .read(true)
         // Something else that took the file's name isn't to be waited for.
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(path)
         .ok()?;
-    let is_free = sys::is_locked(&file, at) == Some(false);
-    (is_free && sys::lock(&file, at)).then_some(file)
+    lock_if_free(&file, bytes).then_some(file)
+}
+
+fn lock_if_free(file: &File, bytes: &Range<u64>) -> bool {
+    sys::locked(file, bytes) == Some(None) && sys::lock(file, bytes)
 }

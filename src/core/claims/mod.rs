@@ -1,5 +1,6 @@
-//! Native claims: a connection locks a byte of its database file, far beyond the
-//! data, for its life, so that others can tell for sure when it is gone. The bytes
+//! Native claims: a connection locks bytes of its database file, far beyond the
+//! data, for its life, so that others can tell for sure when it is gone (or when it has
+//! given up what one of them stands for). The bytes
 //! are those that the component's host locks, so either sees the other's.
 //!
 //! What must stay true:
@@ -19,6 +20,7 @@ mod sys;
 use guardian::Held;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -43,50 +45,95 @@ pub(crate) struct Claims {
 struct State {
     /// By connection.
     held: BTreeMap<usize, Held>,
-    lived_at: BTreeMap<u64, Instant>,
+    /// What was locked in one piece, by its first byte: one connection's, but for what that
+    /// one has given up. So whoever asks for one of its rows after the other learns of each
+    /// that was given up, however often it asks for the others.
+    lived: BTreeMap<u64, Piece>,
+}
+
+#[derive(Debug)]
+struct Piece {
+    end: u64,
+    at: Instant,
+}
+
+impl Piece {
+    fn is_recent(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) < LIVES_FOR
+    }
+}
+
+impl State {
+    /// Whether an answer says so of the byte `at`.
+    fn lives(&self, at: u64, now: Instant) -> bool {
+        let piece = self.lived.range(..=at).next_back();
+        piece.is_some_and(|(_, piece)| at < piece.end && piece.is_recent(now))
+    }
+
+    fn lived(&mut self, bytes: Range<u64>, now: Instant) {
+        if self.lived.len() >= ANSWERS_MAX {
+            self.lived.retain(|_, piece| piece.is_recent(now));
+        }
+        if self.lived.len() < ANSWERS_MAX {
+            let piece = Piece {
+                end: bytes.end,
+                at: now,
+            };
+            self.lived.insert(bytes.start, piece);
+        }
+    }
 }
 
 impl Claims {
-    pub(crate) fn claim(&self, connection: &Connection, token: u64) -> bool {
+    /// Claims these tokens until [`Claims::end`] or [`Claims::end_all`].
+    pub(crate) fn claim(&self, connection: &Connection, tokens: Range<u64>) -> bool {
         let Some(path) = connection.path().filter(|path| !path.is_empty()) else {
             return false;
         };
-        let Some(held) = at(token).and_then(|at| Held::new(path, at)) else {
+        let Some(bytes) = bytes(tokens) else {
+            return false;
+        };
+        let key = sys::key(connection);
+        if let Some(held) = self.state().held.get(&key) {
+            return held.add(bytes);
+        }
+        let Some(held) = Held::new(path, bytes) else {
             return false;
         };
         // Asked once the claim is there: then the name led to the same file before.
         let is_same_file = sys::has_moved(connection) == Some(false);
         if is_same_file {
-            self.state().held.insert(sys::key(connection), held);
+            self.state().held.insert(key, held);
         }
         is_same_file
     }
 
     pub(crate) fn is_claimed(&self, connection: &Connection, token: u64) -> Option<bool> {
+        let at = bytes(token..token.checked_add(1)?)?.start;
         let mut state = self.state();
         let now = Instant::now();
-        let is_recent = |at: &Instant| now.saturating_duration_since(*at) < LIVES_FOR;
-        if state.lived_at.get(&token).is_some_and(is_recent) {
+        if state.lives(at, now) {
             return Some(true);
         }
-        let is_claimed = state
-            .held
-            .get(&sys::key(connection))?
-            .is_claimed(at(token)?);
-        state.lived_at.remove(&token);
-        if is_claimed == Some(true) {
-            if state.lived_at.len() >= ANSWERS_MAX {
-                state.lived_at.retain(|_, at| is_recent(at));
-            }
-            if state.lived_at.len() < ANSWERS_MAX {
-                state.lived_at.insert(token, now);
-            }
+        let claimed = state.held.get(&sys::key(connection))?.claimed(at)?;
+        let is_claimed = claimed.is_some();
+        if let Some(piece) = claimed {
+            state.lived(piece, now);
         }
-        is_claimed
+        Some(is_claimed)
     }
 
-    /// Ends the claim of a connection that is about to be closed.
-    pub(crate) fn end(&self, connection: &Connection) {
+    /// Ends the claim of a connection on one token.
+    pub(crate) fn end(&self, connection: &Connection, token: u64) -> bool {
+        let bytes = token.checked_add(1).and_then(|end| bytes(token..end));
+        let state = self.state();
+        let held = state.held.get(&sys::key(connection));
+        held.zip(bytes)
+            .is_some_and(|(held, bytes)| held.remove(bytes))
+    }
+
+    /// Ends all claims of a connection that is about to be closed.
+    pub(crate) fn end_all(&self, connection: &Connection) {
         let ended = self.state().held.remove(&sys::key(connection));
         drop(ended);
     }
@@ -96,8 +143,9 @@ impl Claims {
     }
 }
 
-fn at(token: u64) -> Option<u64> {
-    (token < TOKENS).then(|| CLAIMS_AT + token)
+fn bytes(tokens: Range<u64>) -> Option<Range<u64>> {
+    let is_some = tokens.start < tokens.end && tokens.end <= TOKENS;
+    is_some.then(|| CLAIMS_AT + tokens.start..CLAIMS_AT + tokens.end)
 }
 
 #[cfg(test)]
@@ -112,32 +160,95 @@ mod tests {
         connection
     }
 
+    /// The tokens of some connection.
+    fn of(number: u64) -> Range<u64> {
+        let first = number << 28;
+        first..first + 4
+    }
+
     #[test]
     fn a_claim_is_seen_by_other_connections_until_it_ends() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app.db");
         let (one, other) = (open(&path), open(&path));
         let claims = Claims::default();
-        assert_eq!(claims.is_claimed(&other, 7), None, "it has none itself");
-        assert!(claims.claim(&other, 1));
-        assert_eq!(claims.is_claimed(&other, 7), Some(false));
-        assert!(claims.claim(&one, 7));
-        assert_eq!(claims.is_claimed(&other, 7), Some(true));
-        assert!(!claims.claim(&other, 7), "taken");
-        assert_eq!(Claims::default().is_claimed(&one, 7), None);
-        claims.end(&one);
+        let first = of(7).start;
+        assert_eq!(claims.is_claimed(&other, first), None, "it has none itself");
+        assert!(claims.claim(&other, of(1)));
+        assert_eq!(claims.is_claimed(&other, first), Some(false));
+        assert!(claims.claim(&one, of(7)));
+        assert_eq!(claims.is_claimed(&other, first), Some(true));
+        assert!(!claims.claim(&other, of(7)), "taken");
+        assert_eq!(Claims::default().is_claimed(&one, first), None);
+        claims.end_all(&one);
         let runtime = Claims::default();
-        assert!(runtime.claim(&one, 2));
-        assert_eq!(runtime.is_claimed(&one, 7), Some(false));
-        assert_eq!(runtime.is_claimed(&one, 1), Some(true));
-        for token in [TOKENS, u64::MAX] {
-            assert!(!claims.claim(&one, token));
-            assert_eq!(claims.is_claimed(&other, token), None);
+        assert!(runtime.claim(&one, of(2)));
+        assert_eq!(runtime.is_claimed(&one, first), Some(false));
+        assert_eq!(runtime.is_claimed(&one, of(1).start), Some(true));
+        for none in [TOKENS, u64::MAX] {
+            assert!(!claims.claim(&one, 0..none.saturating_add(1)));
+            assert!(!claims.end(&one, none));
+            assert_eq!(claims.is_claimed(&other, none), None);
+        }
+        assert!(!claims.claim(&one, 5..5), "none at all");
+    }
+
+    #[test]
+    fn a_claim_on_one_token_ends_alone_and_may_be_made_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.db");
+        let (one, other) = (open(&path), open(&path));
+        let claims = Claims::default();
+        let first = of(7).start;
+        assert!(!claims.end(&one, first), "it has none");
+        assert!(claims.claim(&one, of(7)));
+        assert!(claims.end(&one, first + 1));
+        // Each is asked by a runtime that has no answer yet.
+        let asked = |number: u64, token: u64| {
+            let runtime = Claims::default();
+            let asking = open_as_it_is(&path);
+            assert!(runtime.claim(&asking, of(number)));
+            let answer = runtime.is_claimed(&asking, token);
+            runtime.end_all(&asking);
+            answer
+        };
+        assert_eq!(asked(1, first + 1), Some(false));
+        assert_eq!(asked(2, first), Some(true));
+        assert_eq!(asked(3, first + 2), Some(true));
+        let again = first + 1..first + 2;
+        assert!(claims.claim(&one, again.clone()));
+        assert_eq!(asked(4, first + 1), Some(true));
+        assert!(claims.end(&one, first + 1));
+        assert!(claims.claim(&other, again.clone()));
+        assert!(!claims.claim(&one, again), "taken");
+    }
+
+    #[test]
+    fn who_is_asked_for_often_hides_nothing_that_it_gave_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.db");
+        let (one, other) = (open(&path), open(&path));
+        let (claims, asking) = (Claims::default(), Claims::default());
+        let first = of(7).start;
+        assert!(claims.claim(&one, of(7)));
+        assert!(asking.claim(&other, of(1)));
+        assert_eq!(asking.is_claimed(&other, first), Some(true));
+        assert!(claims.end(&one, first + 1));
+        let start = Instant::now();
+        while asking.is_claimed(&other, first + 1) == Some(true) {
+            assert!(start.elapsed() < Duration::from_secs(60), "never noticed");
+            assert_eq!(asking.is_claimed(&other, first), Some(true));
+            assert_eq!(asking.is_claimed(&other, first + 2), Some(true));
         }
     }
 
     /// The byte that SQLite locks in a write transaction (`RESERVED_BYTE`).
     const RESERVED_AT: u64 = 0x4000_0001;
+
+    fn is_locked(probe: &std::fs::File) -> Option<bool> {
+        let locked = sys::locked(probe, &(RESERVED_AT..RESERVED_AT + 1))?;
+        Some(locked.is_some())
+    }
 
     #[test]
     fn the_end_of_a_claim_leaves_sqlites_locks_alone() {
@@ -146,24 +257,27 @@ mod tests {
         let writer = open(&path);
         // To an open file description, the process's own POSIX locks are another's.
         let probe = std::fs::File::open(&path).unwrap();
-        assert_eq!(sys::is_locked(&probe, RESERVED_AT), Some(false));
+        assert_eq!(is_locked(&probe), Some(false));
         writer.execute_batch("BEGIN IMMEDIATE").unwrap();
-        assert_eq!(sys::is_locked(&probe, RESERVED_AT), Some(true));
+        assert_eq!(is_locked(&probe), Some(true));
         let claims = Claims::default();
-        assert!(claims.claim(&writer, 1));
+        assert!(claims.claim(&writer, of(1)));
         // Kept open: to close one would drop the locks, whatever claims do.
         let mut others = Vec::new();
-        for token in 2..9 {
+        for number in 2..9 {
             let other = open_as_it_is(&path);
-            assert!(claims.claim(&other, token));
-            assert!(!claims.claim(&other, 1), "closes what it opened for that");
-            claims.end(&other);
+            assert!(claims.claim(&other, of(number)));
+            assert!(
+                !claims.claim(&other, of(1)),
+                "closes what it opened for that"
+            );
+            claims.end_all(&other);
             others.push(other);
         }
-        claims.end(&writer);
-        assert_eq!(sys::is_locked(&probe, RESERVED_AT), Some(true));
+        claims.end_all(&writer);
+        assert_eq!(is_locked(&probe), Some(true));
         writer.execute_batch("COMMIT").unwrap();
-        assert_eq!(sys::is_locked(&probe, RESERVED_AT), Some(false));
+        assert_eq!(is_locked(&probe), Some(false));
     }
 
     fn open_as_it_is(path: &std::path::Path) -> Connection {
@@ -184,7 +298,7 @@ mod tests {
         };
         let before = open_now();
         let claims = Claims::default();
-        assert!(claims.claim(&connection, 1));
+        assert!(claims.claim(&connection, of(1)));
         assert_eq!(open_now(), before);
     }
 
@@ -195,11 +309,11 @@ mod tests {
         let claims = Claims::default();
         let moved = open(&path);
         std::fs::rename(&path, directory.path().join("moved.db")).unwrap();
-        assert!(!claims.claim(&moved, 7));
+        assert!(!claims.claim(&moved, of(7)));
         let replaced = open(&path);
-        assert!(!claims.claim(&moved, 7));
-        assert!(claims.claim(&replaced, 7));
-        assert!(!claims.claim(&open(std::path::Path::new(":memory:")), 8));
-        assert!(!claims.claim(&open(std::path::Path::new("")), 9));
+        assert!(!claims.claim(&moved, of(7)));
+        assert!(claims.claim(&replaced, of(7)));
+        assert!(!claims.claim(&open(std::path::Path::new(":memory:")), of(8)));
+        assert!(!claims.claim(&open(std::path::Path::new("")), of(9)));
     }
 }

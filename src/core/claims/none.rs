@@ -1,12 +1,17 @@
 //! Claims where the system has none to give: nothing is claimed or told.
 
 use rusqlite::Connection;
+use std::ops::Range;
 
 #[derive(Debug, Default)]
 pub(crate) struct Claims {}
 
 impl Claims {
-    pub(crate) fn claim(&self, _: &Connection, _: u64) -> bool {
+    pub(crate) fn claim(&self, _: &Connection, _: Range<u64>) -> bool {
+        false
+    }
+
+    pub(crate) fn end(&self, _: &Connection, _: u64) -> bool {
         false
     }
 
@@ -14,5 +19,5 @@ impl Claims {
         None
     }
 
-    pub(crate) fn end(&self, _: &Connection) {}
+    pub(crate) fn end_all(&self, _: &Connection) {}
 }

@@ -5,6 +5,7 @@ use rusqlite::{Connection, ffi};
 use std::ffi::{c_int, c_uint};
 use std::fs::File;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::os::fd::AsRawFd as _;
 
 /// Gives the calling thread an empty descriptor table of its own. False: it can't be
@@ -29,26 +30,47 @@ pub(super) fn leave_descriptor_table() -> bool {
     result == 0
 }
 
-/// Lets others see that the byte `at` is taken.
-pub(super) fn lock(file: &File, at: u64) -> bool {
+/// Lets others see that these bytes are taken.
+pub(super) fn lock(file: &File, bytes: &Range<u64>) -> bool {
     // A shared lock, which a file that is open for reading may have; whoever asks
     // asks whether an exclusive one could be had.
-    let lock = flock(libc::F_RDLCK, at);
+    set(file, libc::F_RDLCK, bytes)
+}
+
+/// Lets others see that they are free.
+pub(super) fn unlock(file: &File, bytes: &Range<u64>) -> bool {
+    set(file, libc::F_UNLCK, bytes)
+}
+
+fn set(file: &File, kind: c_int, bytes: &Range<u64>) -> bool {
+    let lock = flock(kind, bytes);
     lock.is_some_and(|mut lock| fcntl(file, libc::F_OFD_SETLK, &mut lock))
 }
 
-/// Whether somebody else has locked the byte `at`; none: it can't be told.
-pub(super) fn is_locked(file: &File, at: u64) -> Option<bool> {
-    let mut lock = flock(libc::F_WRLCK, at)?;
-    fcntl(file, libc::F_OFD_GETLK, &mut lock).then(|| c_int::from(lock.l_type) != libc::F_UNLCK)
+/// Bytes that somebody else has locked, if any of these are; none: it can't be told.
+pub(super) fn locked(file: &File, bytes: &Range<u64>) -> Option<Option<Range<u64>>> {
+    let mut lock = flock(libc::F_WRLCK, bytes)?;
+    if !fcntl(file, libc::F_OFD_GETLK, &mut lock) {
+        return None;
+    }
+    if c_int::from(lock.l_type) == libc::F_UNLCK {
+        return Some(None);
+    }
+    let start = u64::try_from(lock.l_start).ok()?;
+    // 0: up to where no byte is any more (fcntl(2)).
+    let end = match u64::try_from(lock.l_len).ok()? {
+        0 => u64::MAX,
+        length => start.checked_add(length)?,
+    };
+    Some(Some(start..end))
 }
 
-fn flock(kind: c_int, at: u64) -> Option<libc::flock> {
+fn flock(kind: c_int, bytes: &Range<u64>) -> Option<libc::flock> {
     Some(libc::flock {
         l_type: libc::c_short::try_from(kind).ok()?,
         l_whence: libc::c_short::try_from(libc::SEEK_SET).ok()?,
-        l_start: i64::try_from(at).ok()?,
-        l_len: 1,
+        l_start: i64::try_from(bytes.start).ok()?,
+        l_len: i64::try_from(bytes.end.checked_sub(bytes.start)?).ok()?,
         // Must be zero for OFD locks (fcntl(2)).
         l_pid: 0,
     })

@@ -3,7 +3,7 @@
 
 use super::table::{Life, LockTable, LockTransaction};
 use super::terms::Terms;
-use super::{ABANDON_GRACE, Fencing, GRANTED_AT, Lease, Wanted};
+use super::{Fencing, GRANTED_AT, Lease, Wanted};
 use crate::error::{Error, Result};
 use std::time::Duration;
 
@@ -105,15 +105,6 @@ pub(super) fn renew<L: LockTable>(table: &L, lease: &Lease, ttl: Duration) -> Re
         transaction.commit()?;
     }
     Ok(held)
-}
-
-/// Deletes a row, if SQLite's write lock is to be had within a second.
-pub(super) fn delete<L: LockTable>(table: &L, lock_name: &str, waiter_id: &str) -> Result<()> {
-    let transaction = table.begin(Some(ABANDON_GRACE))?;
-    if give_back(table, &transaction, lock_name, waiter_id)? {
-        transaction.commit()?;
-    }
-    Ok(())
 }
 
 /// Grants the lock to a newcomer, unless somebody holds or awaits it.

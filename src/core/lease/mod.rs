@@ -13,12 +13,15 @@
 //!   transaction, if that one is known to live and its id says its terms. It then
 //!   finds itself granted and writes nothing. All others grant themselves.
 //! - **Nothing is left behind.** A wait that ends without the lock deletes its
-//!   row; a waiter that dies is forgotten after [`WAITER_TTL`].
+//!   row. Where SQLite's write lock isn't to be had for that, it ends the row's claim,
+//!   and others take the row for what a dead owner left. A waiter that dies is forgotten
+//!   after [`WAITER_TTL`] if it had no claim.
 //!
 //! What is decided ([`grant`], [`wait`], [`gate`], [`guarded`]) knows its table, clocks and
 //! neighbours only as [`table::LockTable`], so that the very same code runs on
 //! SQLite ([`sqlite`]) and, step by step, on a table in memory.
 
+mod abandon;
 pub(crate) mod gate;
 pub(crate) mod grant;
 pub(crate) mod guarded;
@@ -32,8 +35,8 @@ mod terms;
 pub(crate) mod wait;
 
 use crate::database::Database;
-use crate::error::{Error, Result};
-use crate::write::{Orphan, WriteTransaction};
+use crate::error::Result;
+use crate::write::WriteTransaction;
 use rusqlite::{Connection, params};
 use std::time::Duration;
 use table::LockTransaction as _;
@@ -49,11 +52,6 @@ pub(crate) const WAITER_TTL: Duration = Duration::from_secs(30);
 /// What a bounded wait may take beyond its time to get SQLite's write lock: a
 /// lock that is merely busy with somebody's commit is not a reason to give up early.
 pub(crate) const WRITE_GRACE: Duration = Duration::from_millis(100);
-
-/// What a wait that ends without the lock may take beyond its time to put its place
-/// away. Longer than the above: a place that stands without anybody who waits in it may be
-/// granted the lock, and then keeps it for its time to live.
-pub(crate) const ABANDON_GRACE: Duration = Duration::from_secs(1);
 
 /// A lock that was granted, as its holder knows it. Whether it is still held
 /// is for the table to say.
@@ -186,23 +184,5 @@ impl Database {
 
     pub(crate) fn is_gone(&self, claim: u64) -> bool {
         self.inner.runtime.is_gone(&self.inner.connection, claim)
-    }
-
-    /// Gives up a lock row on a path that can't report: now if SQLite's write
-    /// lock is to be had soon, else with the next write, else it expires.
-    pub(crate) fn abandon(&self, lock_name: &str, waiter_id: &str) {
-        let now = || -> Result<()> {
-            if !self.inner.connection.is_autocommit() {
-                return Err(Error::InTransaction);
-            }
-            grant::delete(self, lock_name, waiter_id)
-        };
-        if now().is_err() {
-            // Deleting a row that is gone already does no harm.
-            self.inner.orphans.borrow_mut().push(Orphan::Lease {
-                lock_name: lock_name.to_owned(),
-                waiter_id: waiter_id.to_owned(),
-            });
-        }
     }
 }

@@ -256,7 +256,7 @@ impl LockTable for Database {
     }
 
     fn abandon(&self, lock_name: &str, waiter_id: &str) {
-        Database::abandon(self, lock_name, waiter_id);
+        Database::abandon(self, &[(lock_name, waiter_id)]);
     }
 }
 
@@ -345,7 +345,7 @@ mod tests {
         assert_eq!(runtime.2.get(), Some(0));
     }
 
-    const WAITER: &str = "live:0000000000000001:0+3600000000000f";
+    const WAITER: &str = "live:00000000100000000000000000000001:0+3600000000000f";
 
     /// Gives a lock back behind which `id` waits; returns whether that one was
     /// granted it, if it is still there.
@@ -382,13 +382,13 @@ mod tests {
         // Native code can't tell: dead, it would keep the lock for an hour.
         assert_eq!(give_back(None, &WAITER, ""), Some(false));
         // Neither can it be known what these want, or that they want it still.
-        let set = "live:0000000000000001:0";
+        let set = "live:00000000100000000000000000000001:0";
         assert_eq!(give_back(Some(true), &set, ""), Some(false));
         assert_eq!(give_back(Some(true), &"pid:7:id:8", ""), Some(false));
         let late = "UPDATE beaver_lock_waiters SET expires_at = 1 WHERE waiter_id LIKE 'live:%+%'";
         assert_eq!(give_back(Some(true), &WAITER, late), Some(false));
         // By a clock 20 s behind it might be over before its owner takes it up.
-        let short = "live:0000000000000001:0+21999999999f";
+        let short = "live:00000000100000000000000000000001:0+21999999999f";
         assert_eq!(give_back(Some(true), &short, ""), Some(false));
     }
 

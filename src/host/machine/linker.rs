@@ -303,11 +303,21 @@ fn locks(instance: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     )?;
     instance.func_wrap_async(
         "[method]file.claim",
+        |mut store: Store<'_>, (file, first, count): (File, u64, u64)| {
+            Box::new(async move {
+                let file = file.rep();
+                let call = HostCall::Claim { file, first, count };
+                answer(done(ask(&mut store, call).await?)?)
+            })
+        },
+    )?;
+    instance.func_wrap_async(
+        "[method]file.end-claim",
         |mut store: Store<'_>, (file, token): (File, u64)| {
             Box::new(async move {
                 let file = file.rep();
                 answer(done(
-                    ask(&mut store, HostCall::Claim { file, token }).await?,
+                    ask(&mut store, HostCall::EndClaim { file, token }).await?,
                 )?)
             })
         },

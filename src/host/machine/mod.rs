@@ -130,6 +130,11 @@ pub enum HostCall<'a> {
     },
     Claim {
         file: u32,
+        first: u64,
+        count: u64,
+    },
+    EndClaim {
+        file: u32,
         token: u64,
     },
     IsClaimed {

@@ -343,13 +343,45 @@ fn the_processs_limit_on_files_is_an_error_and_no_signal() {
 fn a_handle_has_so_many_claims_and_no_more() {
     let directory = tempfile::tempdir().unwrap();
     let (mut file, mut other) = (open_db(directory.path()), open_db(directory.path()));
-    let most = main_db::CLAIMS_MAX as u64;
-    for token in 0..most {
-        file.claim(token).unwrap();
+    // Every second token, so that each is a piece.
+    let most = 2 * main_db::PIECES_MAX as u64;
+    for token in (0..most).step_by(2) {
+        file.claim(token, 1).unwrap();
     }
-    assert_eq!(file.claim(most), Err(ErrorCode::Full));
+    assert_eq!(file.claim(most, 1), Err(ErrorCode::Full));
     assert_eq!(other.is_claimed(most), Ok(false));
-    other.claim(most).unwrap();
+    other.claim(most, 1).unwrap();
+    assert_eq!(file.claim(most - 1, 2), Err(ErrorCode::Busy));
+    file.claim(1, 1).unwrap();
+    file.claim(most - 1, 1).unwrap();
     drop(file);
-    other.claim(0).unwrap();
+    other.claim(0, most).unwrap();
+    let all = main_db::CLAIMED_MAX;
+    assert_eq!(other.claim(0, all + 1), Err(ErrorCode::Full));
+    other.claim(0, all).unwrap();
+    assert_eq!(other.claim(1 << 60, 1), Err(ErrorCode::Full));
+}
+
+#[test]
+fn a_handle_ends_the_claims_that_it_has_and_leaves_so_many_pieces() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut file, mut other) = (open_db(directory.path()), open_db(directory.path()));
+    file.claim(0, 1000).unwrap();
+    let most = 2 * main_db::PIECES_MAX as u64;
+    for token in (1..most - 1).step_by(2) {
+        file.end_claim(token).unwrap();
+        assert_eq!(other.is_claimed(token), Ok(false));
+        assert_eq!(other.is_claimed(token + 1), Ok(true));
+    }
+    assert_eq!(file.end_claim(most), Err(ErrorCode::Full));
+    assert_eq!(other.is_claimed(most), Ok(true));
+    // One that it has ended, and one that it never had.
+    file.end_claim(1).unwrap();
+    file.end_claim(5000).unwrap();
+    other.claim(1, 1).unwrap();
+    file.end_claim(1).unwrap();
+    assert_eq!(file.is_claimed(1), Ok(true), "the other's");
+    file.claim(3, 1).unwrap();
+    file.end_claim(most).unwrap();
+    assert_eq!(file.end_claim(u64::MAX), Err(ErrorCode::InvalidArgument));
 }

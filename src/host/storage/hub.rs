@@ -109,11 +109,12 @@ impl Hub {
         });
     }
 
-    /// The claims of a handle have ended with it.
-    pub(crate) fn claims_ended(&self, claims: &[u64]) {
-        if !claims.is_empty() {
-            self.change(|state, wakers| state.watchers.tell_claims(claims, Instant::now(), wakers));
-        }
+    /// Claims of a handle of this process have ended.
+    pub(crate) fn claims_ended(&self, has_ended: impl Fn(u64) -> bool) {
+        self.change(|state, wakers| {
+            let now = Instant::now();
+            state.watchers.tell_claims(has_ended, now, wakers);
+        });
     }
 
     /// Changes the state; wakes, without the lock, who is to be woken.
@@ -221,7 +222,8 @@ impl State {
             .map(|(claim, _)| *claim)
             .collect();
         if !ended.is_empty() {
-            self.watchers.tell_claims(&ended, Instant::now(), wakers);
+            let has_ended = |claim| ended.contains(&claim);
+            self.watchers.tell_claims(has_ended, Instant::now(), wakers);
         }
     }
 

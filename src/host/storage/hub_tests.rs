@@ -266,7 +266,7 @@ fn a_handle_that_goes_wakes_the_next_in_turn_and_those_who_watch_its_claim() {
     let open = || open_db(directory.path());
     let (mut first, mut second, mut watcher) = (open(), open(), open());
     tick_by_hand(directory.path());
-    first.claim(77).unwrap();
+    first.claim(77, 1).unwrap();
     first.watch(topic(1)).unwrap();
     second.watch(topic(1)).unwrap();
     let interest = Interest {

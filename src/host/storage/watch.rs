@@ -321,12 +321,17 @@ impl<S: Clone> Watchers<S> {
         self.concerned().into_iter().filter_map(claim).collect()
     }
 
-    /// Tells those whom the end of one of `claims` concerns.
-    pub fn tell_claims(&mut self, claims: &[u64], now: Instant, wakers: &mut Vec<Waker>) {
+    /// Tells those whom the end of a claim concerns.
+    pub fn tell_claims(
+        &mut self,
+        has_ended: impl Fn(u64) -> bool,
+        now: Instant,
+        wakers: &mut Vec<Waker>,
+    ) {
         for id in self.concerned() {
             let interest = self.watchers.get(&id).and_then(|w| w.interest);
             let claim = interest.and_then(|interest| interest.claim);
-            if claim.is_some_and(|claim| claims.contains(&claim)) {
+            if claim.is_some_and(&has_ended) {
                 self.tell(id, true, now, wakers);
             }
         }

@@ -173,7 +173,7 @@ fn the_end_of_a_claim_wakes_who_watches_it_even_when_it_looks_just_then() {
         .collect();
     asked.sort_unstable();
     assert_eq!(asked, [8, 9], "of the foremost that wait");
-    board.tell(|watchers, wakers| watchers.tell_claims(&[9], Instant::now(), wakers));
+    board.tell(|watchers, wakers| watchers.tell_claims(|claim| claim == 9, Instant::now(), wakers));
     assert_eq!(counts(&[&waits, &behind, &other]), [1, 0, 0]);
     assert_eq!(board.begin(&mut awake), Begin::News);
 }

@@ -71,6 +71,8 @@ pub(super) struct Store {
     /// Whether connections claim their numbers.
     claiming: Cell<bool>,
     gone: RefCell<Vec<u32>>,
+    /// The rows whose owners ended the claims on them.
+    given_up: RefCell<Vec<String>>,
 }
 
 impl Store {
@@ -82,6 +84,7 @@ impl Store {
             clock: Cell::new(Duration::ZERO),
             claiming: Cell::new(false),
             gone: RefCell::default(),
+            given_up: RefCell::default(),
         })
     }
 
@@ -91,6 +94,7 @@ impl Store {
             number,
             offset_s: 0.0,
             next_id: Cell::new(0),
+            cannot_delete: Cell::new(false),
         }
     }
 
@@ -151,12 +155,19 @@ pub(super) struct Connection {
     number: u32,
     offset_s: f64,
     next_id: Cell<u32>,
+    /// Whether it finds somebody writing whenever it gives a row up.
+    cannot_delete: Cell<bool>,
 }
 
 impl Connection {
     /// The same with another wall clock.
     pub(super) fn ahead(self, offset_s: f64) -> Self {
         Self { offset_s, ..self }
+    }
+
+    pub(super) fn cannot_delete(self) -> Self {
+        self.cannot_delete.set(true);
+        self
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -505,7 +516,8 @@ impl LockTable for Connection {
         let owner = id.split(':').next().and_then(|number| number.parse().ok());
         match owner {
             Some(owner) if self.store.claiming.get() && owner != self.number => {
-                let gone = self.store.gone.borrow().contains(&owner);
+                let gone = self.store.gone.borrow().contains(&owner)
+                    || self.store.given_up.borrow().iter().any(|row| row == id);
                 if self.store.fault == Fault::GoneUnseen {
                     Life::Lives
                 } else if gone || self.store.fault == Fault::GoneByGuess {
@@ -555,8 +567,15 @@ impl LockTable for Connection {
 
     fn abandon(&self, _: &str, id: &str) {
         // A model that failed has no further steps.
-        if !std::thread::panicking()
-            && let Ok(transaction) = self.begin(None)
+        if std::thread::panicking() {
+            return;
+        }
+        if self.cannot_delete.get() {
+            let _step = self.store.lock();
+            self.store.given_up.borrow_mut().push(id.to_owned());
+            return;
+        }
+        if let Ok(transaction) = self.begin(None)
             && grant::give_back(self, &transaction, LOCK, id).is_ok()
         {
             let _ = transaction.commit();

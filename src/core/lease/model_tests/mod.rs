@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use rusqlite::{Connection, params};
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -111,17 +112,17 @@ impl Runtime for Clock {
         self.time.now.get()
     }
     fn random(&self) -> u128 {
-        // The claim is the upper 61 bits.
-        (self.owner as u128 + 1) << 67
+        // The upper 33 bits tell connections apart.
+        (self.owner as u128 + 1) << 95
     }
     fn sleep(&self, _: Duration) {
         unreachable!("no operation here has to wait");
     }
-    fn claim(&self, _: &Connection, _: u64) -> bool {
+    fn claim(&self, _: &Connection, _: Range<u64>) -> bool {
         self.owner == CLAIMING
     }
     fn is_claimed(&self, _: &Connection, claim: u64) -> Option<bool> {
-        Some(!self.time.gone.borrow().contains(&claim))
+        Some(!self.time.gone.borrow().contains(&(claim >> 28)))
     }
     fn explain_cannot_open(&self, _: &str) -> Error {
         Error::NotFound
@@ -273,7 +274,7 @@ impl Foreign {
     fn request(&self, early_s: f64, ttl_s: f64, claim: bool) -> Answer {
         let number = self.count.get();
         let id = if claim {
-            format!("live:{:016x}:0", FOREIGN_CLAIM + number)
+            format!("live:{:016x}{:016x}:0", (FOREIGN_CLAIM + number) << 28, 0)
         } else {
             format!("foreign:{number}")
         };
@@ -322,14 +323,14 @@ impl Foreign {
             let who = if let Some(text) = id.strip_prefix("foreign:") {
                 Who::Foreign(number(text, 10))
             } else if let Some(text) = id.strip_prefix("live:") {
-                let claim = number(&text[..16], 16);
+                let claim = number(&text[..16], 16) >> 28;
                 match claim.checked_sub(FOREIGN_CLAIM) {
                     Some(foreign) => Who::Foreign(foreign),
                     None => Who::Owner(claim as usize - 1),
                 }
             } else {
                 let random = u128::from_str_radix(&id["wasm:".len()..][..32], 16).unwrap();
-                Who::Owner((random >> 67) as usize - 1)
+                Who::Owner((random >> 95) as usize - 1)
             };
             Ok(Row {
                 who,

@@ -13,11 +13,16 @@ use crate::storage::registry::FileId;
 use crate::storage::sync::{Arc, Mutex};
 use crate::storage::token::TokenSource;
 use crate::storage::watch::Interest;
+use rangemap::RangeSet;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-/// A connection needs one.
-pub(super) const CLAIMS_MAX: usize = 16;
+/// In how many pieces a handle's claims may be. A connection's are in one, and in one more for each
+/// row that it has given up and could not delete yet.
+pub(super) const PIECES_MAX: usize = 16;
+/// How many tokens a handle may claim, of 2^61: a guest isn't to keep all others from claiming.
+pub(super) const CLAIMED_MAX: u64 = 1 << 32;
+
 /// What is known of a handle's last time as the writer.
 #[derive(Debug, Default)]
 struct Writing {
@@ -38,7 +43,7 @@ pub(super) struct MainDb {
     announces: bool,
     /// Changed by calls that share the handle.
     writing: Mutex<Writing>,
-    claims: Vec<u64>,
+    claims: RangeSet<u64>,
 }
 
 impl MainDb {
@@ -49,7 +54,7 @@ impl MainDb {
             watch: None,
             announces: false,
             writing: Mutex::default(),
-            claims: Vec::new(),
+            claims: RangeSet::new(),
         }
     }
 
@@ -60,20 +65,44 @@ impl MainDb {
         }
         // Wakes the next in turn, who is to find the claims gone.
         self.watch = None;
-        self.hub.claims_ended(&self.claims);
+        if !self.claims.is_empty() {
+            self.hub.claims_ended(|claim| self.claims.contains(&claim));
+        }
     }
 }
 
 impl OpenFile {
-    /// Claims `token` until this file is dropped; see the WIT's `claim`.
-    pub fn claim(&mut self, token: u64) -> Result<(), ErrorCode> {
+    /// Claims the `count` tokens from `first` on until this file is dropped; see the WIT's `claim`.
+    pub fn claim(&mut self, first: u64, count: u64) -> Result<(), ErrorCode> {
         self.check_writable()?;
         let main = self.main.as_mut().ok_or(ErrorCode::InvalidArgument)?;
-        if main.claims.len() >= CLAIMS_MAX {
+        let tokens = claim::some(first, count)?;
+        let mut claims = main.claims.clone();
+        claims.insert(tokens.clone());
+        let claimed: u64 = claims.iter().map(|piece| piece.end - piece.start).sum();
+        if claims.len() > PIECES_MAX || claimed > CLAIMED_MAX {
             return Err(ErrorCode::Full);
         }
-        claim::claim(&*self.fd, token)?;
-        main.claims.push(token);
+        claim::claim(&*self.fd, &tokens)?;
+        main.claims = claims;
+        Ok(())
+    }
+
+    /// Ends the claim on `token`; see the WIT's `end-claim`.
+    pub fn end_claim(&mut self, token: u64) -> Result<(), ErrorCode> {
+        let main = self.main.as_mut().ok_or(ErrorCode::InvalidArgument)?;
+        let tokens = claim::one(token)?;
+        if !main.claims.contains(&token) {
+            return Ok(());
+        }
+        let mut claims = main.claims.clone();
+        claims.remove(tokens.clone());
+        if claims.len() > PIECES_MAX {
+            return Err(ErrorCode::Full);
+        }
+        claim::end(&*self.fd, &tokens)?;
+        main.claims = claims;
+        main.hub.claims_ended(|claim| claim == token);
         Ok(())
     }
 

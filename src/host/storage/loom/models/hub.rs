@@ -230,7 +230,7 @@ pub fn who_is_overtaken_is_told() {
 pub fn a_claims_end_meets_a_wait() {
     let database = Database::new();
     let holder = database.handle(2);
-    assert_eq!(claim::claim(&holder, CLAIM), Ok(()));
+    assert_eq!(claim::claim(&holder, &(CLAIM..CLAIM + 1)), Ok(()));
     let waits_for_end = Interest {
         topic: TOPIC,
         turn: Some(1),
@@ -241,7 +241,7 @@ pub fn a_claims_end_meets_a_wait() {
         let database = database.clone();
         move || {
             assert_eq!(claim::release_all(&holder), Ok(()));
-            database.hub.claims_ended(&[CLAIM]);
+            database.hub.claims_ended(|claim| claim == CLAIM);
         }
     });
     if polled.is_pending() {
@@ -264,7 +264,7 @@ pub fn a_deadline_keeps_the_news() {
     let ((mut answer, ()), ()) =
         together(|| together(|| waiter.wait.poll_if_woken(), timer::pass), {
             let database = database.clone();
-            move || database.hub.claims_ended(&[CLAIM])
+            move || database.hub.claims_ended(|claim| claim == CLAIM)
         });
     if answer.is_pending() {
         timer::pass();
