@@ -194,8 +194,9 @@ impl Shm {
 
     /// An error when the file isn't what others will find: deleted, or cut.
     pub(crate) fn check_unharmed(&self) -> Result<(), ErrorCode> {
-        let stat = rustix::fs::fstat(&self.fd)?;
         let mut queue = self.queue.lock();
+        // Not before: what others of this process have added meanwhile would look like cut.
+        let stat = rustix::fs::fstat(&self.fd)?;
         note_size(&mut queue, stat.st_size.unsigned_abs());
         if stat.st_nlink == 0 || queue.extent.cuts() != self.cuts {
             return Err(ErrorCode::Io);
@@ -372,7 +373,8 @@ impl<F: ByteRange> Drop for Shm<F> {
     }
 }
 
-/// Notes the size of a wal-index; makes everybody look if it was cut.
+/// Notes the size that a wal-index has while `queue` is locked; makes everybody look if it was
+/// cut.
 fn note_size(queue: &mut SlotQueue, bytes: u64) {
     if queue.extent.saw(bytes) {
         sigbus::note_loss();

@@ -234,3 +234,35 @@ fn only_what_is_held_can_be_released() {
     );
     assert_eq!(plain.shm_unlock(0, 1, Exclusive), invalid);
 }
+
+/// A file that grows while it is looked at hasn't been cut.
+#[test]
+fn whoever_grows_it_harms_nobody_who_wants_to_write() {
+    use ShmLockKind::Exclusive;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let directory = tempfile::tempdir().unwrap();
+    for round in 0..200 {
+        let name = format!("db{round}");
+        let storage = storage(directory.path());
+        let open = || storage.open_file(&name, FileKind::MainDb, CREATE).unwrap();
+        let memories = (Memory::new(), Memory::new());
+        let (mut one, mut other) = (open(), open());
+        assert!(!memories.0.map(&mut one, 0, false).unwrap());
+        assert!(!memories.1.map(&mut other, 0, false).unwrap());
+        let is_grown = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for region in 0..4 {
+                    assert_eq!(memories.0.map(&mut one, region, true), Ok(true));
+                }
+                is_grown.store(true, Ordering::Relaxed);
+            });
+            while !is_grown.load(Ordering::Relaxed) {
+                assert_eq!(other.shm_try_lock(0, 1, Exclusive), Ok(()), "{round}");
+                other.shm_unlock(0, 1, Exclusive).unwrap();
+            }
+        });
+        assert!(!one.has_lost_wal_index(), "{round}");
+        assert!(!other.has_lost_wal_index(), "{round}");
+    }
+}
