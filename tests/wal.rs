@@ -159,6 +159,26 @@ both! {
 }
 
 both! {
+    // With its first opener the wal-index begins, with its last it goes.
+    fn many_come_and_go_at_the_same_time(files: &Files) {
+        const COMERS: u64 = 4;
+        const ROUNDS: u64 = 50;
+        drop(files.open());
+        std::thread::scope(|scope| {
+            for comer in 0..COMERS {
+                scope.spawn(move || {
+                    for round in 0..ROUNDS {
+                        let store = files.open();
+                        let dict = store.dict("d").unwrap();
+                        dict.set(&format!("{comer} {round}"), "1", None).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(files.open().dict("d").unwrap().len().unwrap(), COMERS * ROUNDS);
+        assert_eq!(integrity(&files.database()), "ok");
+    }
+
     fn the_log_stays_short_though_somebody_always_reads(files: &Files) {
         let store = files.open();
         let dict = store.dict("d").unwrap();
