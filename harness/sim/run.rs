@@ -415,7 +415,7 @@ fn may_leave_rows(faults: &[Fault]) -> bool {
     meets_device(faults) || faults.iter().any(is_stranger)
 }
 
-/// The claim that a row's owner lives by: `live:<token>:<n>`.
+/// The claim that the connection of a row's owner lives by: `live:<token><random>:<n>`.
 fn live_token(waiter_id: &str) -> Option<u64> {
     let (token, _) = waiter_id.strip_prefix("live:")?.split_at_checked(16)?;
     u64::from_str_radix(token, 16).ok()
@@ -434,10 +434,6 @@ fn meets_device(faults: &[Fault]) -> bool {
 /// An operation that meets a device's error fails, and says so: that is right.
 fn allow_what_faults_cause(checks: &mut Vec<CheckSpec>, fallen: &[Fault]) {
     if meets_device(fallen) {
-        // A place in line that can't be deleted stays until its owner's next operation, or minutes:
-        // invariant L6 in ARCHITECTURE.md.
-        checks
-            .retain(|check| !matches!(check, CheckSpec::LockLiveness { .. } | CheckSpec::LockTtl));
         for check in checks {
             if let CheckSpec::Errors { allow } = check {
                 // A lock whose release failed is held still.

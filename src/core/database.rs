@@ -36,8 +36,8 @@ pub(crate) struct Inner {
     pub(crate) held: Cell<usize>,
     /// Whether a [`Transaction`] is open on this connection.
     pub(crate) in_transaction: Cell<bool>,
-    /// What could not be put away when its owner was dropped; the next write
-    /// does it.
+    /// What could not be put away when its owner was dropped; the next read or write
+    /// does it, or the end of the connection.
     pub(crate) orphans: RefCell<Vec<Orphan>>,
     /// What the open write transaction concerns, or the last one did.
     pub(crate) topics: RefCell<Vec<u64>>,

@@ -18,7 +18,8 @@ use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::lease::{GRANTED_AT, WRITE_GRACE};
 use crate::waiter_id::WaiterIds;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use crate::write::Orphan;
+use rusqlite::{Connection, OptionalExtension as _, Rows, params};
 use std::collections::BTreeSet;
 
 /// How many locks a look for a circle passes before it gives up.
@@ -27,6 +28,9 @@ const LOCKS_MAX: usize = 1000;
 /// How many names of locks it goes through in all, for each keeper from the first. The time is up already:
 /// this many take less than a second.
 const NAMES_MAX: usize = 20_000;
+
+/// Of how many rows that nobody stands behind any more, before one that counts, it takes notice.
+const GONE_MAX: u32 = 64;
 
 /// A lock on the way from the one that is waited for.
 struct Step {
@@ -76,6 +80,15 @@ impl Database {
         }
     }
 
+    /// Whether it is sure that nobody stands behind a row any more.
+    fn is_row_gone(&self, row: &str) -> bool {
+        let is_it =
+            |orphan: &Orphan| matches!(orphan, Orphan::Lease { waiter_id, .. } if waiter_id == row);
+        let claim = self.waiter_ids().claim_of_other(row);
+        self.inner.orphans.borrow().iter().any(is_it)
+            || claim.is_some_and(|claim| self.is_gone(claim))
+    }
+
     fn find_circle(
         &self,
         connection: &Connection,
@@ -84,6 +97,7 @@ impl Database {
         let ids = self.waiter_ids();
         let own = ids.connection();
         let now = self.inner.runtime.unix_seconds();
+        let is_gone = &|waiter_id: &str| self.is_row_gone(waiter_id);
         let mut steps: Vec<Step> = lock_names
             .iter()
             .map(|name| Step {
@@ -96,7 +110,7 @@ impl Database {
         let mut names_left = NAMES_MAX;
         let mut next = 0;
         while let Some(step) = steps.get(next).filter(|_| next < LOCKS_MAX) {
-            let head = head(connection, &step.lock_name, now)?;
+            let head = head(connection, &step.lock_name, now, is_gone)?;
             // The head waits for nobody here, but perhaps elsewhere.
             let keeper = head
                 .as_deref()
@@ -105,13 +119,10 @@ impl Database {
             if keeper == Some(own) {
                 return Ok(Some(way_to(&steps, next)));
             }
-            if let (Some(head), Some(keeper)) = (&head, keeper)
-                && !ids
-                    .claim_of_other(head)
-                    .is_some_and(|claim| self.is_gone(claim))
+            if let Some(keeper) = keeper
                 && seen.insert(keeper.to_owned())
             {
-                for lock_name in awaited(connection, keeper, now, &mut names_left)? {
+                for lock_name in awaited(connection, keeper, now, is_gone, &mut names_left)? {
                     steps.push(Step {
                         lock_name,
                         waiting: keeper.to_owned(),
@@ -137,24 +148,39 @@ fn way_to(steps: &[Step], last: usize) -> Vec<String> {
 
 /// Who is at the head of a lock's line: its holder, or whom all others there
 /// wait for.
-fn head(connection: &Connection, lock_name: &str, now: f64) -> Result<Option<String>> {
-    Ok(connection
-        .prepare_cached(
-            "SELECT CAST(waiter_id AS TEXT) FROM beaver_lock_waiters
-             WHERE lock_name = ?1 AND expires_at > ?2 ORDER BY requested_at LIMIT 1",
-        )?
-        .query_row(params![lock_name, now], |row| row.get(0))
-        .optional()?)
+fn head(
+    connection: &Connection,
+    lock_name: &str,
+    now: f64,
+    is_gone: &dyn Fn(&str) -> bool,
+) -> Result<Option<String>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT CAST(waiter_id AS TEXT) FROM beaver_lock_waiters
+         WHERE lock_name = ?1 AND expires_at > ?2 ORDER BY requested_at LIMIT ?3",
+    )?;
+    let mut rows = statement.query(params![lock_name, now, GONE_MAX])?;
+    first_left(&mut rows, is_gone)
+}
+
+/// The first that isn't gone.
+fn first_left(rows: &mut Rows<'_>, is_gone: &dyn Fn(&str) -> bool) -> Result<Option<String>> {
+    while let Some(row) = rows.next()? {
+        let waiter_id: String = row.get(0)?;
+        if !is_gone(&waiter_id) {
+            return Ok(Some(waiter_id));
+        }
+    }
+    Ok(None)
 }
 
 /// The next lock's name. From one to the next, because no index has the owners of all locks.
 const NEXT: &str = "SELECT min(lock_name) FROM beaver_lock_waiters WHERE lock_name > ?1";
 
-/// Whether a connection stands in a lock's line. The `+` keep SQLite from the other indexes, by which it
+/// The places of a connection in a lock's line. The `+` keep SQLite from the other indexes, by which it
 /// would read the whole line.
-const STANDS: &str = "SELECT EXISTS (SELECT 1 FROM beaver_lock_waiters AS waiter
+const STANDS: &str = "SELECT CAST(waiter_id AS TEXT) FROM beaver_lock_waiters AS waiter
      WHERE lock_name = ?4 AND waiter_id >= ?1 || ':' AND waiter_id < ?1 || ';'
-       AND +requested_at > ?2 AND +expires_at > ?3)";
+       AND +requested_at > ?2 AND +expires_at > ?3 LIMIT ?5";
 
 /// The locks for which a connection stands in line, as far as `names_left` go.
 /// They end it also where a damaged index gives the same names again.
@@ -162,6 +188,7 @@ fn awaited(
     connection: &Connection,
     keeper: &str,
     now: f64,
+    is_gone: &dyn Fn(&str) -> bool,
     names_left: &mut usize,
 ) -> Result<Vec<String>> {
     let mut next = connection.prepare_cached(NEXT)?;
@@ -174,7 +201,8 @@ fn awaited(
         let Some(name) = next.query_row([&last], |row| row.get::<_, Option<String>>(0))? else {
             break;
         };
-        if stands.query_row(params![keeper, GRANTED_AT, now, name], |row| row.get(0))? {
+        let mut places = stands.query(params![keeper, GRANTED_AT, now, name, GONE_MAX])?;
+        if first_left(&mut places, is_gone)?.is_some() {
             awaited.push(name.clone());
         }
         last = name;
@@ -186,6 +214,9 @@ fn awaited(
 mod tests {
     use super::*;
     use crate::options::Options;
+    use crate::runtime::{Runtime, SystemRuntime};
+    use std::rc::Rc;
+    use std::time::Duration;
 
     fn database() -> (tempfile::TempDir, Database) {
         let dir = tempfile::tempdir().unwrap();
@@ -277,6 +308,61 @@ mod tests {
         assert_eq!(circle(&db, &["x", "y"]).unwrap(), ["y", "x"]);
     }
 
+    /// Tells that nobody has this claim.
+    struct Ended(SystemRuntime, u64);
+
+    impl Runtime for Ended {
+        fn unix_seconds(&self) -> f64 {
+            self.0.unix_seconds()
+        }
+        fn monotonic(&self) -> Duration {
+            self.0.monotonic()
+        }
+        fn random(&self) -> u128 {
+            self.0.random()
+        }
+        fn sleep(&self, duration: Duration) {
+            self.0.sleep(duration);
+        }
+        fn is_claimed(&self, _: &Connection, token: u64) -> Option<bool> {
+            Some(token != self.1)
+        }
+        fn explain_cannot_open(&self, path: &str) -> Error {
+            self.0.explain_cannot_open(path)
+        }
+    }
+
+    #[test]
+    fn what_was_given_up_makes_no_circle_and_hides_none() {
+        let keeper = "live:00000000100000000000000000000000";
+        let given_up = 0x1000_0000 + 1 + 7;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.db");
+        let runtime = Rc::new(Ended(SystemRuntime::new(), given_up));
+        let db = Database::open_with(path.to_str().unwrap(), &Options::default(), runtime).unwrap();
+        let add = |lock: &str, id: &str, requested_at: f64| {
+            db.inner
+                .connection
+                .execute(
+                    "INSERT INTO beaver_lock_waiters VALUES (?1, ?2, ?3, 9e9)",
+                    params![lock, id, requested_at],
+                )
+                .unwrap();
+        };
+        row(&db, "x", "me", GRANTED_AT);
+        add("y", &format!("{keeper}:3"), GRANTED_AT);
+        add("x", &format!("{keeper}:7+5f"), 1.0);
+        assert_eq!(circle(&db, &["y"]), None, "it waits for x no longer");
+        add("x", &format!("{keeper}:8+5f"), 2.0);
+        assert_eq!(circle(&db, &["y"]).unwrap(), ["y", "x"]);
+        // Before who really has z stands what was given up.
+        add("z", &format!("{keeper}:7"), 1.0);
+        row(&db, "z", "a", 2.0);
+        assert_eq!(circle(&db, &["z"]), None);
+        row(&db, "x", "a", 3.0);
+        assert_eq!(circle(&db, &["z"]).unwrap(), ["z", "x"]);
+    }
+
     #[test]
     fn no_more_names_than_allowed_are_gone_through() {
         let (_dir, db) = database();
@@ -284,8 +370,9 @@ mod tests {
             row(&db, &format!("k{number}"), "a", 1.0);
         }
         let mut left = 7;
-        let walk =
-            |db: &Database, left: &mut usize| awaited(&db.inner.connection, "wasm:a", 2.0, left);
+        let walk = |db: &Database, left: &mut usize| {
+            awaited(&db.inner.connection, "wasm:a", 2.0, &|_| false, left)
+        };
         assert_eq!(walk(&db, &mut left).unwrap().len(), 7);
         assert_eq!(walk(&db, &mut left).unwrap().len(), 0);
         assert_eq!(walk(&db, &mut 100).unwrap().len(), 10);
@@ -310,7 +397,7 @@ mod tests {
             next.len() == 1 && next[0].starts_with("SEARCH") && next[0].contains("lock_name>?"),
             "{next:#?}"
         );
-        let stands = plan(STANDS, params!["a", 0.0, 0.0, "k"]);
+        let stands = plan(STANDS, params!["a", 0.0, 0.0, "k", 1]);
         let waiter = stands.iter().find(|step| step.contains("waiter USING"));
         assert!(
             waiter.is_some_and(|step| step.contains("idx_lock_waiter_id")

@@ -11,7 +11,7 @@
 //!   locks (`write.rs`).
 //! - The count is never less than there are listeners. It is more when one is
 //!   killed: then events are published for nobody. A component's listeners are
-//!   registered with their connection's claim, and the next one that registers
+//!   registered with a claim each, and the next one that registers
 //!   withdraws those whose claim is gone.
 
 use crate::channel::{self, Message};
@@ -409,7 +409,7 @@ impl Listener {
     ///
     /// # Errors
     /// [`Error::InTransaction`] and what writing may report: then it is done
-    /// with the connection's next write.
+    /// with the connection's next read or write, or its end.
     pub fn close(mut self) -> Result<()> {
         self.withdraw(None)
     }

@@ -5,6 +5,7 @@
 
 use crate::database::Database;
 use crate::error::Result;
+use crate::lease::Lease;
 use crate::lock_set;
 use crate::options::LockOptions;
 use crate::owner::Owner;
@@ -59,7 +60,10 @@ impl<M: Lockable> Deref for Guard<'_, M> {
 
 impl<M: Lockable> Drop for Guard<'_, M> {
     fn drop(&mut self) {
-        self.manager.owner().leave(self.grant);
+        let owner = self.manager.owner();
+        if let Some(lease) = owner.leave(self.grant) {
+            owner.database().abandon(&[lease.row()]);
+        }
     }
 }
 
@@ -84,8 +88,12 @@ impl GuardAll<'_> {
 
 impl Drop for GuardAll<'_> {
     fn drop(&mut self) {
-        for (owner, grant) in &self.owners {
-            owner.leave(*grant);
+        let leave = |(owner, grant): &(&Owner, u64)| owner.leave(*grant);
+        let leases: Vec<_> = self.owners.iter().filter_map(leave).collect();
+        // In one transaction: one by one, each might wait for whoever writes.
+        let rows: Vec<_> = leases.iter().map(Lease::row).collect();
+        if !rows.is_empty() {
+            self.database.abandon(&rows);
         }
     }
 }

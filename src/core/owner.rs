@@ -161,21 +161,22 @@ impl Owner {
         }
     }
 
-    /// Closes a guard, on a path that can't report.
-    pub(crate) fn leave(&self, grant: u64) {
+    /// Closes a guard, on a path that can't report. Returns what is to be abandoned.
+    #[must_use]
+    pub(crate) fn leave(&self, grant: u64) -> Option<Lease> {
         match self.is_last(grant) {
-            Ok(true) => self.give_up(),
+            Ok(true) => return self.let_go(),
             Ok(false) => self.guards.set(self.guards.get().saturating_sub(1)),
             // The lock was given back before; the guards of the next aren't ours to count.
             Err(_) => {}
         }
+        None
     }
 
     /// Gives the lock back on a path that can't report.
     pub(crate) fn give_up(&self) {
         if let Some(lease) = self.let_go() {
-            self.database
-                .abandon(&[(&lease.lock_name, &lease.waiter_id)]);
+            self.database.abandon(&[lease.row()]);
         }
     }
 

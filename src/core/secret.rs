@@ -153,13 +153,7 @@ impl Secret {
             // Whoever holds the dictionary's own lock, or is inside one of Python's
             // methods, means to write plain values.
             for lock_name in [&manager.lock_name, &manager.internal_lock_name] {
-                let taken: bool = connection.query_row(
-                    "SELECT EXISTS (SELECT 1 FROM beaver_lock_waiters
-                     WHERE lock_name = ?1 AND expires_at > ?2)",
-                    params![lock_name, now],
-                    |row| row.get(0),
-                )?;
-                if taken {
+                if database.is_taken(lock_name)? {
                     return Err(Error::Locked(lock_name.clone()));
                 }
             }

@@ -3,13 +3,14 @@
 //! What must stay true:
 //! - An id is never used twice.
 //! - One that starts with `live:` belongs to a connection that holds claims for as long as it is
-//!   open: on the number in it, for itself, and on one more for each id. So when nobody has an id's
-//!   claim, nobody stands behind it any more: known, not guessed. Either the connection is gone, or
+//!   open: on the number in it, for itself, and on one more for each id, as far as they go. So when
+//!   nobody has an id's claim, nobody stands behind it any more: known, not guessed. Either the connection is gone, or
 //!   it has given that row up and could not delete it.
 
 use crate::runtime::Runtime;
 use rusqlite::Connection;
 use std::cell::Cell;
+use std::ops::Range;
 
 /// Claims are below 2^61.
 const TOKEN_BITS: u32 = 61;
@@ -47,6 +48,11 @@ impl WaiterIds {
             base: None,
             next: Cell::new(0),
         }
+    }
+
+    /// All that it claims.
+    pub(crate) fn tokens(&self) -> Option<Range<u64>> {
+        self.base.map(|base| base..base + TOKENS)
     }
 
     /// An id that nobody else uses, nor this connection again.
@@ -115,7 +121,6 @@ fn token(base: u64, count: u64) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::error::Error;
-    use std::ops::Range;
     use std::time::Duration;
 
     struct Claiming(bool);

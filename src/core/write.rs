@@ -17,7 +17,7 @@ use crate::error::{Error, Outcome, Result};
 use crate::events::{self, Event, Registration};
 use crate::lease::gate::{Pass, Seen, Verdict};
 use crate::lease::guarded::{self, Guarded};
-use crate::lease::{GRANTED_AT, Lease};
+use crate::lease::{GRANTED_AT, Lease, grant};
 use crate::manager::Manager;
 use crate::options::GuardMode;
 use crate::schema;
@@ -61,8 +61,8 @@ pub(crate) enum Orphan {
     Lease {
         lock_name: String,
         waiter_id: String,
-        /// The row's claim, if it was ended.
-        ended_claim: Option<u64>,
+        /// Whether the claim on the row has ended.
+        is_given_up: bool,
     },
     Listener(Registration),
 }
@@ -88,6 +88,15 @@ impl<'a> WriteTransaction<'a> {
         self.database.commit_write(self.reaped)?;
         self.committed = true;
         Ok(())
+    }
+
+    /// The transaction that is open on `database`, which this neither commits nor undoes.
+    pub(crate) fn open_on(database: &'a Database) -> Self {
+        Self {
+            database,
+            reaped: 0,
+            committed: true,
+        }
     }
 
     /// Leaves the transaction open; whoever calls ends it, with
@@ -184,17 +193,23 @@ impl Database {
     /// The oldest `reaped` orphans are put away.
     fn forget_orphans(&self, reaped: usize) {
         let inner = &*self.inner;
+        let is_given_up = |orphan: &Orphan| {
+            matches!(
+                orphan,
+                Orphan::Lease {
+                    is_given_up: true,
+                    ..
+                }
+            )
+        };
         let put_away: Vec<_> = inner.orphans.borrow_mut().drain(..reaped).collect();
-        for orphan in put_away {
-            if let Orphan::Lease {
-                ended_claim: Some(token),
-                ..
-            } = orphan
-            {
-                // The claims in one piece again, of which a connection may have few. The id isn't
-                // used again.
-                inner.runtime.claim(&inner.connection, token..token + 1);
-            }
+        // The claims in one piece again, of which a connection may have few. All at once: one by one,
+        // in any order, they might be in more in between. The ids aren't used again.
+        if put_away.iter().any(is_given_up)
+            && !inner.orphans.borrow().iter().any(is_given_up)
+            && let Some(tokens) = self.waiter_ids().tokens()
+        {
+            inner.runtime.claim(&inner.connection, tokens);
         }
     }
 
@@ -341,20 +356,40 @@ impl Database {
         request: &Request<'_>,
         mut write: impl FnMut(&Connection) -> Result<Effect<T>>,
     ) -> Result<T> {
-        let (verdict, heard_at) = self.gate(guard_mode, request, request.lease, None)?;
+        let manager = request.manager;
+        let gate = || self.gate(guard_mode, request, request.lease, None);
+        let (mut verdict, mut heard_at) = gate()?;
+        // Once for each lock.
+        for _ in 0..2 {
+            let blocked_by = match verdict {
+                Verdict::Public => &manager.lock_name,
+                Verdict::Internal => &manager.internal_lock_name,
+                Verdict::Open | Verdict::FenceOff | Verdict::Lost => break,
+            };
+            if self.is_taken(blocked_by)? {
+                break;
+            }
+            (verdict, heard_at) = gate()?;
+        }
         match verdict {
             Verdict::Open | Verdict::FenceOff => {}
-            Verdict::Lost => return Err(Error::LockLost(request.manager.lock_name.clone())),
+            Verdict::Lost => return Err(Error::LockLost(manager.lock_name.clone())),
             // Waiting here would keep SQLite's write lock from whoever has to release.
-            Verdict::Public => return Err(Error::Locked(request.manager.lock_name.clone())),
-            Verdict::Internal => {
-                return Err(Error::Locked(request.manager.internal_lock_name.clone()));
-            }
+            Verdict::Public => return Err(Error::Locked(manager.lock_name.clone())),
+            Verdict::Internal => return Err(Error::Locked(manager.internal_lock_name.clone())),
         }
         self.in_savepoint(|| match write(&self.inner.connection)? {
             Effect::Changed(value) => self.tell(request, heard_at).map(|()| value),
             Effect::Unchanged(value) => Ok(value),
         })
+    }
+
+    /// Whether anybody holds or awaits a lock, once the rows of those who are gone are deleted.
+    /// Call in a write transaction.
+    pub(crate) fn is_taken(&self, lock_name: &str) -> Result<bool> {
+        let transaction = WriteTransaction::open_on(self);
+        let now = self.inner.runtime.unix_seconds();
+        Ok(grant::living_head(self, &transaction, lock_name, "", now)?.is_some())
     }
 
     /// Runs a part of the open transaction, of which nothing is left if it fails.

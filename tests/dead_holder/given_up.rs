@@ -97,6 +97,82 @@ both! {
         assert_eq!(free(), 40);
     }
 
+    // Claims in pieces in between, whatever the order.
+    fn they_are_whole_again_after_each_write(files: &Files) {
+        let (store, other) = (hasty(files), files.open());
+        let take = || {
+            let lock = store.lock("l").unwrap();
+            lock.acquire(&an_hour()).unwrap();
+            lock
+        };
+        for _ in 0..20 {
+            let mut locks = ["a", "b", "c"].map(|name| {
+                let lock = store.lock(name).unwrap();
+                lock.acquire(&an_hour()).unwrap();
+                Some(lock)
+            });
+            while_written(files, || {
+                for at in [1, 0, 2] {
+                    locks[at].take();
+                }
+            });
+            // Which deletes the three rows first.
+            take().release().unwrap();
+        }
+        let lock = take();
+        while_written(files, || drop(lock));
+        assert!(other.lock("l").unwrap().try_acquire(None).unwrap());
+    }
+
+    // There is no waiting in a transaction, so whoever finds the row there has to see to it.
+    fn writes_in_transactions_go_on(files: &Files) {
+        let (store, other) = (hasty(files), files.open());
+        let table = Table::of(PROGRAM, files);
+        let dict = store.dict("d").unwrap();
+        dict.acquire(&an_hour()).unwrap();
+        while_written(files, || drop(dict));
+        let transaction = other.begin().unwrap();
+        other.dict("d").unwrap().set("x", "1", None).unwrap();
+        transaction.commit().unwrap();
+        assert_eq!(table.rows("__lock__dict__d"), 0);
+
+        let dict = store.dict("d").unwrap();
+        dict.acquire(&an_hour()).unwrap();
+        let transaction = other.begin().unwrap();
+        let refused = other.dict("d").unwrap().set("x", "2", None);
+        assert!(matches!(refused, Err(Error::Locked(_))), "{refused:?}");
+        drop(transaction);
+        dict.release().unwrap();
+    }
+
+    fn a_dictionary_may_become_encrypted(files: &Files) {
+        let (store, other) = (hasty(files), files.open());
+        let dict = store.dict("d").unwrap();
+        dict.acquire(&an_hour()).unwrap();
+        while_written(files, || drop(dict));
+        other.dict_encrypted("d", "s3cret").unwrap();
+    }
+
+    // Whoever gives it up may be the writer. What it wrote under the lock, all see before it is free.
+    fn what_is_given_up_in_a_transaction_is_free_once_that_has_ended(files: &Files) {
+        let (store, other) = (files.open(), hasty(files));
+        for commits in [true, false] {
+            let lock = store.lock("l").unwrap();
+            lock.acquire(&an_hour()).unwrap();
+            let transaction = store.begin().unwrap();
+            drop(lock);
+            let others = other.lock("l").unwrap();
+            assert_eq!(others.try_acquire(None).unwrap_err(), Error::Busy);
+            if commits {
+                transaction.commit().unwrap();
+            } else {
+                transaction.rollback().unwrap();
+            }
+            assert!(others.try_acquire(None).unwrap());
+            others.release().unwrap();
+        }
+    }
+
     fn closing_deletes_the_row(files: &Files) {
         let store = hasty(files);
         let table = Table::of(PROGRAM, files);

@@ -356,6 +356,7 @@ impl Room {
                 Reply::Done
             }
             HostCall::Claim { file, first, count } => {
+                self.writable(instance, *file)?;
                 let holder = self.main_db(instance, *file)?.holder;
                 self.claims.claim(holder, *first, *count)?;
                 Reply::Done

@@ -34,8 +34,8 @@ pub enum LockError {
     /// A step that SQLite never takes, or no such token.
     #[error("an argument is out of range")]
     InvalidArgument,
-    /// This holder has as many claims as it may.
-    #[error("this holder has as many claims as it may")]
+    /// This holder would have claimed more tokens, or more pieces of them, than it may.
+    #[error("this holder has claimed as much as it may")]
     Full,
 }
 

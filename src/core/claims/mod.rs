@@ -71,9 +71,9 @@ impl State {
     }
 
     fn lived(&mut self, bytes: Range<u64>, now: Instant) {
-        if self.lived.len() >= ANSWERS_MAX {
-            self.lived.retain(|_, piece| piece.is_recent(now));
-        }
+        // An older answer for a part of it, from when it was in pieces, would hide it.
+        self.lived
+            .retain(|start, piece| !bytes.contains(start) && piece.is_recent(now));
         if self.lived.len() < ANSWERS_MAX {
             let piece = Piece {
                 end: bytes.end,
@@ -240,6 +240,24 @@ mod tests {
             assert_eq!(asking.is_claimed(&other, first), Some(true));
             assert_eq!(asking.is_claimed(&other, first + 2), Some(true));
         }
+    }
+
+    #[test]
+    fn no_answer_from_before_hides_a_later_one() {
+        let mut state = State::default();
+        let start = Instant::now();
+        state.lived(0..4, start);
+        state.lived(5..10, start);
+        let later = start + LIVES_FOR * 2;
+        assert!(!state.lives(7, later));
+        state.lived(0..10, later);
+        for at in 0..10 {
+            assert!(state.lives(at, later), "{at}");
+        }
+        assert!(!state.lives(10, later));
+        // Nor is it hidden that a part was given up meanwhile.
+        state.lived(0..4, later);
+        assert!(state.lives(3, later) && !state.lives(4, later));
     }
 
     /// The byte that SQLite locks in a write transaction (`RESERVED_BYTE`).

@@ -29,7 +29,10 @@ pub(super) fn try_acquire<L: LockTable>(table: &L, wanted: &Wanted<'_>) -> Resul
     let waiter_id = table.new_waiter_id();
     let lease = grant_if_free(table, &transaction, wanted, &waiter_id, now)?;
     if lease.is_some() {
-        transaction.commit()?;
+        transaction.commit().inspect_err(|_| {
+            // The row may be there whatever the commit reports.
+            table.abandon(wanted.lock_name, &waiter_id);
+        })?;
     }
     Ok(lease)
 }

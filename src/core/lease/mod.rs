@@ -82,6 +82,11 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Lease {
+    /// The lock's name and the waiter's id.
+    pub(crate) fn row(&self) -> (&str, &str) {
+        (&self.lock_name, &self.waiter_id)
+    }
+
     /// Gives the lock back in an open transaction. False: it was lost before.
     pub(crate) fn give_back(&self, transaction: &WriteTransaction<'_>) -> Result<bool> {
         Self::give_back_row(transaction, &self.lock_name, &self.waiter_id)

@@ -169,6 +169,7 @@ pub(crate) trait LockTable: 'static {
 
     fn sleep(&self, duration: Duration);
 
-    /// Deletes a row on a path that can't report: now or later.
+    /// Gives a row up on a path that can't report: deletes it now or later, and until then it
+    /// keeps the lock from nobody who can tell.
     fn abandon(&self, lock_name: &str, waiter_id: &str);
 }

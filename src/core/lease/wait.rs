@@ -123,7 +123,10 @@ pub(super) fn enter<'a, L: LockTable>(
         })?;
     let now = table.unix_seconds();
     if let Some(lease) = grant_if_free(table, &transaction, wanted, &waiter.waiter_id, now)? {
+        // The row may be there whatever the commit reports.
+        waiter.in_line = true;
         transaction.commit()?;
+        waiter.in_line = false;
         return Ok(Entry::Granted(lease));
     }
     if timeout.is_some_and(|timeout| timeout.is_zero()) {

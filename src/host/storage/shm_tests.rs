@@ -239,7 +239,6 @@ fn only_what_is_held_can_be_released() {
 #[test]
 fn whoever_grows_it_harms_nobody_who_wants_to_write() {
     use ShmLockKind::Exclusive;
-    use std::sync::atomic::{AtomicBool, Ordering};
     let directory = tempfile::tempdir().unwrap();
     for round in 0..200 {
         let name = format!("db{round}");
@@ -249,15 +248,13 @@ fn whoever_grows_it_harms_nobody_who_wants_to_write() {
         let (mut one, mut other) = (open(), open());
         assert!(!memories.0.map(&mut one, 0, false).unwrap());
         assert!(!memories.1.map(&mut other, 0, false).unwrap());
-        let is_grown = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            scope.spawn(|| {
+            let growing = scope.spawn(|| {
                 for region in 0..4 {
                     assert_eq!(memories.0.map(&mut one, region, true), Ok(true));
                 }
-                is_grown.store(true, Ordering::Relaxed);
             });
-            while !is_grown.load(Ordering::Relaxed) {
+            while !growing.is_finished() {
                 assert_eq!(other.shm_try_lock(0, 1, Exclusive), Ok(()), "{round}");
                 other.shm_unlock(0, 1, Exclusive).unwrap();
             }

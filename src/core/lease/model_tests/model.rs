@@ -235,8 +235,13 @@ impl Model {
             }
         } else if owner != ADVISORY {
             if self.line.iter().any(|row| row.expires_at > now) {
-                // It may queue up for this one write, but not wait.
-                if in_transaction || !self.living(owner).is_empty() {
+                // It may queue up for this one write, but not wait. In a transaction it may not
+                // even that, and what it removes goes with the transaction.
+                let living = self.living(owner);
+                if !living.is_empty() {
+                    if in_transaction {
+                        self.line = living;
+                    }
                     return Answer::Fails(Error::Locked(LOCK.into()));
                 }
                 self.line.clear();
