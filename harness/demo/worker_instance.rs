@@ -83,8 +83,8 @@ impl InstanceStore {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            // Others had the lock for as long as there was time.
-            Error::Db(DbError::Timeout | DbError::Locked(_)) => Self::Timeout,
+            // Others had the lock, or wrote, for as long as there was time.
+            Error::Db(DbError::Timeout | DbError::Locked(_) | DbError::Busy) => Self::Timeout,
             other => Self::Other {
                 unknown: other.outcome() == Outcome::Unknown,
                 message: other.to_string(),

@@ -49,8 +49,10 @@ struct NativeStore(Database);
 impl From<beaver_core::Error> for Failure {
     fn from(error: beaver_core::Error) -> Self {
         match error {
-            // Others had the lock for as long as there was time.
-            beaver_core::Error::Timeout | beaver_core::Error::Locked(_) => Self::Timeout,
+            // Others had the lock, or wrote, for as long as there was time.
+            beaver_core::Error::Timeout
+            | beaver_core::Error::Locked(_)
+            | beaver_core::Error::Busy => Self::Timeout,
             other => Self::Other {
                 unknown: other.outcome() == Outcome::Unknown,
                 message: other.to_string(),
