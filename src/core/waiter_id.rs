@@ -4,8 +4,8 @@
 //! - An id is never used twice.
 //! - One that starts with `live:` belongs to a connection that holds claims for as long as it is
 //!   open: on the number in it, for itself, and on one more for each id, as far as they go. So when
-//!   nobody has an id's claim, nobody stands behind it any more: known, not guessed. Either the connection is gone, or
-//!   it has given that row up and could not delete it.
+//!   nobody has an id's claim, nobody stands behind it any more: known, not guessed. Either the
+//!   connection is gone, or it has given that row up and could not delete it.
 
 use crate::runtime::Runtime;
 use rusqlite::Connection;

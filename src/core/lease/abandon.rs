@@ -2,8 +2,8 @@
 //!
 //! What must stay true: nobody stands behind the row any more, so it keeps the lock from
 //! nobody. It is deleted, and if SQLite's write lock isn't to be had for that, its claim is
-//! ended, so that others take it for what a dead owner left. The connection's next write
-//! deletes it, or its end.
+//! ended, so that others take it for what a dead owner left. The connection's next read or
+//! write deletes it, or its end.
 
 use super::grant;
 use crate::database::Database;
