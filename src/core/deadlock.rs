@@ -18,7 +18,6 @@ use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::lease::{GRANTED_AT, WRITE_GRACE};
 use crate::waiter_id::WaiterIds;
-use crate::write::Orphan;
 use rusqlite::{Connection, OptionalExtension as _, Rows, params};
 use std::collections::BTreeSet;
 
@@ -82,10 +81,12 @@ impl Database {
 
     /// Whether it is sure that nobody stands behind a row any more.
     fn is_row_gone(&self, row: &str) -> bool {
-        let is_it =
-            |orphan: &Orphan| matches!(orphan, Orphan::Lease { waiter_id, .. } if waiter_id == row);
         let claim = self.waiter_ids().claim_of_other(row);
-        self.inner.orphans.borrow().iter().any(is_it)
+        self.inner
+            .orphans
+            .borrow()
+            .iter()
+            .any(|orphan| orphan.is_row(row))
             || claim.is_some_and(|claim| self.is_gone(claim))
     }
 
@@ -214,9 +215,8 @@ fn awaited(
 mod tests {
     use super::*;
     use crate::options::Options;
-    use crate::runtime::{Runtime, SystemRuntime};
+    use crate::runtime::testing::Telling;
     use std::rc::Rc;
-    use std::time::Duration;
 
     fn database() -> (tempfile::TempDir, Database) {
         let dir = tempfile::tempdir().unwrap();
@@ -308,37 +308,13 @@ mod tests {
         assert_eq!(circle(&db, &["x", "y"]).unwrap(), ["y", "x"]);
     }
 
-    /// Tells that nobody has this claim.
-    struct Ended(SystemRuntime, u64);
-
-    impl Runtime for Ended {
-        fn unix_seconds(&self) -> f64 {
-            self.0.unix_seconds()
-        }
-        fn monotonic(&self) -> Duration {
-            self.0.monotonic()
-        }
-        fn random(&self) -> u128 {
-            self.0.random()
-        }
-        fn sleep(&self, duration: Duration) {
-            self.0.sleep(duration);
-        }
-        fn is_claimed(&self, _: &Connection, token: u64) -> Option<bool> {
-            Some(token != self.1)
-        }
-        fn explain_cannot_open(&self, path: &str) -> Error {
-            self.0.explain_cannot_open(path)
-        }
-    }
-
     #[test]
     fn what_was_given_up_makes_no_circle_and_hides_none() {
         let keeper = "live:00000000100000000000000000000000";
         let given_up = 0x1000_0000 + 1 + 7;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("app.db");
-        let runtime = Rc::new(Ended(SystemRuntime::new(), given_up));
+        let runtime = Rc::new(Telling::of(move |token| Some(token != given_up)));
         let db = Database::open_with(path.to_str().unwrap(), &Options::default(), runtime).unwrap();
         let add = |lock: &str, id: &str, requested_at: f64| {
             db.inner

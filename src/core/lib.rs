@@ -70,6 +70,7 @@ mod log;
 mod manager;
 mod managers;
 mod options;
+mod orphan;
 mod owner;
 mod queue;
 mod runtime;

@@ -196,3 +196,44 @@ impl Runtime for SystemRuntime {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// The system's, and knows this about the claims of others.
+    pub(crate) struct Telling<F> {
+        system: SystemRuntime,
+        is_claimed: F,
+    }
+
+    impl<F: Fn(u64) -> Option<bool>> Telling<F> {
+        pub(crate) fn of(is_claimed: F) -> Self {
+            Self {
+                system: SystemRuntime::new(),
+                is_claimed,
+            }
+        }
+    }
+
+    impl<F: Fn(u64) -> Option<bool>> Runtime for Telling<F> {
+        fn unix_seconds(&self) -> f64 {
+            self.system.unix_seconds()
+        }
+        fn monotonic(&self) -> Duration {
+            self.system.monotonic()
+        }
+        fn random(&self) -> u128 {
+            self.system.random()
+        }
+        fn sleep(&self, duration: Duration) {
+            self.system.sleep(duration);
+        }
+        fn is_claimed(&self, _: &Connection, token: u64) -> Option<bool> {
+            (self.is_claimed)(token)
+        }
+        fn explain_cannot_open(&self, path: &str) -> Error {
+            self.system.explain_cannot_open(path)
+        }
+    }
+}

@@ -14,20 +14,18 @@
 
 use crate::database::Database;
 use crate::error::{Error, Outcome, Result};
-use crate::events::{self, Event, Registration};
+use crate::events::{self, Event};
 use crate::lease::gate::{Pass, Seen, Verdict};
 use crate::lease::guarded::{self, Guarded};
 use crate::lease::{GRANTED_AT, Lease, grant};
 use crate::manager::Manager;
 use crate::options::GuardMode;
+use crate::orphan::Orphan;
 use crate::schema;
 use crate::topic;
 use rusqlite::{Connection, params};
 use std::cell::Cell;
 use std::time::Duration;
-
-/// How long a path that can't report waits for SQLite's write lock.
-const REAP_WAIT: Duration = Duration::from_millis(100);
 
 /// What a write did.
 pub(crate) enum Effect<T> {
@@ -54,17 +52,6 @@ pub(crate) struct Request<'a> {
     pub(crate) wait: Duration,
     /// How long to wait for SQLite's write lock; none: `Options::busy_timeout`.
     pub(crate) write_limit: Option<Duration>,
-}
-
-/// What a handle left in the file when it was dropped at a bad moment.
-pub(crate) enum Orphan {
-    Lease {
-        lock_name: String,
-        waiter_id: String,
-        /// Whether the claim on the row has ended.
-        is_given_up: bool,
-    },
-    Listener(Registration),
 }
 
 /// An open write transaction; rolls back unless committed.
@@ -134,16 +121,7 @@ impl Database {
             committed: false,
         };
         for orphan in inner.orphans.borrow().iter() {
-            match orphan {
-                Orphan::Lease {
-                    lock_name,
-                    waiter_id,
-                    ..
-                } => {
-                    Lease::give_back_row(&transaction, lock_name, waiter_id)?;
-                }
-                Orphan::Listener(registration) => registration.withdraw(&inner.connection)?,
-            }
+            orphan.put_away(&transaction)?;
             transaction.reaped += 1;
         }
         for kind in inner.unmade.borrow().iter() {
@@ -190,45 +168,11 @@ impl Database {
         Ok(())
     }
 
-    /// The oldest `reaped` orphans are put away.
-    fn forget_orphans(&self, reaped: usize) {
-        let inner = &*self.inner;
-        let is_given_up = |orphan: &Orphan| {
-            matches!(
-                orphan,
-                Orphan::Lease {
-                    is_given_up: true,
-                    ..
-                }
-            )
-        };
-        let put_away: Vec<_> = inner.orphans.borrow_mut().drain(..reaped).collect();
-        // The claims in one piece again, of which a connection may have few. All at once: one by one,
-        // in any order, they might be in more in between. The ids aren't used again.
-        if put_away.iter().any(is_given_up)
-            && !inner.orphans.borrow().iter().any(is_given_up)
-            && let Some(tokens) = self.waiter_ids().tokens()
-        {
-            inner.runtime.claim(&inner.connection, tokens);
-        }
-    }
-
-    /// Puts away what was given up inside a transaction, and makes again what went
-    /// with it, now that it has ended. What can't be done now is left to the next
-    /// write.
-    pub(crate) fn reap(&self) {
-        let due = !self.inner.orphans.borrow().is_empty() || !self.inner.unmade.borrow().is_empty();
-        if due && let Ok(transaction) = self.begin_write(Some(REAP_WAIT)) {
-            let _ = transaction.commit();
-        }
-    }
-
     /// Runs a read, in the open transaction if there is one.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         self.check_transaction()?;
-        let due = !self.inner.orphans.borrow().is_empty() || !self.inner.unmade.borrow().is_empty();
         let mut undone = None;
-        if due && self.inner.connection.is_autocommit() {
+        if self.is_due() && self.inner.connection.is_autocommit() {
             // What could not be put away, or made again, isn't to stay so until the next write.
             let transaction = self.begin_write(Some(Duration::ZERO));
             undone = transaction.and_then(WriteTransaction::commit).err();

@@ -8,7 +8,7 @@
 use super::grant;
 use crate::database::Database;
 use crate::error::{Error, Result};
-use crate::write::Orphan;
+use crate::orphan::Orphan;
 use std::time::Duration;
 
 /// What a wait that ends without the lock may take beyond its time to put its place

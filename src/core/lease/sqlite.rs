@@ -266,35 +266,12 @@ mod tests {
     use crate::error::Error;
     use crate::lease::GRANTED_AT;
     use crate::options::{LockOptions, Options};
+    use crate::runtime::testing::Telling;
     use crate::runtime::{Interest, Runtime, SystemRuntime};
     use rusqlite::{Connection, params};
     use std::cell::Cell;
     use std::rc::Rc;
     use std::time::Duration;
-
-    /// Knows this much about every other connection's claim.
-    struct Telling(SystemRuntime, Option<bool>);
-
-    impl Runtime for Telling {
-        fn unix_seconds(&self) -> f64 {
-            self.0.unix_seconds()
-        }
-        fn monotonic(&self) -> Duration {
-            self.0.monotonic()
-        }
-        fn random(&self) -> u128 {
-            self.0.random()
-        }
-        fn sleep(&self, duration: Duration) {
-            self.0.sleep(duration);
-        }
-        fn is_claimed(&self, _: &Connection, _: u64) -> Option<bool> {
-            self.1
-        }
-        fn explain_cannot_open(&self, path: &str) -> Error {
-            self.0.explain_cannot_open(path)
-        }
-    }
 
     /// Counts the places that others see when it is first told what to watch.
     struct Counting(SystemRuntime, Connection, Cell<Option<i64>>);
@@ -352,7 +329,7 @@ mod tests {
     fn give_back(claimed: Option<bool>, id: &dyn rusqlite::ToSql, prepare: &str) -> Option<bool> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app.db");
-        let runtime = Rc::new(Telling(SystemRuntime::new(), claimed));
+        let runtime = Rc::new(Telling::of(move |_| claimed));
         let db = Database::open_with(path.to_str().unwrap(), &Options::default(), runtime).unwrap();
         let lock = db.lock("l").unwrap();
         lock.acquire(&LockOptions::default()).unwrap();
@@ -417,7 +394,7 @@ mod tests {
         for trigger in [come_back, none_stays] {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("app.db");
-            let runtime = Rc::new(Telling(SystemRuntime::new(), Some(false)));
+            let runtime = Rc::new(Telling::of(|_| Some(false)));
             let options = Options {
                 lock_wait: Duration::ZERO,
                 ..Options::default()
