@@ -14,7 +14,8 @@
 //! - A switch is at a host call or where somebody waits: what differs only by where an instance was
 //!   cut while it computed is one schedule here.
 
-use super::schedule::{Choice, Policy, Script, Switch};
+use super::schedule::{Choice, Policy};
+use super::script::{Script, Switch};
 use super::settings::Settings;
 use super::{Simulated, Simulator};
 use crate::program::Plan;

@@ -2,7 +2,8 @@
 
 use super::fault::{FaultPlan, Kind};
 use super::room::Defects;
-use super::schedule::{Policy, Script};
+use super::schedule::Policy;
+use super::script::Script;
 use crate::program::Plan;
 use crate::run::nemesis::digest;
 use crate::workload;

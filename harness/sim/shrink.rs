@@ -14,9 +14,11 @@ mod story;
 pub use case::{Case, Subject, kind, kinds};
 
 use super::fault::Fault;
-use super::run::{Simulated, Simulator};
-use super::schedule::{Cut, Policy, Script, Switch};
+use super::run::Simulator;
+use super::schedule::Policy;
+use super::script::{Cut, Script, Switch};
 use super::settings::{Checkpoints, Settings};
+use super::simulated::Simulated;
 use crate::check::CheckSpec;
 use crate::program::Program;
 use crate::shrink::{deltas, size};

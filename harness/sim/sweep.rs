@@ -10,7 +10,8 @@
 //! - Its parts can be run apart, and together they are the whole.
 
 use super::fault::{Blow, Fault};
-use super::schedule::{Policy, Script};
+use super::schedule::Policy;
+use super::script::Script;
 use super::settings::Settings;
 use super::{Simulated, Simulator};
 use crate::program::Plan;

@@ -4,9 +4,9 @@ use crate::check::{CheckResult, CheckSpec};
 use crate::program::{Layout, Plan, Program};
 use crate::sim::cases;
 use crate::sim::fault::{FaultPlan, Kind};
-use crate::sim::run::Simulated;
 use crate::sim::schedule::Policy;
 use crate::sim::settings::Settings;
+use crate::sim::simulated::Simulated;
 use anyhow::Context as _;
 
 /// What is run, and how.

@@ -1,7 +1,7 @@
 //! Faults and choices when somebody is not there any more.
 
 use crate::sim::fault::Fault;
-use crate::sim::schedule::{Cut, Script, Switch};
+use crate::sim::script::{Cut, Script, Switch};
 use crate::sim::settings::Settings;
 
 /// The settings without what befalls this worker and with whom it makes way for; all who come after

@@ -2,7 +2,7 @@
 
 use super::case::Case;
 use crate::sim::places::Place;
-use crate::sim::run::Simulated;
+use crate::sim::simulated::Simulated;
 
 /// Faults and choices in the order in which they came, a line each. The run must have a trace in words.
 pub(super) fn story(case: &Case, ran: &Simulated) -> Vec<String> {

@@ -4,8 +4,8 @@
 //! document.rs  what a document is, its stored form, iterating
 //! text.rs      words: the FTS5 table           fuzzy.rs  typing errors: trigrams, edit distance
 //! vector.rs    nearest neighbours              changes.rs  what Python's vector index watches
-//! graph.rs     edges, neighbours, walks        rank.rs   fusing rankings
-//! top.rs       the best of many in bounded memory
+//! graph.rs     edges, neighbours               walk.rs   breadth first along edges
+//! rank.rs      fusing rankings                 top.rs    the best of many in bounded memory
 //! ```
 //!
 //! What must stay true:
@@ -23,13 +23,15 @@ mod rank;
 mod text;
 mod top;
 mod vector;
+mod walk;
 
 pub use document::{Document, Documents};
 pub use fuzzy::{MAX_FUZZINESS, MAX_FUZZY_QUERY_CHARS};
-pub use graph::{Direction, Edge, Edges, MAX_WALK_BYTES, Step, Walk, WalkOptions};
+pub use graph::{Direction, Edge, Edges};
 pub use rank::{FusedHit, HybridOptions, Ranking, rerank};
 pub use text::{MAX_QUERY_BYTES, MatchOptions};
 pub use vector::{MAX_DIMENSIONS, Metric};
+pub use walk::{MAX_WALK_BYTES, Step, Walk, WalkOptions};
 
 use crate::database::Database;
 use crate::error::{Error, Result};

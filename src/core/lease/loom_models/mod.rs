@@ -5,6 +5,7 @@
 
 mod state;
 mod store;
+mod transaction;
 
 use super::table::{LockTable as _, LockTransaction as _};
 use super::wait::{Entry, GONE_LOOK, enter};
