@@ -23,8 +23,8 @@ use crate::report::{Outcome, Run, RunReport};
 use crate::run::{self, FaultKind, Progress, RunError, Settings};
 use crate::workload;
 use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -103,6 +103,18 @@ pub fn settings(plan: &Plan, options: &Options) -> Settings {
     settings
 }
 
+/// Creates a file and its folder. Whoever is done takes an empty folder away, maybe between the two.
+fn create_within(folder: &Path, path: &Path) -> io::Result<File> {
+    let mut tries = 100;
+    loop {
+        tries -= 1;
+        match std::fs::create_dir_all(folder).and_then(|()| File::create(path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && tries > 0 => {}
+            created => return created,
+        }
+    }
+}
+
 /// Runs a plan and judges it.
 pub fn run_plan(
     driver: &dyn Driver,
@@ -125,8 +137,7 @@ pub fn run_plan(
     let mut file: Option<Box<dyn Write + Send>> = None;
     if let Some(folder) = &options.histories {
         let path = folder.join(format!("{}-{}.jsonl", plan.frame.name, options.seed));
-        let created = std::fs::create_dir_all(folder).and_then(|()| File::create(&path));
-        match created {
+        match create_within(folder, &path) {
             Ok(created) => file = Some(Box::new(BufWriter::new(created))),
             Err(error) => {
                 let message = format!("{}: {error}", path.display());

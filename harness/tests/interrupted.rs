@@ -99,7 +99,7 @@ fn an_interrupted_run_reports_what_there_is_and_leaves_no_process() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let scenario = scenario(folder.path());
-    let mut harness = harness();
+    let mut harness = harness(folder.path());
     harness.args(["run", "--driver", "native", "--scenario", &scenario]);
     harness.args(["--json", &path("r.json"), "--html", &path("r.html")]);
     harness.args(["--junit", &path("r.xml"), "--histories", &path("h")]);
@@ -140,7 +140,8 @@ fn an_interrupted_run_reports_what_there_is_and_leaves_no_process() {
 
 #[test]
 fn what_has_failed_already_counts_in_an_interrupted_run() {
-    let mut harness = harness();
+    let folder = tempfile::tempdir().unwrap();
+    let mut harness = harness(folder.path());
     harness.args([
         "run",
         "--driver",
@@ -165,16 +166,18 @@ const INIT_ANSWER: &str =
     r#"{"id":1,"ok":{"protocol":1,"name":"sh","version":"","capabilities":["dict","locks"]}}"#;
 
 /// The harness with the signals as a terminal gives them. Whoever runs the tests in the background may
-/// have them ignored, and what is ignored stays ignored.
-fn harness() -> Command {
+/// have them ignored, and what is ignored stays ignored. What it leaves when it is killed stays in
+/// `folder`.
+fn harness(folder: &Path) -> Command {
     let mut harness = Command::new("env");
     harness.args(["--default-signal=HUP,INT,TERM", HARNESS]);
+    harness.env("TMPDIR", folder);
     harness
 }
 
 /// A run of one worker on this shell script.
-fn run_of(script: &str) -> Command {
-    let mut harness = harness();
+fn run_of(folder: &Path, script: &str) -> Command {
+    let mut harness = harness(folder);
     harness.args(["run", "--workload", "dict-registers", "--workers", "1"]);
     harness.args(["--", "sh", "-c", script]);
     harness
@@ -209,7 +212,7 @@ fn an_interrupted_run_does_not_wait_for_a_process_that_hangs() {
             format!("read init; echo '{INIT_ANSWER}'; read open && exec sleep 3600"),
         ),
     ] {
-        let mut harness = spawn(&mut run_of(&script));
+        let mut harness = spawn(&mut run_of(folder.path(), &script));
         let children = one_that_hangs(&mut harness);
         kill_process(pid(harness.id()), Signal::INT).unwrap();
         let said = rest(&mut harness);
@@ -227,7 +230,7 @@ fn an_interrupted_run_does_not_wait_for_a_process_that_hangs() {
 fn a_signal_ends_a_run_whose_words_nobody_reads() {
     let folder = tempfile::tempdir().unwrap();
     let scenario = scenario(folder.path());
-    let mut harness = harness();
+    let mut harness = harness(folder.path());
     harness.args([
         "run",
         "--driver",
@@ -245,9 +248,9 @@ fn a_signal_ends_a_run_whose_words_nobody_reads() {
 
 #[test]
 fn the_second_signal_ends_at_once_and_takes_the_children_along() {
-    let mut harness = spawn(&mut run_of(&format!(
-        "read init; echo '{INIT_ANSWER}'; read open && exec sleep 3600"
-    )));
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!("read init; echo '{INIT_ANSWER}'; read open && exec sleep 3600");
+    let mut harness = spawn(&mut run_of(folder.path(), &script));
     let children = one_that_hangs(&mut harness);
     adopt();
     // It finds both when it is resumed.
@@ -286,7 +289,7 @@ fn await_end(children: &[i32]) {
 fn our_own_drivers_die_with_a_killed_harness_even_when_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let scenario = scenario(folder.path());
-    let mut harness = harness();
+    let mut harness = harness(folder.path());
     harness.args(["run", "--driver", "native", "--scenario", &scenario]);
     let mut harness = spawn(&mut harness);
     let children = children_when(&mut harness, one_is_stopped);
@@ -303,6 +306,7 @@ fn a_stopped_driver_of_anybody_s_is_woken_when_the_harness_is_killed() {
     let scenario = scenario(folder.path());
     // Adopted from another session, as on most systems.
     let mut harness = Command::new("setsid");
+    harness.env("TMPDIR", folder.path());
     harness.args([HARNESS, "run", "--scenario", &scenario, "--"]);
     harness.args([
         "env",

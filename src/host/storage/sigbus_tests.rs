@@ -135,12 +135,14 @@ fn others_map_and_unmap_meanwhile() {
     });
 }
 
-/// Runs `name` of this file again, in a process of its own.
+/// Runs `name` of this file again, in a process of its own. It can't put its files away.
 fn in_a_child(name: &str) -> ExitStatus {
+    let directory = tempfile::tempdir().unwrap();
     let test = format!("{}::{name}", module_path!().split_once("::").unwrap().1);
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", &test, "--nocapture"])
         .env(CHILD, "1")
+        .env("TMPDIR", directory.path())
         .status()
         .unwrap()
 }
