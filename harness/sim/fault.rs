@@ -27,7 +27,8 @@ pub enum Blow {
     PowerLoss(u32),
     /// The call fails with an I/O error: nothing of it happened, or part.
     Io,
-    /// Of a write only a part happens, and it fails with an I/O error. Otherwise as `Io`.
+    /// Of a write only a part happens, of a deletion all but the sync, and it fails with an I/O error.
+    /// Otherwise as `Io`.
     ShortWrite,
     /// The disk is full for so many milliseconds.
     Full(u32),

@@ -3,7 +3,7 @@
 //! What must stay true: a call has its effect all at once, when the room has chosen its actor to go
 //! on, and never after the instance was ended.
 
-use super::calls::{Effect, Wait};
+use super::calls::{Effect, Wait, is_shm};
 use super::fault::Blow;
 use super::room::{Room, SharedRoom};
 use crate::history::{Seen, SessionEnd};
@@ -252,6 +252,19 @@ fn befall(room: &mut Room, instance: u64, blow: Blow, call: &HostCall<'_>) -> Ef
         let mut chance = room.chance.clone();
         let _ = room.disk.short_write(id, *offset, data, &mut chance);
         room.chance = chance;
+        room.look();
+    }
+    // The name is gone, and what failed was the sync of its directory.
+    if let (
+        Blow::ShortWrite,
+        HostCall::DeleteFile {
+            name,
+            sync_directory: true,
+        },
+    ) = (blow, call)
+        && !is_shm(name)
+    {
+        let _ = room.disk.delete(name, false);
         room.look();
     }
     // Part of the changes may get to the device all the same, unless it is lost.

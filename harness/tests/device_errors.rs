@@ -6,8 +6,12 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
 
+use beaver_harness::check::CheckSpec;
+use beaver_harness::program::{Plan, Program};
+use beaver_harness::protocol::{LockKind, LockName, Op};
 use beaver_harness::sim::sweep::{self, Ground, Options, Swept};
-use beaver_harness::sim::{Blow, Policy, Settings, Simulator, cases};
+use beaver_harness::sim::{Blow, Fault, Policy, Settings, Simulator, cases};
+use beaver_harness::step::Step;
 
 /// A call in so many is tried, another for each seed. (Every second one takes ten minutes.)
 const EVERY: u64 = 97;
@@ -71,4 +75,66 @@ fn a_disk_that_is_full_for_long_is_survived() {
 #[test]
 fn a_clock_that_is_set_back_an_hour_is_survived() {
     all_is_well(Blow::Jump(-3_600_000));
+}
+
+/// Whoever asked for a lock and met an error lives and does nothing more. Whether its grant is there or
+/// not, the next one gets the lock.
+#[test]
+fn a_grant_whose_commit_may_have_happened_keeps_the_lock_from_nobody() {
+    let acquire = |timeout_ms: u64| Op::LockAcquire {
+        lock: LockName::new(LockKind::Lock, "gate"),
+        timeout_ms: Some(timeout_ms),
+        ttl_ms: Some(60_000),
+    };
+    let idle = |ms: u64| Step::Sleep { ms };
+    let plan = Plan::from(Program {
+        program: 1,
+        name: "granted".into(),
+        workers: vec![
+            vec![acquire(1000).into(), idle(40_000)],
+            vec![idle(300), acquire(20_000).into()],
+        ],
+        checks: vec![CheckSpec::Integrity],
+        ..Program::default()
+    });
+    let simulator = Simulator::new(&beaver_host::default_component_path()).unwrap();
+    for rollback_journal in [false, true] {
+        let settings = Settings {
+            policy: Policy::Script,
+            full_durability: Some(true),
+            rollback_journal: Some(rollback_journal),
+            ..Settings::default()
+        };
+        let ground = Ground::run(&simulator, &plan, &settings).unwrap();
+        let (mut failed, mut unknown) = (0, 0);
+        let calls = 0..ground.calls[0];
+        let faults = [Blow::Io, Blow::ShortWrite].map(|blow| (calls.clone(), blow));
+        let faults = faults.into_iter().flat_map(|(calls, blow)| {
+            calls.map(move |call| Fault {
+                worker: 0,
+                call,
+                blow,
+            })
+        });
+        for fault in faults {
+            let settings = Settings {
+                faults: Some([fault].into_iter().collect()),
+                ..ground.settings.clone()
+            };
+            let ran = simulator.run(&plan, &settings).unwrap();
+            assert!(!ran.failed(), "{fault}: {:?}", ran.complaints());
+            // Of a worker whose database could not be opened there is but the other's.
+            let [first, second] = &ran.history.operations[..] else {
+                continue;
+            };
+            if let Some(failure) = first.failure() {
+                failed += 1;
+                unknown += u32::from(!failure.definite);
+                let failure = second.failure();
+                assert!(failure.is_none(), "{fault}: {failure:?}");
+            }
+        }
+        println!("rollback journal {rollback_journal}: {failed} failed, {unknown} of them unknown");
+        assert!(failed > 0 && (unknown > 0 || !rollback_journal));
+    }
 }

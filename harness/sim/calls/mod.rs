@@ -85,7 +85,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 }
 
 /// What belongs to the database of this name, and isn't it.
-fn is_shm(name: &str) -> bool {
+pub(super) fn is_shm(name: &str) -> bool {
     name.ends_with("-shm")
 }
 
