@@ -11,6 +11,7 @@
 //!   written ([`Simulated::trace_hash`]).
 //! - No false alarm: the simulated machine does only what a real one may do.
 
+mod allowed;
 pub mod audit;
 pub mod calibration;
 mod calls;

@@ -1,12 +1,12 @@
 //! One simulated run, from the plan to the verdict.
 
+use super::allowed;
 use super::audit::{Durability, Verdict as Soundness};
 use super::disk::Disk;
-use super::fault::{Blow, Fault};
 use super::room::{DATABASE, Furniture, REGIONS, Room, SharedRoom};
 use super::schedule::{Policy, Scheduler};
 use super::settings::{Checkpoints, Decided, Settings, Stream};
-use super::simulated::{Simulated, meets_device};
+use super::simulated::Simulated;
 use super::time::{Time, WallClock};
 use super::trace::Trace;
 use super::world::{SimulatedWorld, Stage};
@@ -14,7 +14,7 @@ use crate::check::{CheckResult, CheckSpec, judge};
 use crate::driver::beaver::{self, Settings as DriverSettings};
 use crate::history::{Recorder, Seen};
 use crate::program::Plan;
-use crate::protocol::{Description, ErrorCode, VERSION};
+use crate::protocol::{Description, VERSION};
 use crate::run::worker::Worker;
 use crate::run::world::{Course, PHASES, World as _};
 use crate::run::{self, Progress};
@@ -259,7 +259,7 @@ impl Simulator {
         drop(room.recorder);
         let recorder = Arc::into_inner(recorder).context("somebody keeps the history")?;
         let (mut history, error) = recorder.finish();
-        allow_what_faults_cause(&mut history.header.checks, &room.fallen);
+        allowed::allow(&mut history, &room.fallen);
         let mut troubles = room.troubles;
         troubles.extend(error);
         let mut results = judge(&history);
@@ -308,7 +308,7 @@ impl Simulator {
                 room.recorder.seen(Seen::IntegrityCheck("ok".to_owned()));
                 // A power loss may have taken back the commit that put a row away.
                 let is_taken_back = room.power_losses > 0 && room.durability == Durability::Normal;
-                if is_taken_back || may_leave_rows(&room.fallen) {
+                if is_taken_back || allowed::may_leave_rows(&room.fallen) {
                     return;
                 }
                 for waiter in contents.waiters {
@@ -335,28 +335,10 @@ fn tell(recorder: &Recorder, findings: &[String]) {
     }
 }
 
-/// Whether whoever meets these faults may be unable to put its rows away.
-fn may_leave_rows(faults: &[Fault]) -> bool {
-    let is_stranger = |fault: &Fault| matches!(fault.blow, Blow::Stranger(_));
-    meets_device(faults) || faults.iter().any(is_stranger)
-}
-
 /// The claim that the connection of a row's owner lives by: `live:<token><random>:<n>`.
 fn live_token(waiter_id: &str) -> Option<u64> {
     let (token, _) = waiter_id.strip_prefix("live:")?.split_at_checked(16)?;
     u64::from_str_radix(token, 16).ok()
-}
-
-/// An operation that meets a device's error fails, and says so: that is right.
-fn allow_what_faults_cause(checks: &mut Vec<CheckSpec>, fallen: &[Fault]) {
-    if meets_device(fallen) {
-        for check in checks {
-            if let CheckSpec::Errors { allow } = check {
-                // A lock whose release failed is held still.
-                allow.extend([ErrorCode::Failed, ErrorCode::Busy, ErrorCode::AlreadyHeld]);
-            }
-        }
-    }
 }
 
 /// Polls whoever is to go on until all have ended; false: nobody can go on, or it comes to no end.

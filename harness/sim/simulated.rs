@@ -1,6 +1,7 @@
 //! What a simulated run came to.
 
-use super::fault::{Blow, Fault};
+use super::allowed::meets_device;
+use super::fault::Fault;
 use super::places::Places;
 use super::schedule::Choice;
 use super::script::Script;
@@ -79,14 +80,4 @@ impl Simulated {
         });
         self.findings.iter().cloned().chain(violated).collect()
     }
-}
-
-/// Whether a device's error is among them.
-pub(super) fn meets_device(faults: &[Fault]) -> bool {
-    faults.iter().any(|fault| {
-        matches!(
-            fault.blow,
-            Blow::Io | Blow::ShortWrite | Blow::Full(_) | Blow::Busy
-        )
-    })
 }

@@ -1,0 +1,93 @@
+//! What faults excuse, that would be wrong without them.
+//!
+//! What must stay true: only what no correct system could have done otherwise.
+
+use super::fault::{Blow, Fault};
+use crate::check::CheckSpec;
+use crate::history::History;
+use crate::protocol::{ErrorCode, Op};
+use std::collections::BTreeSet;
+
+/// Whether a device's error is among them.
+pub(super) fn meets_device(faults: &[Fault]) -> bool {
+    faults.iter().any(|fault| {
+        matches!(
+            fault.blow,
+            Blow::Io | Blow::ShortWrite | Blow::Full(_) | Blow::Busy
+        )
+    })
+}
+
+/// Whether whoever meets these faults may be unable to put its rows away.
+pub(super) fn may_leave_rows(faults: &[Fault]) -> bool {
+    let is_stranger = |fault: &Fault| matches!(fault.blow, Blow::Stranger(_));
+    meets_device(faults) || faults.iter().any(is_stranger)
+}
+
+/// Tells the checks of a history which errors its faults account for: an operation that meets
+/// a device's error fails, and says so.
+pub(super) fn allow(history: &mut History, fallen: &[Fault]) {
+    if !meets_device(fallen) {
+        return;
+    }
+    let mut allowed = vec![ErrorCode::Failed, ErrorCode::Busy];
+    let keepers = keepers(history);
+    if !keepers.is_empty() {
+        allowed.push(ErrorCode::AlreadyHeld);
+    }
+    if keepers.len() > 1 {
+        allowed.push(ErrorCode::Deadlock);
+    }
+    for check in &mut history.header.checks {
+        if let CheckSpec::Errors { allow } = check {
+            allow.extend(&allowed);
+        }
+    }
+}
+
+/// The sessions with a release that failed: they hold that lock still. One of them that asks for it
+/// again is told so, and two of them that each ask for the other's are in a circle.
+fn keepers(history: &History) -> BTreeSet<u64> {
+    let releases = history.operations.iter().filter(|operation| {
+        matches!(operation.op, Op::LockRelease { .. }) && operation.failure().is_some()
+    });
+    releases.map(|operation| operation.session).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::script::Script;
+    use crate::protocol::{LockKind, LockName};
+
+    /// What is allowed when these sessions' releases fail.
+    fn allowed(failing: &[usize], blow: Blow) -> Vec<ErrorCode> {
+        let mut script = Script::new(CheckSpec::Errors { allow: Vec::new() });
+        let sessions = [script.session(0, 0), script.session(1, 0)];
+        let lock = LockName::new(LockKind::Lock, "l");
+        for failing in failing {
+            let release = Op::LockRelease { lock: lock.clone() };
+            script.fail(sessions[*failing], 1, 2, release, ErrorCode::Failed);
+        }
+        let fault = Fault {
+            worker: 0,
+            call: 1,
+            blow,
+        };
+        allow(&mut script.history, &[fault]);
+        match &script.history.header.checks[..] {
+            [CheckSpec::Errors { allow }] => allow.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_circle_is_nobody_s_fault_only_between_two_whose_releases_failed() {
+        use ErrorCode::{AlreadyHeld, Busy, Deadlock, Failed};
+        assert_eq!(allowed(&[], Blow::Io), [Failed, Busy]);
+        assert_eq!(allowed(&[0, 0], Blow::Io), [Failed, Busy, AlreadyHeld]);
+        let both = allowed(&[0, 1], Blow::ShortWrite);
+        assert_eq!(both, [Failed, Busy, AlreadyHeld, Deadlock]);
+        assert_eq!(allowed(&[0, 1], Blow::Slow(5)), []);
+    }
+}
