@@ -1,5 +1,6 @@
 //! Opening a database, and the state that everything opened from it shares.
 
+use crate::busy::Patience;
 use crate::checkpoint::Checkpoints;
 use crate::error::{Error, Result};
 use crate::manager::Kind;
@@ -48,8 +49,8 @@ pub(crate) struct Inner {
     /// Blobs whose writers were dropped and whose pieces may still be there;
     /// the next writer removes them.
     pub(crate) dropped_uploads: RefCell<Vec<String>>,
-    /// What SQLite's busy timeout is set to now.
-    busy_timeout: Cell<Duration>,
+    /// How long SQLite waits for locks now.
+    patience: Patience,
     pub(crate) checkpoints: Checkpoints,
     /// Managers whose tables were made in a transaction that has not been
     /// committed: handles rely on them, so the next write makes them again.
@@ -130,7 +131,7 @@ impl Database {
         // that its planner has looked at changes: half the time of a write.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         distrust(&connection)?;
-        connection.busy_timeout(clamp_busy(options.busy_timeout))?;
+        let patience = Patience::of(&connection, &runtime, options.busy_timeout)?;
         connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
         connection
             .execute_batch(match options.durability {
@@ -193,7 +194,7 @@ impl Database {
                 is_told: OnceCell::new(),
                 watched: Cell::new(None),
                 dropped_uploads: RefCell::default(),
-                busy_timeout: Cell::new(options.busy_timeout),
+                patience,
                 checkpoints,
                 unmade: RefCell::default(),
                 rollbacks: Cell::new(0),
@@ -332,11 +333,7 @@ impl Database {
 
     /// How long SQLite waits for locks from now on.
     pub(crate) fn set_busy_timeout(&self, timeout: Duration) -> Result<()> {
-        if self.inner.busy_timeout.get() != timeout {
-            self.inner.connection.busy_timeout(clamp_busy(timeout))?;
-            self.inner.busy_timeout.set(timeout);
-        }
-        Ok(())
+        self.inner.patience.set(&self.inner.connection, timeout)
     }
 }
 
@@ -357,11 +354,6 @@ pub(crate) fn plain_name(path: &str) -> Cow<'_, str> {
     } else {
         path.into()
     }
-}
-
-/// rusqlite refuses more milliseconds than an `i32` holds.
-pub(crate) fn clamp_busy(timeout: Duration) -> Duration {
-    timeout.min(Duration::from_millis(i32::MAX as u64))
 }
 
 /// Asks for the journal. SQLite's busy timeout doesn't cover the change of mode,

@@ -44,6 +44,7 @@
 
 mod backup;
 mod blob;
+mod busy;
 mod channel;
 mod checkpoint;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]

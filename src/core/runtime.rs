@@ -42,7 +42,8 @@ pub trait Runtime {
         Ok(self.random())
     }
 
-    /// Blocks for `duration`.
+    /// Blocks for `duration`, by which the monotonic clock then has gone on at least. Natively this
+    /// is how a connection waits for SQLite's locks, too.
     fn sleep(&self, duration: Duration);
 
     /// A number that changes whenever anybody commits to the file; none where
@@ -105,6 +106,12 @@ pub trait Runtime {
 /// How often a waiter looks where nothing wakes it. A look costs about 10 µs,
 /// so a waiter costs about 1 % of a core; BeaverDB's own interval is 100 ms.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(1);
+
+/// How soon whoever has asked so often already asks again: at first after less than a short
+/// transaction takes, in the end each [`POLL_INTERVAL`]. As a host does (`host/storage/shm_wait.rs`).
+pub(crate) fn pause_before(asked_before: u32) -> Duration {
+    (Duration::from_micros(50) * (1 << asked_before.min(16))).min(POLL_INTERVAL)
+}
 
 /// The operating system's clocks and randomness, and on 64-bit Linux its file locks as
 /// claims: the first one of a process starts a thread (`beaver-claims`), which stays.

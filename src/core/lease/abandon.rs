@@ -82,7 +82,9 @@ mod tests {
         fn random(&self) -> u128 {
             u128::from(self.owner) << 96
         }
-        fn sleep(&self, _: Duration) {}
+        fn sleep(&self, duration: Duration) {
+            self.now.set(self.now.get() + duration);
+        }
         fn wait_change(&self, _: &Connection, _: Option<u64>, _: Duration) {
             self.now.set(self.now.get() + Duration::from_secs(3600));
             self.writer.execute_batch("BEGIN IMMEDIATE").unwrap();

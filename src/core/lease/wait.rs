@@ -6,7 +6,7 @@ use super::table::{Life, Line, LockTable, LockTransaction as _, Wait};
 use super::terms::Terms;
 use super::{Fencing, Lease, WAITER_TTL, WRITE_GRACE, Wanted};
 use crate::error::{Error, Result};
-use crate::runtime::POLL_INTERVAL;
+use crate::runtime::{POLL_INTERVAL, pause_before};
 use std::time::Duration;
 
 /// How often a waiter renews its row: early enough that a clock 20 s ahead of
@@ -53,12 +53,20 @@ pub(super) fn acquire<L: LockTable>(
         // No look yet: whoever isn't the foremost of its process is told when it is.
         wait_for_turn(table, &waiter.first_wait());
     }
+    let mut looks_as_next = 0;
     loop {
         match waiter.poll()? {
             Poll::Granted(lease) => return Ok(lease),
             Poll::Again => {}
             Poll::Busy => table.sleep(POLL_INTERVAL),
-            Poll::Wait(wait) => wait_for_turn(table, &wait),
+            Poll::Wait(mut wait) => {
+                // Nobody tells it, and a lock is mostly held for a short transaction or two.
+                if wait.ahead <= 1 && !table.is_told() {
+                    wait.longest = wait.longest.min(pause_before(looks_as_next));
+                    looks_as_next += 1;
+                }
+                wait_for_turn(table, &wait);
+            }
         }
     }
 }
@@ -388,6 +396,12 @@ impl Head {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::database::Database;
+    use crate::options::{LockOptions, Options};
+    use crate::runtime::Runtime;
+    use rusqlite::Connection;
+    use std::cell::{Cell, RefCell};
+    use std::rc::Rc;
 
     #[test]
     fn who_is_far_behind_sleeps_no_longer_than_its_time() {
@@ -401,5 +415,71 @@ mod tests {
         // The wait before may have used it up: a timeout is not to be late by this.
         assert_eq!(until_near(FAR, ms(2)), ms(2));
         assert_eq!(until_near(FAR, Duration::ZERO), Duration::ZERO);
+    }
+
+    /// Is told nothing, and keeps how long it was to wait at most before each look.
+    #[derive(Default)]
+    struct Untold {
+        now: Cell<Duration>,
+        waits: RefCell<Vec<Duration>>,
+    }
+
+    impl Runtime for Untold {
+        fn unix_seconds(&self) -> f64 {
+            1.7e9 + self.now.get().as_secs_f64()
+        }
+        fn monotonic(&self) -> Duration {
+            self.now.get()
+        }
+        fn random(&self) -> u128 {
+            std::ptr::from_ref(self).addr() as u128
+        }
+        fn sleep(&self, duration: Duration) {
+            self.now.set(self.now.get() + duration);
+        }
+        fn wait_change(&self, _: &Connection, _: Option<u64>, timeout: Duration) {
+            self.waits.borrow_mut().push(timeout);
+            self.sleep(timeout.min(POLL_INTERVAL));
+        }
+        fn explain_cannot_open(&self, _: &str) -> Error {
+            Error::NotFound
+        }
+    }
+
+    /// The waits of who waits 5 ms in vain behind so many.
+    fn waits(ahead: u32) -> Vec<u128> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.db");
+        let open = || {
+            let runtime = Rc::<Untold>::default();
+            let told: Rc<dyn Runtime> = runtime.clone();
+            let options = Options::default();
+            let database = Database::open_with(path.to_str().unwrap(), &options, told).unwrap();
+            (database, runtime)
+        };
+        let (holder, _) = open();
+        let held = holder.lock("l").unwrap();
+        held.acquire(&LockOptions::default()).unwrap();
+        let connection = Connection::open(&path).unwrap();
+        for place in 1..ahead {
+            let row = "INSERT INTO beaver_lock_waiters VALUES ('l', 'stranger' || ?1, ?1, 4e9)";
+            connection.execute(row, [place]).unwrap();
+        }
+        let (waiter, runtime) = open();
+        let options = LockOptions {
+            timeout: Some(Duration::from_millis(5)),
+            ..LockOptions::default()
+        };
+        let waited = waiter.lock("l").unwrap().acquire(&options);
+        assert_eq!(waited, Err(Error::Timeout));
+        let waits = runtime.waits.borrow();
+        waits.iter().map(Duration::as_micros).collect()
+    }
+
+    #[test]
+    fn the_next_in_line_who_is_told_nothing_looks_soon_and_ever_less_often() {
+        assert_eq!(waits(1), [50, 100, 200, 400, 800, 1000, 1000, 1000, 450]);
+        // The holder before it isn't the last.
+        assert_eq!(waits(2), [5000, 4000, 3000, 2000, 1000]);
     }
 }
