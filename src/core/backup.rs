@@ -10,8 +10,7 @@
 //! - Writers are kept out at most for the last of [`TRIES_MAX`] tries, and with
 //!   a write-ahead log not at all.
 
-use crate::busy;
-use crate::database::{Database, distrust, plain_name};
+use crate::database::{Database, clamp_busy, distrust, plain_name};
 use crate::error::{Error, Outcome, Result};
 use crate::options::Journal;
 use crate::runtime::POLL_INTERVAL;
@@ -114,7 +113,7 @@ impl Database {
             }
         })?;
         distrust(&copy)?;
-        copy.busy_timeout(busy::clamp(self.inner.options.busy_timeout))?;
+        copy.busy_timeout(clamp_busy(self.inner.options.busy_timeout))?;
         Ok(copy)
     }
 
@@ -126,8 +125,7 @@ impl Database {
         let _view = log.then(|| View::open(&inner.connection)).transpose()?;
         let backup = Backup::new(&inner.connection, copy)?;
         // Beside a rollback journal a busy writer leaves gaps of less than a
-        // millisecond: SQLite's own waiting, up to 100 ms a time, misses them. And the
-        // time counts anew with each step that gets on.
+        // millisecond: SQLite's own waiting, up to 100 ms a time, misses them.
         self.set_busy_timeout(Duration::ZERO)?;
         let mut waiting_since = None;
         let (mut tries, mut copied) = (1, 0);

@@ -1,6 +1,5 @@
 //! Opening a database, and the state that everything opened from it shares.
 
-use crate::busy::Patience;
 use crate::checkpoint::Checkpoints;
 use crate::error::{Error, Result};
 use crate::manager::Kind;
@@ -49,8 +48,8 @@ pub(crate) struct Inner {
     /// Blobs whose writers were dropped and whose pieces may still be there;
     /// the next writer removes them.
     pub(crate) dropped_uploads: RefCell<Vec<String>>,
-    /// How long SQLite waits for locks now.
-    patience: Patience,
+    /// What SQLite's busy timeout is set to now.
+    busy_timeout: Cell<Duration>,
     pub(crate) checkpoints: Checkpoints,
     /// Managers whose tables were made in a transaction that has not been
     /// committed: handles rely on them, so the next write makes them again.
@@ -131,7 +130,7 @@ impl Database {
         // that its planner has looked at changes: half the time of a write.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         distrust(&connection)?;
-        let patience = Patience::of(&connection, &runtime, options.busy_timeout)?;
+        connection.busy_timeout(clamp_busy(options.busy_timeout))?;
         connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
         connection
             .execute_batch(match options.durability {
@@ -194,7 +193,7 @@ impl Database {
                 is_told: OnceCell::new(),
                 watched: Cell::new(None),
                 dropped_uploads: RefCell::default(),
-                patience,
+                busy_timeout: Cell::new(options.busy_timeout),
                 checkpoints,
                 unmade: RefCell::default(),
                 rollbacks: Cell::new(0),
@@ -333,7 +332,11 @@ impl Database {
 
     /// How long SQLite waits for locks from now on.
     pub(crate) fn set_busy_timeout(&self, timeout: Duration) -> Result<()> {
-        self.inner.patience.set(&self.inner.connection, timeout)
+        if self.inner.busy_timeout.get() != timeout {
+            self.inner.connection.busy_timeout(clamp_busy(timeout))?;
+            self.inner.busy_timeout.set(timeout);
+        }
+        Ok(())
     }
 }
 
@@ -354,6 +357,11 @@ pub(crate) fn plain_name(path: &str) -> Cow<'_, str> {
     } else {
         path.into()
     }
+}
+
+/// rusqlite refuses more milliseconds than an `i32` holds.
+pub(crate) fn clamp_busy(timeout: Duration) -> Duration {
+    timeout.min(Duration::from_millis(i32::MAX as u64))
 }
 
 /// Asks for the journal. SQLite's busy timeout doesn't cover the change of mode,

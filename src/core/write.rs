@@ -109,11 +109,7 @@ impl Database {
     pub(crate) fn begin_write(&self, limit: Option<Duration>) -> Result<WriteTransaction<'_>> {
         let inner = &*self.inner;
         let timeout = inner.options.busy_timeout;
-        self.set_busy_timeout(limit.map_or(timeout, |limit| limit.min(timeout)))?;
-        inner
-            .connection
-            .prepare_cached("BEGIN IMMEDIATE")?
-            .execute([])?;
+        self.begin_immediate(limit.map_or(timeout, |limit| limit.min(timeout)))?;
         self.forget_topics();
         let mut transaction = WriteTransaction {
             database: self,

@@ -53,7 +53,7 @@ pub(super) fn acquire<L: LockTable>(
         // No look yet: whoever isn't the foremost of its process is told when it is.
         wait_for_turn(table, &waiter.first_wait());
     }
-    let mut looks_as_next = 0;
+    let mut looks_as_next = 0_u32;
     loop {
         match waiter.poll()? {
             Poll::Granted(lease) => return Ok(lease),
@@ -63,7 +63,7 @@ pub(super) fn acquire<L: LockTable>(
                 // Nobody tells it, and a lock is mostly held for a short transaction or two.
                 if wait.ahead <= 1 && !table.is_told() {
                     wait.longest = wait.longest.min(pause_before(looks_as_next));
-                    looks_as_next += 1;
+                    looks_as_next = looks_as_next.saturating_add(1);
                 }
                 wait_for_turn(table, &wait);
             }

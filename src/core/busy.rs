@@ -1,127 +1,81 @@
-//! Asking again and again, by the [`Runtime`]'s clock: at first after less than a short
-//! transaction takes, then every millisecond, which costs a waiter about a percent of a core.
+//! Waiting for SQLite's write lock, where nobody hands it over.
 //!
-//! What must stay true: SQLite is given a number to call us by, not a pointer, so that nothing
-//! depends on what is dropped first. A connection stays on the thread that it was made on.
-#![allow(unsafe_code)]
+//! SQLite's own way asks again after 1, 2, 5, 10 … and in the end 100 ms. Beside writers that ask
+//! more often, as instances in a host do, whoever waits so gets few turns: the more it has waited,
+//! the fewer. So a native connection asks as a host does: at first after less than a short
+//! transaction takes, then every millisecond, which costs a waiter about a percent of a core. In the
+//! component SQLite waits in the host, in the order of those who wait there.
+//!
+//! Here and not in SQLite's busy handler, which mustn't use the connection that waits: a [`Runtime`] is
+//! anybody's code.
+//!
+//! What must stay true: whoever waits asks once more when its time is over, and then not again.
+//!
+//! [`Runtime`]: crate::Runtime
 
+use crate::database::Database;
 use crate::error::{Error, Result};
-use crate::runtime::{Runtime, pause_before};
-use rusqlite::{Connection, ffi};
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-use std::ffi::{c_int, c_void};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
+use crate::runtime::pause_before;
 use std::time::Duration;
 
-thread_local! {
-    /// The connections of this thread, by their numbers.
-    static WAITS: RefCell<BTreeMap<usize, Rc<Wait>>> = const { RefCell::new(BTreeMap::new()) };
-}
-
-/// How long a connection waits.
-pub(crate) struct Patience(Rc<Wait>);
-
-struct Wait {
-    runtime: Rc<dyn Runtime>,
-    timeout: Cell<Duration>,
-    /// When the wait that is under way ends, by the monotonic clock.
-    until: Cell<Duration>,
-}
-
-impl Patience {
-    /// From now on this connection waits for so long.
-    pub(crate) fn of(
-        connection: &Connection,
-        runtime: &Rc<dyn Runtime>,
-        timeout: Duration,
-    ) -> Result<Self> {
-        let patience = Self(Rc::new(Wait {
-            runtime: Rc::clone(runtime),
-            timeout: Cell::new(timeout),
-            until: Cell::default(),
-        }));
-        let number = patience.number();
-        WAITS.with_borrow_mut(|waits| waits.insert(number, Rc::clone(&patience.0)));
-        // SAFETY: the connection is open, `asked` has the signature that is wanted and never unwinds,
-        // and what it is given is a number to it, never read or written through.
-        let code = unsafe {
-            ffi::sqlite3_busy_handler(
-                connection.handle(),
-                Some(asked),
-                std::ptr::without_provenance_mut(number),
-            )
-        };
-        if code == ffi::SQLITE_OK {
-            Ok(patience)
-        } else {
-            Err(Error::from(rusqlite::Error::SqliteFailure(
-                ffi::Error::new(code),
-                None,
-            )))
+impl Database {
+    /// Begins a transaction that may write, waiting for the write lock up to `timeout`, which SQLite's own
+    /// waits within the transaction then have as well.
+    pub(crate) fn begin_immediate(&self, timeout: Duration) -> Result<()> {
+        if cfg!(target_family = "wasm") {
+            self.set_busy_timeout(timeout)?;
+            return self.try_to_begin();
         }
+        self.set_busy_timeout(Duration::ZERO)?;
+        let begun = self.begin_within(timeout);
+        self.set_busy_timeout(timeout)?;
+        begun
     }
 
-    /// Takes effect with the connection's next call.
-    pub(crate) fn set(&self, _: &Connection, timeout: Duration) -> Result<()> {
-        self.0.timeout.set(timeout);
+    fn begin_within(&self, timeout: Duration) -> Result<()> {
+        let runtime = &*self.inner.runtime;
+        let (mut since, mut slept) = (None, Duration::ZERO);
+        for asked in 0.. {
+            match self.try_to_begin() {
+                Err(Error::Busy) if !timeout.is_zero() => {}
+                other => return other,
+            }
+            let now = runtime.monotonic();
+            let passed = now.saturating_sub(*since.get_or_insert(now));
+            // Whatever the clock says, a wait comes to its end.
+            let left = timeout.saturating_sub(passed.max(slept));
+            if left.is_zero() {
+                break;
+            }
+            let pause = pause_before(asked).min(left);
+            runtime.sleep(pause);
+            slept += pause;
+        }
+        Err(Error::Busy)
+    }
+
+    fn try_to_begin(&self) -> Result<()> {
+        let connection = &self.inner.connection;
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         Ok(())
-    }
-
-    /// No other's while this one lives.
-    fn number(&self) -> usize {
-        Rc::as_ptr(&self.0).addr()
-    }
-}
-
-impl Drop for Patience {
-    fn drop(&mut self) {
-        let number = self.number();
-        // What it holds is dropped behind the borrow.
-        let _ = WAITS.try_with(|waits| waits.borrow_mut().remove(&number));
-    }
-}
-
-/// SQLite asks whether to try again, and how often it has asked so before.
-extern "C" fn asked(number: *mut c_void, before: c_int) -> c_int {
-    let answered = catch_unwind(AssertUnwindSafe(|| {
-        let wait = WAITS.try_with(|waits| waits.borrow().get(&number.addr()).map(Rc::clone));
-        wait.ok().flatten().is_some_and(|wait| wait.pause(before))
-    }));
-    c_int::from(answered.unwrap_or(false))
-}
-
-impl Wait {
-    /// Sleeps for a moment; false: the time is over.
-    fn pause(&self, before: c_int) -> bool {
-        let timeout = self.timeout.get();
-        if timeout.is_zero() {
-            return false;
-        }
-        let now = self.runtime.monotonic();
-        if before == 0 {
-            self.until.set(now.saturating_add(timeout));
-        }
-        let left = self.until.get().saturating_sub(now);
-        if left.is_zero() {
-            return false;
-        }
-        let pause = pause_before(before.max(0).cast_unsigned());
-        self.runtime.sleep(pause.min(left));
-        true
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Database, Options};
+    use crate::options::Options;
+    use crate::runtime::Runtime;
+    use rusqlite::Connection;
+    use std::cell::{Cell, RefCell};
+    use std::rc::Rc;
 
     /// Time goes by while somebody sleeps, and then something may happen.
     struct Sleeper {
         now: Cell<Duration>,
         slept: RefCell<Vec<Duration>>,
+        stands_still: Cell<bool>,
+        oversleeps: Cell<Duration>,
         happens: RefCell<Box<dyn FnMut(usize)>>,
     }
 
@@ -130,6 +84,8 @@ mod tests {
             Rc::new(Self {
                 now: Cell::new(Duration::from_secs(100)),
                 slept: RefCell::default(),
+                stands_still: Cell::default(),
+                oversleeps: Cell::default(),
                 happens: RefCell::new(Box::new(happens)),
             })
         }
@@ -146,7 +102,10 @@ mod tests {
             1
         }
         fn sleep(&self, duration: Duration) {
-            self.now.set(self.now.get() + duration);
+            if !self.stands_still.get() {
+                let passed = duration + self.oversleeps.get();
+                self.now.set(self.now.get() + passed);
+            }
             self.slept.borrow_mut().push(duration);
             let times = self.slept.borrow().len();
             self.happens.borrow_mut()(times);
@@ -245,16 +204,48 @@ mod tests {
             assert_eq!(database.begin().unwrap_err(), Error::Busy);
             assert_eq!(sleeper.now.get() - before, ms(10 * n));
         }
-        drop(databases);
-        assert!(WAITS.with_borrow(BTreeMap::is_empty));
     }
 
     #[test]
-    fn a_panic_while_waiting_is_no_more_than_the_end_of_the_wait() {
+    fn a_clock_that_stands_still_keeps_nobody_waiting_for_ever() {
         let locked = Locked::new();
-        let sleeper = Sleeper::new(|_| panic!("in the middle of a wait"));
-        let database = locked.open(&sleeper, Duration::from_secs(1));
+        let sleeper = Sleeper::new(|_| ());
+        let database = locked.open(&sleeper, Duration::from_millis(3));
+        locked.holder.execute_batch(BEGIN).unwrap();
+        sleeper.stands_still.set(true);
+        assert_eq!(database.begin().unwrap_err(), Error::Busy);
+        assert_eq!(
+            sleeper.slept.borrow().iter().sum::<Duration>(),
+            Duration::from_millis(3)
+        );
+    }
+
+    #[test]
+    fn whoever_sleeps_for_longer_than_it_asked_for_does_not_sleep_again() {
+        let locked = Locked::new();
+        let sleeper = Sleeper::new(|_| ());
+        let database = locked.open(&sleeper, Duration::from_millis(3));
+        locked.holder.execute_batch(BEGIN).unwrap();
+        sleeper.oversleeps.set(Duration::from_secs(1));
+        assert_eq!(database.begin().unwrap_err(), Error::Busy);
+        assert_eq!(sleeper.slept.borrow().len(), 1);
+    }
+
+    #[test]
+    fn within_the_transaction_sqlite_waits_as_long() {
+        let locked = Locked::new();
+        let sleeper = Sleeper::new(|_| ());
+        let database = locked.open(&sleeper, Duration::from_millis(7));
+        let asked = || -> i64 {
+            let connection = &database.inner.connection;
+            let asked = connection.query_row("PRAGMA busy_timeout", [], |row| row.get(0));
+            asked.unwrap()
+        };
+        let transaction = database.begin().unwrap();
+        assert_eq!(asked(), 7);
+        drop(transaction);
         locked.holder.execute_batch(BEGIN).unwrap();
         assert_eq!(database.begin().unwrap_err(), Error::Busy);
+        assert_eq!(asked(), 7);
     }
 }
