@@ -26,7 +26,6 @@ impl Database {
             self.set_busy_timeout(timeout)?;
             return self.try_to_begin();
         }
-        self.set_busy_timeout(Duration::ZERO)?;
         let begun = self.begin_within(timeout);
         self.set_busy_timeout(timeout)?;
         begun
@@ -34,8 +33,10 @@ impl Database {
 
     fn begin_within(&self, timeout: Duration) -> Result<()> {
         let runtime = &*self.inner.runtime;
-        let (mut since, mut slept) = (None, Duration::ZERO);
-        for asked in 0.. {
+        let (mut since, mut slept, mut asked) = (None, Duration::ZERO, 0_u32);
+        loop {
+            // Each time: whatever sleeps may have used the database.
+            self.set_busy_timeout(Duration::ZERO)?;
             match self.try_to_begin() {
                 Err(Error::Busy) if !timeout.is_zero() => {}
                 other => return other,
@@ -45,13 +46,13 @@ impl Database {
             // Whatever the clock says, a wait comes to its end.
             let left = timeout.saturating_sub(passed.max(slept));
             if left.is_zero() {
-                break;
+                return Err(Error::Busy);
             }
             let pause = pause_before(asked).min(left);
             runtime.sleep(pause);
-            slept += pause;
+            slept = slept.saturating_add(pause);
+            asked = asked.saturating_add(1);
         }
-        Err(Error::Busy)
     }
 
     fn try_to_begin(&self) -> Result<()> {
@@ -147,6 +148,12 @@ mod tests {
 
     const BEGIN: &str = "BEGIN IMMEDIATE";
 
+    fn busy_timeout_ms(database: &Database) -> i64 {
+        let connection = &database.inner.connection;
+        let asked = connection.query_row("PRAGMA busy_timeout", [], |row| row.get(0));
+        asked.unwrap()
+    }
+
     #[test]
     fn a_waiter_asks_each_millisecond_until_its_time_is_over() {
         let locked = Locked::new();
@@ -232,20 +239,36 @@ mod tests {
     }
 
     #[test]
+    fn sqlite_itself_does_not_wait_though_whoever_sleeps_uses_the_database() {
+        let locked = Locked::new();
+        let same: Rc<RefCell<Option<Database>>> = Rc::default();
+        let asked = Rc::new(RefCell::new(Vec::new()));
+        let (used, noted) = (Rc::clone(&same), Rc::clone(&asked));
+        let sleeper = Sleeper::new(move |_| {
+            if let Some(database) = &*used.borrow() {
+                noted.borrow_mut().push(busy_timeout_ms(database));
+                let _ = database.dict("d").unwrap().len().unwrap();
+            }
+        });
+        let database = locked.open(&sleeper, Duration::from_millis(1));
+        *same.borrow_mut() = Some(database.clone());
+        locked.holder.execute_batch(BEGIN).unwrap();
+        assert_eq!(database.begin().unwrap_err(), Error::Busy);
+        assert_eq!(*asked.borrow(), [0; 5]);
+        // A circle of references, otherwise.
+        same.take();
+    }
+
+    #[test]
     fn within_the_transaction_sqlite_waits_as_long() {
         let locked = Locked::new();
         let sleeper = Sleeper::new(|_| ());
         let database = locked.open(&sleeper, Duration::from_millis(7));
-        let asked = || -> i64 {
-            let connection = &database.inner.connection;
-            let asked = connection.query_row("PRAGMA busy_timeout", [], |row| row.get(0));
-            asked.unwrap()
-        };
         let transaction = database.begin().unwrap();
-        assert_eq!(asked(), 7);
+        assert_eq!(busy_timeout_ms(&database), 7);
         drop(transaction);
         locked.holder.execute_batch(BEGIN).unwrap();
         assert_eq!(database.begin().unwrap_err(), Error::Busy);
-        assert_eq!(asked(), 7);
+        assert_eq!(busy_timeout_ms(&database), 7);
     }
 }

@@ -43,7 +43,7 @@ pub trait Runtime {
     }
 
     /// Blocks for `duration`, by which the monotonic clock then has gone on at least. Natively this
-    /// is how a connection waits for SQLite's write lock, too.
+    /// is how a write waits for SQLite's write lock, too.
     fn sleep(&self, duration: Duration);
 
     /// A number that changes whenever anybody commits to the file; none where
