@@ -1,6 +1,6 @@
 //! What faults excuse, that would be wrong without them.
 //!
-//! What must stay true: only what no correct system could have done otherwise.
+//! What must stay true: nothing is excused that a correct system wouldn't do under these faults.
 
 use super::fault::{Blow, Fault};
 use crate::check::CheckSpec;
@@ -47,7 +47,7 @@ pub(super) fn allow(history: &mut History, fallen: &[Fault]) {
 
 /// The sessions with a release that failed: they hold that lock still. One of them that asks for it
 /// again is told so, and two of them that each ask for the other's are in a circle. (No workload
-/// asks for a lock inside another: there, one were enough.)
+/// asks for a lock inside another; there, one would be enough.)
 fn keepers(history: &History) -> BTreeSet<u64> {
     let kept = history.operations.iter().filter(|operation| {
         let failure = operation.failure();
