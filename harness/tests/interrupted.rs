@@ -34,43 +34,59 @@ fn scenario(folder: &Path) -> String {
     file.to_str().unwrap().to_owned()
 }
 
-/// The processes whose parent is `parent`, and their states.
-fn children(parent: u32) -> Vec<(i32, String)> {
+/// A process, and whether each of its threads is stopped. The system counts it as stopped only
+/// then: before, nobody wakes it when its parent dies.
+#[derive(Debug)]
+struct Process {
+    number: i32,
+    stopped: bool,
+}
+
+/// The processes whose parent is `parent`.
+fn children(parent: u32) -> Vec<Process> {
     let mut children = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let Ok(number) = entry.file_name().to_string_lossy().parse() else {
             continue;
         };
-        // It may have ended meanwhile.
-        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let Some((_, rest)) = stat.rsplit_once(") ") else {
-            continue;
-        };
-        let mut fields = rest.split(' ');
-        let state = fields.next().unwrap().to_owned();
-        if fields.next().unwrap().parse() == Ok(parent) {
-            children.push((number, state));
+        if stat(&entry.path()).is_some_and(|(_, its)| its == parent) {
+            let threads = std::fs::read_dir(entry.path().join("task"));
+            let threads = threads.into_iter().flatten().flatten();
+            let states: Vec<_> = threads.map(|thread| stat(&thread.path())).collect();
+            let stopped =
+                |state: &Option<(String, u32)>| matches!(state, Some((it, _)) if it == "T");
+            let stopped = !states.is_empty() && states.iter().all(stopped);
+            children.push(Process { number, stopped });
         }
     }
     children
 }
 
+/// The state of a process or a thread, and its parent. It may have ended meanwhile.
+fn stat(folder: &Path) -> Option<(String, u32)> {
+    let stat = std::fs::read_to_string(folder.join("stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let mut fields = rest.split(' ');
+    let state = fields.next()?.to_owned();
+    Some((state, fields.next()?.parse().ok()?))
+}
+
 /// The children once they are as `wanted` says.
-fn children_when(harness: &mut Child, wanted: impl Fn(&[(i32, String)]) -> bool) -> Vec<i32> {
+fn children_when(harness: &mut Child, wanted: impl Fn(&[Process]) -> bool) -> Vec<i32> {
     let began = Instant::now();
     loop {
         assert!(harness.try_wait().unwrap().is_none(), "{}", rest(harness));
         let children = children(harness.id());
         if wanted(&children) {
-            return children.into_iter().map(|(number, _)| number).collect();
+            return children.into_iter().map(|child| child.number).collect();
         }
         assert!(began.elapsed() < LONG, "{children:?}");
         std::thread::yield_now();
     }
 }
 
-fn one_is_stopped(children: &[(i32, String)]) -> bool {
-    children.len() == 2 && children.iter().any(|(_, state)| state == "T")
+fn one_is_stopped(children: &[Process]) -> bool {
+    children.len() == 2 && children.iter().any(|child| child.stopped)
 }
 
 fn spawn(command: &mut Command) -> Child {
@@ -189,7 +205,7 @@ fn one_that_hangs(harness: &mut Child) -> Vec<i32> {
     let name = |child: i32| std::fs::read_to_string(format!("/proc/{child}/comm"));
     children_when(
         harness,
-        |children| matches!(children, [(child, _)] if name(*child).is_ok_and(|it| it == "sleep\n")),
+        |children| matches!(children, [it] if name(it.number).is_ok_and(|name| name == "sleep\n")),
     )
 }
 
@@ -270,15 +286,27 @@ fn adopt() {
 }
 
 fn await_end(children: &[i32]) {
+    let began = Instant::now();
     for child in children {
-        match waitpid(Pid::from_raw(*child), WaitOptions::empty()) {
+        let child = Pid::from_raw(*child).unwrap();
+        let mut ended = Ok(None);
+        while matches!(ended, Ok(None)) {
+            if began.elapsed() > LONG {
+                kill_process(child, Signal::KILL).unwrap();
+                panic!("{child:?} still lives");
+            }
+            std::thread::yield_now();
+            ended = waitpid(Some(child), WaitOptions::NOHANG);
+        }
+        match ended {
             Ok(ended) => {
                 let (_, status) = ended.unwrap();
                 assert!(status.signaled() || status.exited(), "{status:?}");
             }
             // The harness saw to it before it ended itself.
             Err(Errno::CHILD) => {
-                assert!(!Path::new("/proc").join(child.to_string()).exists());
+                let number = child.as_raw_nonzero().to_string();
+                assert!(!Path::new("/proc").join(number).exists());
             }
             Err(error) => panic!("{error}"),
         }

@@ -4,8 +4,10 @@
 //! stand behind a wrapper) and to nobody else; what a child writes is kept in bounded memory; a
 //! child doesn't outlive the harness, however that ends. Its group is its own: so a terminal's
 //! Ctrl-C is the harness's alone, and the kernel hangs up and wakes a stopped child whose parent
-//! dies (its group is orphaned then, unless a process of the same login session adopts it). One
-//! that runs sees the end of its input.
+//! dies (its group is orphaned then, unless a process of the same login session adopts it). Only
+//! one that stands still with all its threads counts as stopped: the harness killed in the moment
+//! before leaves it stopped for good, where it isn't our own driver (see `serve`). One that runs
+//! sees the end of its input.
 
 use super::exchange::{Exchange, Lost};
 use super::group::Group;
