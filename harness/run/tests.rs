@@ -18,6 +18,9 @@ use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// Longer than anything takes that isn't stuck.
+const LONG: Duration = Duration::from_secs(60);
+
 fn get() -> Step {
     Step::from(Op::DictGet {
         name: "d".into(),
@@ -229,11 +232,10 @@ fn a_pause_hits_whoever_begins_while_it_lasts() {
     impl Meanwhile {
         fn until(&self, is_so: impl Fn(&(bool, u32)) -> bool) {
             let state = self.state.lock().unwrap();
-            drop(
-                self.changed
-                    .wait_while(state, |state| !is_so(state))
-                    .unwrap(),
-            );
+            let waited = self
+                .changed
+                .wait_timeout_while(state, LONG, |state| !is_so(state));
+            assert!(!waited.unwrap().1.timed_out());
         }
 
         fn now(&self, what: impl FnOnce(&mut (bool, u32))) {
@@ -337,7 +339,10 @@ fn a_crash_before_a_kill_is_a_crash() {
 
         fn until(&self, phase: u32) {
             let now = self.phase.lock().unwrap();
-            drop(self.changed.wait_while(now, |now| *now < phase).unwrap());
+            let waited = self
+                .changed
+                .wait_timeout_while(now, LONG, |now| *now < phase);
+            assert!(!waited.unwrap().1.timed_out());
         }
     }
 

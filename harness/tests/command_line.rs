@@ -211,7 +211,7 @@ fn a_database_is_kept_where_there_is_none() {
 #[test]
 fn seeds_go_on_after_the_last() {
     let last = u64::MAX.to_string();
-    let rounds = ["--workload", "bank", "--steps", "1", "--for", "0.3"];
+    let rounds = ["--workload", "bank", "--steps", "1", "--for", "2"];
     let ended = run(&[&rounds[..], &["--seed", &last]].concat());
     assert_eq!(ended.status.code(), Some(0), "{}", said(&ended));
     assert!(said(&ended).contains("bank (seed 0)"), "{}", said(&ended));

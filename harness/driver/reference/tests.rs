@@ -70,9 +70,19 @@ fn control(what: &str) -> Value {
     json!({"op": what})
 }
 
+fn renew(ttl_ms: u64) -> Value {
+    json!({"op": "lock-renew", "lock": "dict:d", "ttl_ms": ttl_ms})
+}
+
 /// Waits until so many hold or wait for the lock.
 fn await_line(user: &mut User, count: u64) {
-    while user.ok(json!({"op": "lock-waiting", "lock": "dict:d"})) != json!(count) {
+    await_line_of("dict:d", user, count);
+}
+
+fn await_line_of(lock: &str, user: &mut User, count: u64) {
+    let began = Instant::now();
+    while user.ok(json!({"op": "lock-waiting", "lock": lock})) != json!(count) {
+        assert!(began.elapsed() < PATIENCE, "there are never {count}");
         std::thread::yield_now();
     }
 }
@@ -111,14 +121,14 @@ fn a_lock_goes_round_in_the_order_of_the_line() {
 fn who_lost_a_lock_is_told_and_writes_nothing() {
     let driver = Reference::new();
     let [mut late, mut next] = users(&driver);
-    late.ok(acquire(None, Some(20)));
-    late.ok(json!({"op": "lock-renew", "lock": "dict:d", "ttl_ms": 30}));
+    late.ok(acquire(None, Some(60_000)));
     late.set(1);
+    // Shorter than it was.
+    late.ok(renew(30));
     next.ok(acquire(None, None));
     next.set(2);
     assert_eq!(late.error(set(3)), ErrorCode::LockLost);
-    let renew = json!({"op": "lock-renew", "lock": "dict:d", "ttl_ms": 30});
-    assert_eq!(late.error(renew), ErrorCode::LockLost);
+    assert_eq!(late.error(renew(30)), ErrorCode::LockLost);
     assert_eq!(late.error(release()), ErrorCode::LockLost);
     assert_eq!(late.error(release()), ErrorCode::NotHeld);
     assert_eq!(next.get(), json!(2));
@@ -128,9 +138,10 @@ fn who_lost_a_lock_is_told_and_writes_nothing() {
 fn a_transaction_whose_lock_is_lost_does_not_commit() {
     let driver = Reference::new();
     let [mut late, mut watcher] = users(&driver);
-    late.ok(acquire(None, Some(10)));
+    late.ok(acquire(None, Some(60_000)));
     late.ok(control("begin"));
     late.set(1);
+    late.ok(renew(10));
     await_line(&mut watcher, 0);
     assert_eq!(late.error(control("commit")), ErrorCode::LockLost);
     assert_eq!(watcher.get(), Value::Null);
@@ -189,9 +200,7 @@ fn who_is_dropped_leaves_nothing() {
     let abandoner = doomed.client.abandoner();
     std::thread::scope(|scope| {
         let under_way = scope.spawn(move || (doomed.error(waits), doomed));
-        while watcher.ok(json!({"op": "lock-waiting", "lock": "lock:x"})) != json!(2) {
-            std::thread::yield_now();
-        }
+        await_line_of("lock:x", &mut watcher, 2);
         abandoner.abandon(false).unwrap();
         let (error, mut doomed) = under_way.join().unwrap();
         assert_eq!(error, ErrorCode::Gone);
@@ -292,12 +301,7 @@ fn who_passes_and_finds_nothing_lets_the_next_pass() {
     for _ in 0..100 {
         let driver = Reference::new();
         let [mut holder, mut taker, mut next, mut watcher] = users(&driver);
-        let mut await_line = |count: u64| {
-            let waiting = json!({"op": "lock-waiting", "lock": "queue:q"});
-            while watcher.ok(waiting.clone()) != json!(count) {
-                std::thread::yield_now();
-            }
-        };
+        let mut await_line = |count| await_line_of("queue:q", &mut watcher, count);
         let acquire = json!({"op": "lock-acquire", "lock": "queue:q", "timeout_ms": null});
         let release = json!({"op": "lock-release", "lock": "queue:q"});
         let take = json!({"op": "queue-get", "name": "q", "timeout_ms": null});

@@ -37,7 +37,7 @@ const NOTES_BYTES_MAX: usize = 16 << 10;
 const GRACE: Duration = Duration::from_secs(2);
 
 /// How long what it wrote for people may stay open behind it: some other process has it too.
-const NOTES_GRACE: Duration = Duration::from_millis(500);
+const NOTES_GRACE: Duration = Duration::from_secs(2);
 
 /// Tells a child the number of the process that started it.
 pub(in crate::driver) const PARENT: &str = "BEAVER_HARNESS_PARENT";

@@ -153,7 +153,9 @@ fn clients_abandoned_in_the_middle_of_writing_leave_whole_transactions() {
                 let ended = (from + 1..).find_map(|n| pair(n).err());
                 ended.unwrap().error
             });
-            while reader.ok(get("a")).as_u64().unwrap_or(0) <= from {}
+            while reader.ok(get("a")).as_u64().unwrap_or(0) <= from {
+                assert!(!call.is_finished(), "{:?}", call.join());
+            }
             abandoner.abandon(trap).unwrap();
             assert_eq!(call.join().unwrap(), ErrorCode::Gone);
             reader.ok(Op::Begin);

@@ -272,7 +272,9 @@ fn what_was_answered_before_a_kill_counts() {
         })
     };
     let mut reader = User::of(&process, 1);
-    while reader.ok(get("n")).as_u64() < Some(20) {}
+    while reader.ok(get("n")).as_u64() < Some(20) {
+        assert!(!writer.is_finished(), "{:?}", writer.join());
+    }
     process.kill().unwrap();
     let (last, error) = writer.join().unwrap();
     assert_eq!(error, ErrorCode::Gone);

@@ -204,14 +204,15 @@ fn each_defect_has_its_sentence() {
         ),
         // Of waiting.
         (
-            r#"s/"timeout_ms":100\b/"timeout_ms":10/"#,
+            r#"s/"timeout_ms":100\b/"timeout_ms":0/"#,
             "",
-            "`queue-get` of an empty queue with \"timeout_ms\":100 may time out when that time",
+            // Of which operation, on a slow machine isn't said: it may take that long anyway.
+            "with \"timeout_ms\":100 may time out when that time",
         ),
         (
             r#"s/"timeout_ms":100\b/"timeout_ms":5200/"#,
             "",
-            "\"timeout_ms\":100 must give up in time, but this driver answered only after 5",
+            "\"timeout_ms\":100 must give up in time, but this driver answered only after",
         ),
         // Of locks.
         (
@@ -271,14 +272,17 @@ fn a_driver_that_lets_strangers_write_does_not_have_mandatory_locks() {
     let driver = behind("native", "", "sed -u", claims, ":");
     let mut settings = Map::new();
     settings.insert("guard-mode".into(), json!("advisory"));
-    let verdict = validate(&driver, &settings, PATIENCE).unwrap();
-    assert_eq!(
-        verdict.fault.as_deref(),
-        Some(
-            "`dict-set` by a client that doesn't hold the dictionary's lock, held by another, \
-             must answer {\"error\":\"locked\"}, but this driver answered {\"ok\":null}"
-        )
+    let said = || validate(&driver, &settings, PATIENCE).unwrap().fault;
+    // Found as the answer, or if that takes too long, by what is there then; not at all if it takes
+    // still longer.
+    let said = (0..5).find_map(|_| said()).unwrap();
+    let (answer, found) = (
+        "`dict-set` by a client that doesn't hold the dictionary's lock, held by another, \
+         must answer {\"error\":\"locked\"}, but this driver answered {\"ok\":null}",
+        "`dict-get` by the holder, after another client tried to write, must answer {\"ok\":1}, \
+         but this driver answered {\"ok\":2}",
     );
+    assert!([answer, found].contains(&said.as_str()), "{said}");
     // The same is in order where it doesn't claim so.
     let verdict = validate(&native(), &settings, PATIENCE).unwrap();
     assert_eq!(verdict.fault, None);
@@ -302,7 +306,7 @@ fn clients_that_wait_for_each_other_are_found() {
     // What the second puts stands behind what the first waits for.
     let requests = r#"s/"client":1\(.*\)"queue-put"/"client":0\1"queue-put"/"#;
     let driver = behind("native", requests, "sed -u", "", ":");
-    let verdict = validate(&driver, &Map::new(), Duration::from_secs(4)).unwrap();
+    let verdict = validate(&driver, &Map::new(), Duration::from_secs(10)).unwrap();
     let said = verdict.fault.unwrap();
     let sentence = "`queue-put` of one client while another waits in `queue-get` was not answered";
     assert!(said.starts_with(sentence), "{said}");
