@@ -14,7 +14,7 @@ use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::lease::table::LockTransaction as _;
 use crate::lease::table::Wait;
-use crate::lease::wait::{self, GONE_LOOK, RENEW_EVERY};
+use crate::lease::wait::{self, GONE_LOOK, Pace, RENEW_EVERY};
 use crate::lease::{Fencing, Lease, WAITER_TTL, WRITE_GRACE, Wanted, grant};
 use crate::options::LockOptions;
 use crate::owner::{Owner, ttl_of};
@@ -185,6 +185,7 @@ impl<'a> LockSet<'a> {
         transaction.commit()?;
 
         let mut renew_at = runtime.monotonic() + RENEW_EVERY;
+        let mut pace = Pace::default();
         loop {
             // Taken before the look, so that a commit after the look ends the wait.
             let seen = runtime.change_token(connection);
@@ -236,9 +237,9 @@ impl<'a> LockSet<'a> {
             let until_renewal = renew_at.saturating_sub(runtime.monotonic());
             let wait = remaining().map_or(until_renewal, |left| left.min(until_renewal));
             // As for one lock: only who is near everywhere looks at each commit.
-            wait::wait_for_turn(
+            pace.wait_for_turn(
                 database,
-                &Wait {
+                Wait {
                     lock_name: view.behind.unwrap_or_default(),
                     seen,
                     ahead: view.ahead,

@@ -49,39 +49,46 @@ pub(super) fn acquire<L: LockTable>(
         Entry::Granted(lease) => return Ok(lease),
         Entry::InLine(waiter) => waiter,
     };
+    let mut pace = Pace::default();
     if table.is_told() {
         // No look yet: whoever isn't the foremost of its process is told when it is.
-        wait_for_turn(table, &waiter.first_wait());
+        pace.wait_for_turn(table, waiter.first_wait());
     }
-    let mut looks_as_next = 0_u32;
     loop {
         match waiter.poll()? {
             Poll::Granted(lease) => return Ok(lease),
             Poll::Again => {}
             Poll::Busy => table.sleep(POLL_INTERVAL),
-            Poll::Wait(mut wait) => {
-                // Nobody tells it, and a lock is mostly held for a short transaction or two.
-                if wait.ahead <= 1 && !table.is_told() {
-                    wait.longest = wait.longest.min(pause_before(looks_as_next));
-                    looks_as_next = looks_as_next.saturating_add(1);
-                }
-                wait_for_turn(table, &wait);
-            }
+            Poll::Wait(wait) => pace.wait_for_turn(table, wait),
         }
     }
 }
 
 /// The one place that decides what wakes a waiter.
-pub(crate) fn wait_for_turn(table: &impl LockTable, wait: &Wait<'_>) {
-    let end = table.monotonic().saturating_add(wait.longest);
-    let is_far = wait.ahead > NEAR && wait.ahead != UNKNOWN;
-    if !is_far || table.is_told() {
-        table.wait(wait);
-    }
-    if is_far {
-        let nap = until_near(wait.ahead, end.saturating_sub(table.monotonic()));
-        if !nap.is_zero() {
-            table.sleep(nap);
+#[derive(Default)]
+pub(crate) struct Pace {
+    /// How often it has waited as the next in line.
+    waits_as_next: u32,
+}
+
+impl Pace {
+    pub(crate) fn wait_for_turn(&mut self, table: &impl LockTable, mut wait: Wait<'_>) {
+        let is_far = wait.ahead > NEAR && wait.ahead != UNKNOWN;
+        let is_told = table.is_told();
+        // A lock is mostly held for a short transaction or two.
+        if wait.ahead <= 1 && !is_told {
+            wait.longest = wait.longest.min(pause_before(self.waits_as_next));
+            self.waits_as_next = self.waits_as_next.saturating_add(1);
+        }
+        let end = table.monotonic().saturating_add(wait.longest);
+        if !is_far || is_told {
+            table.wait(&wait);
+        }
+        if is_far {
+            let nap = until_near(wait.ahead, end.saturating_sub(table.monotonic()));
+            if !nap.is_zero() {
+                table.sleep(nap);
+            }
         }
     }
 }
@@ -446,8 +453,9 @@ mod tests {
         }
     }
 
-    /// The waits of who waits 5 ms in vain behind so many.
-    fn waits(ahead: u32) -> Vec<u128> {
+    /// The waits of who waits 5 ms in vain behind so many for the lock of the dict `d`, in
+    /// microseconds.
+    fn waits(ahead: u32, acquire: fn(&Database, &LockOptions) -> Result<()>) -> Vec<u128> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app.db");
         let open = || {
@@ -458,11 +466,12 @@ mod tests {
             (database, runtime)
         };
         let (holder, _) = open();
-        let held = holder.lock("l").unwrap();
+        let held = holder.dict("d").unwrap();
         held.acquire(&LockOptions::default()).unwrap();
         let connection = Connection::open(&path).unwrap();
         for place in 1..ahead {
-            let row = "INSERT INTO beaver_lock_waiters VALUES ('l', 'stranger' || ?1, ?1, 4e9)";
+            let row = "INSERT INTO beaver_lock_waiters
+                       SELECT lock_name, 'stranger' || ?1, ?1, 4e9 FROM beaver_lock_waiters LIMIT 1";
             connection.execute(row, [place]).unwrap();
         }
         let (waiter, runtime) = open();
@@ -470,16 +479,25 @@ mod tests {
             timeout: Some(Duration::from_millis(5)),
             ..LockOptions::default()
         };
-        let waited = waiter.lock("l").unwrap().acquire(&options);
-        assert_eq!(waited, Err(Error::Timeout));
+        assert_eq!(acquire(&waiter, &options), Err(Error::Timeout));
         let waits = runtime.waits.borrow();
         waits.iter().map(Duration::as_micros).collect()
     }
 
     #[test]
     fn the_next_in_line_who_is_told_nothing_looks_soon_and_ever_less_often() {
-        assert_eq!(waits(1), [50, 100, 200, 400, 800, 1000, 1000, 1000, 450]);
-        // The holder before it isn't the last.
-        assert_eq!(waits(2), [5000, 4000, 3000, 2000, 1000]);
+        let one = |database: &Database, options: &LockOptions| database.dict("d")?.acquire(options);
+        let several = |database: &Database, options: &LockOptions| {
+            let (held, free) = (database.dict("d")?, database.dict("e")?);
+            database.acquire_all(&[&held, &free], options)
+        };
+        for acquire in [one, several] {
+            assert_eq!(
+                waits(1, acquire),
+                [50, 100, 200, 400, 800, 1000, 1000, 1000, 450]
+            );
+            // The holder before it isn't the last.
+            assert_eq!(waits(2, acquire), [5000, 4000, 3000, 2000, 1000]);
+        }
     }
 }
