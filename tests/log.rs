@@ -261,8 +261,12 @@ both! {
         let mut live = store.log("l").unwrap().live(s(60), ms(60)).unwrap();
         let start = Instant::now();
         live.next_window(Some(ms(0))).unwrap();
-        assert_eq!(live.next_window(Some(ms(1))).unwrap_err(), Error::Timeout);
-        live.next_window(None).unwrap();
+        match live.next_window(Some(ms(1))) {
+            Err(Error::Timeout) => {
+                live.next_window(None).unwrap();
+            }
+            early => assert!(early.is_ok(), "{early:?}"),
+        }
         assert!(start.elapsed() >= ms(60));
         let mut live = store.log("l").unwrap().live(s(60), s(3600)).unwrap();
         live.next_window(None).unwrap();

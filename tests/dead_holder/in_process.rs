@@ -162,7 +162,7 @@ fn it_wants_too_much_memory() {
 fn its_call_takes_too_long() {
     let host = Host::builder()
         .max_instances(1)
-        .call_timeout(ms(300))
+        .call_timeout(s(2))
         .build()
         .unwrap();
     check(&host, async |mut holder| {

@@ -17,7 +17,6 @@ mod version_0_20;
 use beaver_tests::{Error, Files, LockOptions, Options, Process, both, ms, s};
 use proptest::prelude::*;
 use serde_json::json;
-use std::time::Instant;
 
 /// Values whose text must be the same on both sides.
 fn values() -> Vec<serde_json::Value> {
@@ -107,16 +106,22 @@ c = sqlite3.connect(sys.argv[1]); c.execute(\"UPDATE beaver_dicts SET value = '[
         let script = "import sqlite3, sys, time
 c = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)
 for kind, name in (('dict', 'd'), ('queue', 'q')):
+    end = time.time() + 0.3
     c.execute('INSERT INTO beaver_lock_waiters VALUES (?, ?, ?, ?)',
-              (f'__internal_lock__{kind}__{name}', 'pid:1', time.time(), time.time() + 0.3))";
-        assert!(std::process::Command::new("python3").args(["-c", script]).arg(files.database()).status().unwrap().success());
-        let start = Instant::now();
+              (f'__internal_lock__{kind}__{name}', 'pid:1', time.time(), end))
+    print(repr(end))";
+        let output = std::process::Command::new("python3").args(["-c", script]).arg(files.database()).output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let ends: Vec<f64> = printed.lines().map(|line| line.parse().unwrap()).collect();
+        let [dict_ends, queue_ends] = ends[..] else { panic!("{printed}") };
+        let now = || std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
         // An added row disturbs no method; taking one might.
         queue.put("1", 0.0).unwrap();
         assert_eq!(dict.get("x").unwrap(), None);
         queue.try_get().unwrap().unwrap();
+        assert!(now() >= queue_ends, "the taking waited for the method's end");
         dict.set("x", "1", None).unwrap();
-        assert!(start.elapsed() > ms(100), "the write waited for the method's end");
+        assert!(now() >= dict_ends, "the write waited for the method's end");
     }
 
     fn python_caches_see_our_writes(files: &Files) {

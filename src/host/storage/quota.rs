@@ -168,13 +168,18 @@ mod tests {
     fn a_long_look_is_not_repeated_at_once() {
         for (used, fits) in [(100, false), (99, true)] {
             let quota = Arc::new(Quota::new(100));
+            let began = Instant::now();
             let slow = || {
                 let until = thread_time() + SHORT * 100;
                 while thread_time() < until {}
                 Ok(used)
             };
             assert_eq!(quota.take(1, slow).is_ok(), fits);
-            let never = || -> Result<u64, ErrorCode> { panic!("looked again") };
+            // The look takes processor time, the pause after it is ten times that of everybody's.
+            let never = || {
+                assert!(began.elapsed() > SHORT * 1000, "looked again");
+                Ok(100)
+            };
             assert_eq!(quota.take(1, never).map(drop), Err(ErrorCode::Full));
             quota.take(0, never).map(drop).unwrap();
         }
