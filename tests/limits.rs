@@ -5,8 +5,9 @@
 
 use beaver_host::client::{DbError, IfExists, LockOptions, OpenMode, OpenOptions};
 use beaver_host::{Error, Grant, Host, Instance};
-use beaver_tests::{Files, System, ms, s};
+use beaver_tests::{Files, System, Table, ms, s};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
@@ -434,12 +435,24 @@ fn two_hundred_waiters_get_a_lock_in_the_order_in_which_they_asked() {
         lock.acquire(&mut holder, LockOptions::default())
             .await
             .unwrap();
+        let table = Table::of(env!("CARGO_BIN_EXE_beaver-test-process"), &files);
+        let table = Arc::new(Mutex::new(table));
+        // In another thread: it may have to wait for an instance that goes on in this one.
+        let newest = || {
+            // A holder stands before all time.
+            let sql =
+                "SELECT max(0, CAST(max(requested_at) * 1e6 AS INTEGER)) FROM beaver_lock_waiters";
+            let table = Arc::clone(&table);
+            let look = tokio::task::spawn_blocking(move || table.lock().unwrap().query(sql));
+            async { look.await.unwrap() }
+        };
         let granted = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
         let local = tokio::task::LocalSet::new();
         local
             .run_until(async {
                 let (mut waiters, mut impatient) = (Vec::new(), Vec::new());
                 for number in 0..WAITERS {
+                    let before = newest().await;
                     let mut instance = start(&host, &files).await;
                     let db = instance
                         .open("app.db", &OpenOptions::default())
@@ -459,10 +472,8 @@ fn two_hundred_waiters_get_a_lock_in_the_order_in_which_they_asked() {
                         }
                         waited
                     });
-                    // It runs until it waits in line; it may be interrupted on the way.
-                    for _ in 0..20 {
-                        tokio::task::yield_now().await;
-                    }
+                    // It may be interrupted on its way into the line. Who soon leaves may have left.
+                    while number % 10 != 3 && newest().await <= before {}
                     match number % 10 {
                         3 => impatient.push(waiter),
                         7 => waiter.abort(),

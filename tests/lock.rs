@@ -198,11 +198,12 @@ both! {
                 let (lock, other) = (files.open().lock("l").unwrap(), files.open().lock("l").unwrap());
                 lock.acquire(&wait_for(60).ttl(s(2))).unwrap();
                 // Waited longer than it lives, and yet it lives.
-                match other.acquire(&LockOptions::timeout(ms(200))) {
-                    Err(Error::Timeout) => lock.release().unwrap(),
-                    // A slow machine: its time is over.
-                    Ok(()) => assert!(released.get().is_some_and(|at: &Instant| at.elapsed() >= s(2))),
-                    Err(error) => panic!("{error}"),
+                let waited = other.acquire(&LockOptions::timeout(ms(200)));
+                let given_back = lock.release();
+                // On a slow machine its time may be over.
+                if released.get().is_none_or(|at: &Instant| at.elapsed() < s(2)) {
+                    assert_eq!(waited, Err(Error::Timeout));
+                    given_back.unwrap();
                 }
             });
             eventually("the waiter is in line", || table.rows("l") == 2);
@@ -524,6 +525,7 @@ both! {
         for n in 0..120 {
             queue.put(&n.to_string(), 0.0).unwrap();
         }
+        let began = Instant::now();
         let batches = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
             for worker in 0..4 {
@@ -535,7 +537,9 @@ both! {
                             // One that never takes the lock can't steal from a batch.
                             match queue.get_batch(1, Some(ms(0))) {
                                 Ok(batch) => batch.iter().map(|i| i.data.parse().unwrap()).collect(),
-                                Err(Error::Timeout | Error::Locked(_) | Error::Busy) => Vec::new(),
+                                Err(Error::Timeout | Error::Locked(_)) => Vec::new(),
+                                // It doesn't wait long for a writer either: a checkpoint may be slow.
+                                Err(Error::Busy) if began.elapsed() < s(60) => Vec::new(),
                                 Err(error) => panic!("{error}"),
                             }
                         } else {

@@ -265,10 +265,11 @@ both! {
             Err(Error::Timeout) => {
                 live.next_window(None).unwrap();
             }
-            early => assert!(early.is_ok(), "{early:?}"),
+            // On a slow machine the period may be over.
+            late => drop(late.unwrap()),
         }
         assert!(start.elapsed() >= ms(60));
-        let mut live = store.log("l").unwrap().live(s(60), s(3600)).unwrap();
+        let mut live = store.log("l").unwrap().live(s(60), s(10)).unwrap();
         live.next_window(None).unwrap();
         assert_eq!(live.next_window(Some(ms(1))).unwrap_err(), Error::Timeout);
         let transaction = store.begin().unwrap();

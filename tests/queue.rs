@@ -121,6 +121,7 @@ both! {
         for n in 0..300 {
             queue.put(&n.to_string(), f64::from(n % 3)).unwrap();
         }
+        let began = Instant::now();
         let mut taken: Vec<u32> = std::thread::scope(|scope| {
             let consumers: Vec<_> = (0..4)
                 .map(|consumer| scope.spawn(move || {
@@ -137,7 +138,7 @@ both! {
                                 Ok(batch) => taken.extend(batch.iter().map(|item| item.data.parse::<u32>().unwrap())),
                                 Err(Error::Timeout) => return taken,
                                 // It doesn't wait long for a writer either: a checkpoint may be slow.
-                                Err(Error::Busy) => {}
+                                Err(Error::Busy) => assert!(began.elapsed() < s(60)),
                                 Err(error) => panic!("{error}"),
                             }
                         }

@@ -292,10 +292,12 @@ fn await_end(children: &[i32]) {
         let mut ended = Ok(None);
         while matches!(ended, Ok(None)) {
             if began.elapsed() > LONG {
-                kill_process(child, Signal::KILL).unwrap();
+                for child in children.iter().copied().filter_map(Pid::from_raw) {
+                    let _ = kill_process(child, Signal::KILL);
+                }
                 panic!("{child:?} still lives");
             }
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_millis(1));
             ended = waitpid(Some(child), WaitOptions::NOHANG);
         }
         match ended {

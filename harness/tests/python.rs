@@ -12,7 +12,7 @@ use beaver_harness::suite::{self, Options};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// As many at once: they mostly wait, but some for a grant that lives two seconds, and several
+/// How many run at once: they mostly wait, but some for a grant that lives two seconds, and several
 /// interpreters that start take the processors for longer than that leaves.
 const AT_ONCE: usize = 3;
 

@@ -188,7 +188,7 @@ both! {
         let script = "import sys, time, beaver
 db = beaver.BeaverDB(sys.argv[1], cache_timeout=0.01)
 files = db.blob('files')
-files.get('x')
+files.get('x')  # The next one comes from the cache.
 print(files.get('x').data.decode(), flush=True)
 for expected in (b'new', b'in pieces', None):
     sys.stdin.readline()

@@ -57,11 +57,13 @@ def again_at_the_same_instant(method):
 
     @functools.wraps(method)
     def wrapper(*args, **kwargs):
-        while True:
+        for _ in range(10):
             try:
                 return method(*args, **kwargs)
-            except sqlite3.IntegrityError:
-                continue
+            except sqlite3.IntegrityError as error:
+                if error.sqlite_errorname != "SQLITE_CONSTRAINT_PRIMARYKEY":
+                    raise
+        return method(*args, **kwargs)
 
     return wrapper
 

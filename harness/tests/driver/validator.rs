@@ -206,7 +206,7 @@ fn each_defect_has_its_sentence() {
         (
             r#"s/"timeout_ms":100\b/"timeout_ms":0/"#,
             "",
-            // Of which operation, on a slow machine isn't said: it may take that long anyway.
+            // Not which operation: on a slow machine the first may take that long anyway.
             "with \"timeout_ms\":100 may time out when that time",
         ),
         (

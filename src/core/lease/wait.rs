@@ -64,10 +64,10 @@ pub(super) fn acquire<L: LockTable>(
     }
 }
 
-/// The one place that decides what wakes a waiter.
+/// Decides, as the one place, what wakes a waiter, and how soon it looks again.
 #[derive(Default)]
 pub(crate) struct Pace {
-    /// How often it has waited as the next in line.
+    /// How often it has waited as the next in line, told of nothing.
     waits_as_next: u32,
 }
 
@@ -75,7 +75,7 @@ impl Pace {
     pub(crate) fn wait_for_turn(&mut self, table: &impl LockTable, mut wait: Wait<'_>) {
         let is_far = wait.ahead > NEAR && wait.ahead != UNKNOWN;
         let is_told = table.is_told();
-        // A lock is mostly held for a short transaction or two.
+        // Nobody tells it, and a lock is mostly held for a short transaction or two.
         if wait.ahead <= 1 && !is_told {
             wait.longest = wait.longest.min(pause_before(self.waits_as_next));
             self.waits_as_next = self.waits_as_next.saturating_add(1);

@@ -207,19 +207,19 @@ mod tests {
         let waker = |n| Waker::from(Arc::new(Tell(tell.clone(), n)));
         let (late, soon, never) = (Alarm::default(), Alarm::default(), Alarm::default());
         // Long enough for all to be set before the first one rings.
-        let now = Instant::now() + Duration::from_secs(1);
-        late.set(Some(now + Duration::from_millis(30)), &waker(2))
+        let from = Instant::now() + Duration::from_secs(1);
+        late.set(Some(from + Duration::from_millis(30)), &waker(2))
             .unwrap();
         never
-            .set(Some(now + Duration::from_millis(10)), &waker(3))
+            .set(Some(from + Duration::from_millis(10)), &waker(3))
             .unwrap();
-        soon.set(Some(now + Duration::from_millis(5)), &waker(1))
+        soon.set(Some(from + Duration::from_millis(5)), &waker(1))
             .unwrap();
         never.clear();
         assert!(!never.is_set());
         assert_eq!(told.recv().unwrap(), 1);
         assert_eq!(told.recv().unwrap(), 2);
-        assert!(Instant::now() >= now + Duration::from_millis(30));
+        assert!(Instant::now() >= from + Duration::from_millis(30));
     }
 
     #[test]

@@ -475,24 +475,24 @@ async fn sleeping_parks_the_guest_and_not_the_thread() {
     let (_directory, grant) = directory();
     let host = Host::new(3);
     let nap = std::time::Duration::from_millis(300);
-    let begun = std::time::Instant::now();
     let mut guests = Vec::new();
     for _ in 0..3 {
         guests.push(host.guest(grant.clone()).await);
     }
-    let fallen_asleep = Arc::new(AtomicUsize::new(0));
+    let begun = std::time::Instant::now();
+    let calls_begun = Arc::new(AtomicUsize::new(0));
     let naps = guests.into_iter().map(|mut guest| {
-        let fallen_asleep = Arc::clone(&fallen_asleep);
+        let calls_begun = Arc::clone(&calls_begun);
         tokio::spawn(async move {
             let sleep = guest
                 .instance
                 .get_typed_func::<(u64,), ()>(&mut guest.store, "sleep")
                 .unwrap();
             let time = nap.as_nanos() as u64;
-            fallen_asleep.fetch_add(1, Ordering::Relaxed);
+            calls_begun.fetch_add(1, Ordering::Relaxed);
             sleep.call_async(&mut guest.store, (time,)).await.unwrap();
-            // There is one thread for all.
-            assert_eq!(fallen_asleep.load(Ordering::Relaxed), 3);
+            // One thread for all: each had begun before the first awoke.
+            assert_eq!(calls_begun.load(Ordering::Relaxed), 3);
         })
     });
     for nap in naps.collect::<Vec<_>>() {
