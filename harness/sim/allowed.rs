@@ -25,8 +25,17 @@ pub(super) fn may_leave_rows(faults: &[Fault]) -> bool {
 }
 
 /// Tells the checks of a history which errors its faults account for: an operation that meets
-/// a device's error fails, and says so.
+/// a device's error fails, and says so; and by how much slow calls make others late, who wait for
+/// one after the other.
 pub(super) fn allow(history: &mut History, fallen: &[Fault]) {
+    let slow_ms = fallen.iter().map(|fault| match fault.blow {
+        Blow::Slow(ms) => u64::from(ms),
+        _ => 0,
+    });
+    let slow_ms: u64 = slow_ms.sum();
+    let bounds = &mut history.header.bounds;
+    bounds.late_ms = bounds.late_ms.saturating_add(slow_ms);
+    bounds.handover_ms = bounds.handover_ms.saturating_add(slow_ms);
     if !meets_device(fallen) {
         return;
     }
@@ -82,6 +91,23 @@ mod tests {
             [CheckSpec::Errors { allow }] => allow.clone(),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn whoever_waits_for_slow_calls_may_be_late_by_all_of_them() {
+        let mut script = Script::new(CheckSpec::Timeouts);
+        let usual = script.history.bounds().clone();
+        let fallen = [Blow::Slow(1500), Blow::Io, Blow::Slow(7)].map(|blow| Fault {
+            worker: 0,
+            call: 1,
+            blow,
+        });
+        allow(&mut script.history, &fallen[1..2]);
+        assert_eq!(*script.history.bounds(), usual);
+        allow(&mut script.history, &fallen);
+        let bounds = script.history.bounds();
+        assert_eq!(bounds.late_ms, usual.late_ms + 1507);
+        assert_eq!(bounds.handover_ms, usual.handover_ms + 1507);
     }
 
     #[test]
