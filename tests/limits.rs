@@ -473,7 +473,9 @@ fn two_hundred_waiters_get_a_lock_in_the_order_in_which_they_asked() {
                         waited
                     });
                     // It may be interrupted on its way into the line. Who soon leaves may have left.
-                    while number % 10 != 3 && newest().await <= before {}
+                    while number % 10 != 3 && newest().await <= before {
+                        assert!(!waiter.is_finished(), "{:?}", waiter.await);
+                    }
                     match number % 10 {
                         3 => impatient.push(waiter),
                         7 => waiter.abort(),

@@ -46,7 +46,6 @@ pub(crate) struct HeadRow {
 }
 
 /// What a waiter waits for, and until when.
-#[derive(Clone, Copy)]
 pub(crate) struct Wait<'a> {
     pub(crate) lock_name: &'a str,
     /// The change token from before the look.

@@ -72,6 +72,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
+    /// Blocks until it may be the waiter's turn, at most `wait.longest`; may return early.
     pub(crate) fn wait_for_turn(&mut self, table: &impl LockTable, mut wait: Wait<'_>) {
         let is_far = wait.ahead > NEAR && wait.ahead != UNKNOWN;
         let is_told = table.is_told();
